@@ -1,0 +1,68 @@
+"""Errors and exit codes.
+
+Every error batchstack raises on purpose is a `BatchstackError`.
+It carries one complete message (what, where, and what to do next) as its only
+argument, so that it survives pickling, and the exit code its kind leads to.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process says to the shell."""
+
+    OK = 0  # everything fused or already up to date
+    FAILED = 1  # the run finished, at least one stack failed
+    REFUSED = 2  # nothing was started: bad option, manifest or memory budget
+    CLUSTER_LOST = 3  # finished work is recorded, run again to resume
+    INTERRUPTED = 130  # finished work is recorded
+
+
+class BatchstackError(Exception):
+    """Base of all errors raised on purpose; `str(error)` is fit for the user."""
+
+    exit_code = ExitCode.FAILED
+
+
+class ImageError(BatchstackError, ValueError):
+    """A file cannot be read or written as an image; the message starts with the path."""
+
+
+class StackError(BatchstackError, ValueError):
+    """The frames of one stack do not fit together or cannot be fused as asked."""
+
+
+class OptionError(BatchstackError, ValueError):
+    """An option has a value that can never work."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class ManifestError(BatchstackError, ValueError):
+    """The manifest has problems; the message lists all of them, one per line."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class MemoryBudgetError(BatchstackError):
+    """A task is predicted to need more memory than a worker has."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class OutputInUseError(BatchstackError):
+    """Another run writes to the same output directory."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class ClusterError(BatchstackError):
+    """The cluster cannot be reached or does not fit this run."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class ClusterLostError(ClusterError):
+    """The cluster went away while the run was going on."""
+
+    exit_code = ExitCode.CLUSTER_LOST

@@ -1,0 +1,187 @@
+"""Tile geometry in whole numbers.
+
+A tile is a rectangle of output that is written once; the tiles of an image partition
+it.  To fuse a tile, each pyramid level needs a little more than the tile itself:
+
+    level 0         |<---- tile ---->|             what is written
+                 |<----- analysed ----->|          where activities are computed
+    level 1          |<--- held --->|              what expand turns into level 0
+                  |<--- analysed --->|
+    ...
+    level 0  |<----------- guard ----------->|     what is read from the frames
+
+`tile_plan` works these boxes out from the reach of the methods' own filters.
+All boxes start on a multiple of `LANES` pixels of their level, so that vector code
+meets every pixel at the same place in a lane as in the whole image; together with the
+halo this makes a tile equal the whole image bit for bit.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from batchstack.fusion.pyramid import EXPAND_REACH, REDUCE_REACH, level_shape
+
+# Pixels; OpenCV's vector code repeats after at most this many.
+LANES = 8
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels: rows top to bottom, columns left to right, ends excluded."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def within(self, outer: "Box") -> "Box":
+        """The same rectangle in coordinates that start at `outer`'s corner."""
+        return Box(
+            self.top - outer.top,
+            self.left - outer.left,
+            self.bottom - outer.top,
+            self.right - outer.left,
+        )
+
+    def grown(self, pixels: int) -> "Box":
+        return Box(self.top - pixels, self.left - pixels, self.bottom + pixels, self.right + pixels)
+
+    def aligned(self, step: int, shape: tuple[int, int]) -> "Box":
+        """Grown to multiples of `step`, then clipped to an image of `shape`."""
+        return Box(
+            max(self.top // step * step, 0),
+            max(self.left // step * step, 0),
+            min(-(-self.bottom // step) * step, shape[0]),
+            min(-(-self.right // step) * step, shape[1]),
+        )
+
+    def union(self, other: "Box") -> "Box":
+        return Box(
+            min(self.top, other.top),
+            min(self.left, other.left),
+            max(self.bottom, other.bottom),
+            max(self.right, other.right),
+        )
+
+    def intersection(self, other: "Box") -> "Box":
+        return Box(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
+        )
+
+    def halved(self) -> "Box":
+        """The pixels of the next coarser level that lie on or round this box."""
+        return Box(self.top // 2, self.left // 2, -(-self.bottom // 2), -(-self.right // 2))
+
+    def doubled(self) -> "Box":
+        """The pixels of the next finer level at the centres of this box's pixels."""
+        return Box(2 * self.top, 2 * self.left, 2 * self.bottom - 1, 2 * self.right - 1)
+
+    def expanded(self, shape: tuple[int, int]) -> "Box":
+        """What `expand` makes of this box on the next finer level, which has `shape`."""
+        return Box(
+            2 * self.top,
+            2 * self.left,
+            min(2 * self.bottom, shape[0]),
+            min(2 * self.right, shape[1]),
+        )
+
+
+@dataclass(frozen=True)
+class LevelPlan:
+    """What one pyramid level of one tile computes, in pixels of that level."""
+
+    shape: tuple[int, int]  # of the whole image's level
+    analysed: Box  # where bands and activities are computed
+    held: Box  # where the blended band is kept; right at least where it is needed
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Everything a tile computes: `tile` is written, `guard` is read."""
+
+    tile: Box
+    guard: Box
+    levels: tuple[LevelPlan, ...]
+
+
+def grid_step(levels: int) -> int:
+    """Pixels that tile corners and guards must be multiples of, for `levels` levels."""
+    return LANES << (levels - 1)
+
+
+def partition(shape: tuple[int, int], tile: int, levels: int) -> Iterator[Box]:
+    """Tiles of an image in reading order; their side is `tile` rounded up to the grid."""
+    step = grid_step(levels)
+    side = -(-tile // step) * step
+    for top in range(0, shape[0], side):
+        for left in range(0, shape[1], side):
+            yield Box(top, left, min(top + side, shape[0]), min(left + side, shape[1]))
+
+
+def tile_plan(tile: Box, shape: tuple[int, int], reaches: Sequence[int]) -> TilePlan:
+    """Boxes of every level of a tile.
+
+    Parameters
+    ----------
+    tile : Box
+        In pixels of the image; its corner lies on the grid.
+    shape : (int, int)
+        Rows and columns of the image.
+    reaches : sequence of int
+        For each pyramid level, finest first, how many of its pixels away the methods'
+        filters look to weight one coefficient.
+    """
+    needed, analysed = [tile], []
+    for level, reach in enumerate(reaches):
+        analysed.append(needed[level].grown(reach))
+        needed.append(needed[level].halved().grown(EXPAND_REACH))
+    # The Gaussian level under each band must cover the band, its expansion and what
+    # the next finer level takes from it; from the coarsest level up:
+    source = analysed[-1]
+    right = source.right + LANES
+    for finer in reversed(analysed[:-1]):
+        below = finer.halved().grown(EXPAND_REACH)
+        source = source.union(below).doubled().grown(REDUCE_REACH).union(finer)
+        # Vector code leaves the end of a row to scalar code that rounds differently.
+        right = max(2 * right, source.right + LANES)
+    guard = Box(source.top, source.left, source.bottom, right)
+    return TilePlan(
+        tile,
+        guard.aligned(grid_step(len(reaches)), shape),
+        _level_plans(shape, needed[:-1], analysed),
+    )
+
+
+@cache
+def inner_guard(tile: int, reaches: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of the guard of a tile of side `tile` far from the image's edges."""
+    step = grid_step(len(reaches))
+    side = -(-tile // step) * step
+    far = (max(reaches) + 1) * step
+    box = Box(far, far, far + side, far + side)
+    return tile_plan(box, (2 * far + side, 2 * far + side), reaches).guard.shape
+
+
+def _level_plans(
+    shape: tuple[int, int], needed: Sequence[Box], analysed: Sequence[Box]
+) -> tuple[LevelPlan, ...]:
+    plans: list[LevelPlan] = []
+    for level in reversed(range(len(needed))):
+        size = level_shape(shape, level)
+        held = needed[level].aligned(LANES, size)
+        if plans:
+            held = held.intersection(plans[0].held.expanded(size))
+        plans.insert(0, LevelPlan(size, analysed[level].aligned(LANES, size), held))
+    return tuple(plans)

@@ -1,0 +1,306 @@
+"""Registration against known transforms, and warps that do not know about tiles."""
+
+import pickle
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage import data
+
+from batchstack.errors import OptionError, StackError
+from batchstack.fusion import registration, warp
+from batchstack.fusion.tiles import Box
+from batchstack.fusion.warp import Transform
+
+Image = npt.NDArray[Any]
+SHAPE = (420, 520)
+MARGIN = 60
+BREATHING = (1.015, -0.002, -3.1, 0.002, 1.015, -6.4)
+
+
+@cache
+def canvas() -> Image:
+    """A scene larger than the frames, so that moved frames show more of it, not a border."""
+    photo = data.astronaut()
+    wide = np.concatenate([photo, photo[:, ::-1]], axis=1)
+    scene = cv2.resize(wide, None, fx=1.1, fy=1.1, interpolation=cv2.INTER_CUBIC)
+    return scene[: SHAPE[0] + 2 * MARGIN, : SHAPE[1] + 2 * MARGIN]
+
+
+def shot(matrix: Sequence[float], sharp: slice, noise: float = 0, light: float = 1) -> Image:
+    """The scene in focus in some columns only, seen by a camera moved by `matrix`."""
+    scene = cv2.blur(cv2.blur(canvas(), (7, 7)), (7, 7))
+    scene[:, sharp] = canvas()[:, sharp]
+    # Pixel p of the reference shows scene pixel p + MARGIN and is pixel `matrix` p of the frame.
+    move = np.array(matrix).reshape(2, 3)
+    move[:, 2] -= move[:, :2] @ [MARGIN, MARGIN]
+    frame = cv2.warpAffine(scene, move, SHAPE[::-1], flags=cv2.INTER_CUBIC).astype(np.float64)
+    frame = frame * light + noise * np.random.default_rng(3).standard_normal(frame.shape)
+    return np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+
+
+def pair(matrix: Sequence[float], noise: float = 0, light: float = 1) -> tuple[Image, Image]:
+    reference = shot(warp.IDENTITY, slice(None, 320), noise and 0.9 * noise)
+    return reference, shot(matrix, slice(320, None), noise, light)
+
+
+def corner_error(found: Transform, matrix: Sequence[float]) -> float:
+    corners = [(x, y, 1) for x in (0, SHAPE[1] - 1) for y in (0, SHAPE[0] - 1)]
+    apart = (found.array - np.array(matrix).reshape(2, 3)) @ np.array(corners).T
+    return float(np.hypot(*apart).max())
+
+
+MOVES = {
+    "translation": (1, 0, 5.3, 0, 1, -3.7),
+    "similarity": BREATHING,
+    "affine": (1.01, 0.004, -3.2, -0.003, 0.99, 2.6),
+}
+
+
+@pytest.mark.parametrize(("model", "matrix"), MOVES.items())
+def test_each_model_finds_its_own_kind_of_move(model: Any, matrix: tuple[float, ...]) -> None:
+    found = registration.estimate(*pair(matrix), model=model)
+    assert corner_error(found, matrix) < 0.15
+    assert found.model == model and not found.note
+
+
+@pytest.mark.parametrize(("kind", "matrix"), MOVES.items())
+def test_auto_finds_every_move_with_the_fewest_freedoms_it_needs(kind: str, matrix: Any) -> None:
+    found = registration.estimate(*pair(matrix))
+    assert corner_error(found, matrix) < 0.15
+    assert found.model == ("affine" if kind == "affine" else "similarity")
+
+
+def test_noise_and_light_do_not_mislead() -> None:
+    reference, frame = pair(BREATHING, noise=3, light=0.85)
+    found = registration.estimate(reference, frame)
+    assert corner_error(found, BREATHING) < 0.3
+    assert found.gain == pytest.approx((1 / 0.85,) * 3, rel=0.03)
+
+
+def test_grey_and_deep_and_real_frames_give_the_same_transform() -> None:
+    reference, frame = (image[..., 1] for image in pair(BREATHING))
+    plain = registration.estimate(reference, frame)
+    assert corner_error(plain, BREATHING) < 0.2
+    assert len(plain.gain) == 1
+    for one, other, full in (
+        (reference.astype(np.uint16) * 257, frame.astype(np.uint16) * 257, None),
+        (reference.astype(np.uint16) * 16, frame.astype(np.uint16) * 16, 255 * 16),
+        (reference / np.float32(255), frame / np.float32(255), None),
+    ):
+        found = registration.estimate(one, other, data_range=full)
+        assert corner_error(found, plain.matrix) < 0.02
+
+
+@pytest.mark.parametrize("light", [1, 0.85])
+def test_registered_frames_stay_untouched(light: float) -> None:
+    found = registration.estimate(*pair(warp.IDENTITY, noise=2, light=light))
+    assert found.is_identity and found.model == "identity" and not found.note
+
+
+def test_off_moves_nothing() -> None:
+    assert registration.estimate(*pair(BREATHING), model="off").is_identity
+
+
+def test_large_images_are_refined_on_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registration, "_WHOLE", 50_000)
+    monkeypatch.setattr(registration, "_PATCH", 96)
+    found = registration.estimate(*pair(BREATHING))
+    assert corner_error(found, BREATHING) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("matrix", "reason"),
+    [
+        ((0.8, 0, 50, 0, 0.8, 40), "scale"),
+        ((1, 0, 130, 0, 1, 0), "shift"),
+        ((0.974, -0.225, 50, 0.225, 0.974, -50), "rotation"),
+    ],
+)
+def test_implausible_transforms_are_refused_with_the_reason(matrix: Any, reason: str) -> None:
+    assert reason in registration._implausible(
+        np.vstack([np.reshape(matrix, (2, 3)), [0, 0, 1]]), SHAPE
+    )
+
+
+def test_frames_without_common_detail_stay_and_say_so() -> None:
+    reference = canvas()[: SHAPE[0], : SHAPE[1]]
+    blank = np.full_like(reference, 77)
+    for frame in (blank, np.zeros_like(reference)):
+        found = registration.estimate(reference, frame)
+        assert found.is_identity
+        assert found.note.startswith("not aligned")
+    noise = np.random.default_rng(0).integers(0, 256, reference.shape, np.uint8)
+    unrelated = registration.estimate(reference, noise)
+    assert unrelated.is_identity
+
+
+def test_a_result_that_agrees_less_than_before_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = registration._Fit((1, 0, 9, 0, 1, 4), error=0.01)
+    monkeypatch.setattr(registration, "_measure", lambda *_: wrong)
+    found = registration.estimate(*pair(warp.IDENTITY))
+    assert found.is_identity
+    assert "agreement" in found.note
+
+
+class Frames(Sequence[Image]):
+    """Frames made on demand that remember what was fetched."""
+
+    def __init__(self, moves: Sequence[Sequence[float]]) -> None:
+        self.moves, self.fetched = moves, list[int]()
+
+    def __len__(self) -> int:
+        return len(self.moves)
+
+    def __getitem__(self, index: Any) -> Any:
+        self.fetched.append(index)
+        width = (SHAPE[1] + 2 * MARGIN) // len(self.moves)
+        return shot(self.moves[index], slice(index * width, (index + 1) * width))
+
+
+def breathing_stack(count: int) -> list[tuple[float, ...]]:
+    scales = [1 + 0.006 * index for index in range(count)]
+    return [(s, 0, 260 * (1 - s) + i, 0, s, 210 * (1 - s)) for i, s in enumerate(scales)]
+
+
+@pytest.mark.parametrize("reference", [0, 2, 4])
+def test_stacks_are_chained_to_any_reference(reference: int) -> None:
+    moves = breathing_stack(5)
+    frames = Frames(moves)
+    found = registration.estimate_stack(frames, reference=reference)
+    whole = [np.vstack([np.reshape(move, (2, 3)), [0, 0, 1]]) for move in moves]
+    for transform, matrix in zip(found, whole, strict=True):
+        expected = (matrix @ np.linalg.inv(whole[reference]))[:2].ravel()
+        assert corner_error(transform, expected) < 0.25
+    assert found[reference].is_identity
+    assert sorted(frames.fetched) == [0, 1, 2, 3, 4]
+
+
+def test_a_blank_frame_does_not_break_the_chain() -> None:
+    moves = breathing_stack(4)
+    frames = [shot(move, slice(0, 500)) for move in moves]
+    frames[2] = np.full_like(frames[2], 90)
+    found = registration.estimate_stack(frames)
+    assert found[2].matrix == found[1].matrix and "not aligned" in found[2].note
+    assert corner_error(found[3], moves[3]) < 0.2 and not found[3].note
+
+
+def test_frames_that_do_not_fit_are_refused() -> None:
+    frame = np.zeros((64, 64), np.uint8)
+    with pytest.raises(StackError, match="one size"):
+        registration.estimate(frame, frame[1:])
+    with pytest.raises(OptionError, match="align is 'rigid'"):
+        registration.estimate(frame, frame, model="rigid")  # type: ignore[arg-type]
+
+
+def test_transforms_survive_pickling() -> None:
+    transform = Transform(BREATHING, "similarity", 0.9, 0.05, (1.0, 1.1, 0.9))
+    assert pickle.loads(pickle.dumps(transform)) == transform
+
+
+# --- warping
+
+
+@st.composite
+def boxes(draw: st.DrawFn, shape: tuple[int, int]) -> Box:
+    top, left = draw(st.integers(0, shape[0] - 1)), draw(st.integers(0, shape[1] - 1))
+    bottom, right = draw(st.integers(top + 1, shape[0])), draw(st.integers(left + 1, shape[1]))
+    return Box(top, left, bottom, right)
+
+
+near_one, small = st.floats(0.9, 1.1), st.floats(-0.15, 0.15)
+shifts = st.floats(-70, 70)
+matrices = st.tuples(near_one, small, shifts, small, near_one, shifts)
+
+
+@given(matrix=matrices, box=boxes((97, 131)), kind=st.sampled_from(["u1", "u2", "f4"]))
+@settings(deadline=None, max_examples=60)
+def test_tiles_equal_the_whole_bit_for_bit(matrix: Any, box: Box, kind: str) -> None:
+    colour = kind != "u2"
+    frame = np.random.default_rng(5).integers(0, 256, (97, 131, 3)[: 3 if colour else 2])
+    frame = frame.astype(kind)
+    transform = Transform(matrix, "affine", gain=(1.1, 0.9, 1.0) if colour else (1.2,))
+    whole = warp.warp_window(frame, transform, Box(0, 0, 97, 131), gain=True)
+
+    def read(part: Box) -> Image:
+        assert 0 <= part.top < part.bottom <= 97 and 0 <= part.left < part.right <= 131
+        return np.ascontiguousarray(frame[part.slices])
+
+    tile = warp.warp_window(read, transform, box, (97, 131), gain=True)
+    assert tile.dtype == frame.dtype
+    np.testing.assert_array_equal(tile, whole[box.slices])
+
+
+def test_sides_beyond_32767_pixels_can_be_warped() -> None:
+    width = 40_000
+    frame = np.tile((np.arange(width) % 251).astype(np.uint8), (12, 1))
+    transform = Transform((1, 0, 3.0, 0, 1, 0.0), "translation")
+    box = Box(0, 38_000, 12, 39_900)
+    moved = warp.warp_window(frame, transform, box)
+    np.testing.assert_array_equal(moved, frame[:, 38_003:39_903])
+
+
+def test_warping_places_what_a_smooth_scene_shows() -> None:
+    def scene(x: Any, y: Any) -> Any:
+        return 0.5 + 0.2 * np.sin(x / 3) + 0.2 * np.cos(y / 4 + x / 9)
+
+    y, x = np.mgrid[:120, :150].astype(float)
+    a, b, c, d, e, f = BREATHING
+    moved = warp.warp_window(
+        scene(x, y).astype(np.float32), Transform(BREATHING), Box(10, 10, 110, 140)
+    )
+    expected = scene(a * x + b * y + c, d * x + e * y + f)[10:110, 10:140]
+    np.testing.assert_allclose(moved, expected, atol=2e-3)
+
+
+def test_identity_returns_the_stored_values() -> None:
+    frame = np.random.default_rng(1).integers(0, 65536, (40, 50, 3), np.uint16)
+    box = Box(3, 5, 30, 44)
+    np.testing.assert_array_equal(warp.warp_window(frame, Transform(), box), frame[box.slices])
+
+
+def test_results_are_rounded_and_clipped() -> None:
+    frame = np.zeros((30, 30), np.uint8)
+    frame[:, 15:] = 255
+    moved = warp.warp_window(frame, Transform((1, 0, 0.5, 0, 1, 0)), Box(0, 0, 30, 30))
+    # A sharp step overshoots on both sides; wrapped values would be dark in the bright half.
+    assert moved[:, 20:].min() > 240 and moved[:, :10].max() < 15
+    brighter = warp.warp_window(
+        frame // 2, Transform(gain=(3.0,)), Box(0, 0, 30, 30), gain=True, data_range=200
+    )
+    assert brighter.max() == 200
+
+
+def test_a_reader_needs_the_size_of_its_frame() -> None:
+    with pytest.raises(StackError, match="size"):
+        warp.warp_window(lambda part: np.zeros(part.shape), Transform(), Box(0, 0, 1, 1))
+
+
+@given(matrix=matrices)
+@settings(deadline=None, max_examples=60)
+def test_the_valid_area_is_covered_by_every_frame(matrix: tuple[float, ...]) -> None:
+    shape = (300, 400)
+    area = warp.valid_area([Transform(), Transform(matrix)], shape)
+    assert 0 <= area.top < area.bottom <= 300 and 0 <= area.left < area.right <= 400
+    corners = np.array(
+        [(x, y, 1) for x in (area.left, area.right - 1) for y in (area.top, area.bottom - 1)]
+    )
+    x, y = Transform(matrix).array @ corners.T
+    assert x.min() >= 0 and y.min() >= 0 and x.max() <= 399 and y.max() <= 299
+
+
+def test_the_valid_area_loses_no_more_than_the_frame_does() -> None:
+    area = warp.valid_area([Transform((1, 0, 5.3, 0, 1, -3.7))], (300, 400))
+    assert area == Box(4, 0, 300, 394)
+
+
+def test_frames_without_a_common_area_are_refused() -> None:
+    apart = [Transform((1, 0, 250, 0, 1, 0)), Transform((1, 0, -250, 0, 1, 0))]
+    with pytest.raises(StackError, match="common"):
+        warp.valid_area(apart, (300, 400))

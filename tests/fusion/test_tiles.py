@@ -1,0 +1,155 @@
+"""A tile equals the whole image, bit for bit."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchstack.errors import OptionError, StackError
+from batchstack.fusion import METHODS, fuse
+from batchstack.fusion.engine import DATA_RANGES
+from batchstack.fusion.methods import level_reaches, select_methods
+from batchstack.fusion.pyramid import level_shape
+from batchstack.fusion.tiles import Box, grid_step, partition, tile_plan
+from batchstack.options import FusionOptions
+from tests.scenes import stack
+
+sides = st.one_of(st.integers(1, 9), st.integers(10, 420))
+options_of_any_kind = st.builds(
+    FusionOptions,
+    levels=st.integers(1, 5),
+    beta=st.sampled_from([0.02, 0.1, 3.0]),
+    kernel=st.sampled_from([1, 3, 7]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(sides, sides),
+    n_frames=st.sampled_from([2, 2, 3]),
+    dtype=st.sampled_from(sorted(DATA_RANGES)),
+    grey=st.booleans(),
+    tile=st.sampled_from([1, 64, 128, 200]),
+    options=options_of_any_kind,
+    methods=st.sets(st.sampled_from(sorted(METHODS)), min_size=1),
+    seed=st.integers(0, 99),
+)
+def test_tiled_equals_whole(shape, n_frames, dtype, grey, tile, options, methods, seed):
+    frames = stack(shape, n_frames, dtype=dtype, grey=grey, seed=seed)
+    whole = fuse(frames, methods, options, tile=1 << 20)
+    tiled = fuse(frames, methods, options, tile=tile)
+    for name, expected in whole.items():
+        np.testing.assert_array_equal(tiled[name], expected, err_msg=name)
+
+
+def test_the_end_of_a_row_is_rounded_as_in_the_whole_image():
+    # 64-pixel tiles once left the scalar end of a coarse row inside the wanted pixels
+    frames = stack((415, 201), 2, dtype="float32", grey=True)
+    options = FusionOptions(levels=4, kernel=1)
+    whole = fuse(frames, ["laplacian"], options, tile=1 << 20)
+    tiled = fuse(frames, ["laplacian"], options, tile=1)
+    for name, expected in whole.items():
+        np.testing.assert_array_equal(tiled[name], expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(1, 700), (700, 1), (129, 641), (385, 257)], ids=str)
+def test_tiled_equals_whole_at_five_levels(method, shape):
+    frames = stack(shape, 2)
+    whole = fuse(frames, [method], tile=1 << 20)
+    for tile in (128, 256):
+        tiled = fuse(frames, [method], tile=tile)
+        for name, expected in whole.items():
+            np.testing.assert_array_equal(tiled[name], expected, err_msg=name)
+
+
+def test_tiled_equals_whole_where_the_median_is_wider_than_the_tile():
+    frames = stack((150, 170), 2)
+    options = FusionOptions(levels=2, median_sizes=(99, 61))
+    whole = fuse(frames, ["median_mask"], options, tile=1 << 20)
+    tiled = fuse(frames, ["median_mask"], options, tile=16)
+    for name, expected in whole.items():
+        np.testing.assert_array_equal(tiled[name], expected)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 700), st.integers(1, 700)),
+    tile=st.integers(1, 900),
+    levels=st.integers(1, 7),
+)
+def test_tiles_cover_every_pixel_once_and_start_on_the_grid(shape, tile, levels):
+    canvas = np.zeros(shape, int)
+    for box in partition(shape, tile, levels):
+        assert box.top % grid_step(levels) == box.left % grid_step(levels) == 0
+        canvas[box.slices] += 1
+    assert (canvas == 1).all()
+
+
+@given(
+    shape=st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
+    levels=st.integers(1, 6),
+    reach=st.integers(0, 40),
+    data=st.data(),
+)
+def test_a_plan_stays_inside_the_image_and_holds_what_it_needs(shape, levels, reach, data):
+    boxes = list(partition(shape, 256, levels))
+    box = data.draw(st.sampled_from(boxes))
+    plan = tile_plan(box, shape, [reach] * levels)
+    assert contains(plan.guard, box)
+    assert contains(plan.levels[0].held, box)
+    for level, here in enumerate(plan.levels):
+        whole = Box(0, 0, *level_shape(shape, level))
+        assert here.shape == whole.shape
+        assert contains(here.analysed, here.held)
+        assert contains(whole, here.analysed)
+        # what the reductions of the guard hold on this level
+        step = 1 << level
+        held = Box(
+            plan.guard.top // step,
+            plan.guard.left // step,
+            -(-plan.guard.bottom // step),
+            -(-plan.guard.right // step),
+        )
+        assert contains(held, here.analysed)
+
+
+def contains(outer, inner):
+    return (
+        outer.top <= inner.top
+        and outer.left <= inner.left
+        and outer.bottom >= inner.bottom
+        and outer.right >= inner.right
+    )
+
+
+def test_the_halo_follows_the_methods_filters():
+    def guard(methods):
+        reaches = level_reaches(select_methods(methods), FusionOptions())
+        return tile_plan(Box(2048, 2048, 3072, 3072), (8192, 8192), reaches).guard
+
+    assert guard(["direct"]).shape == (1040, 1048)
+    assert guard(["all_channels"]).shape == (1280, 1408)
+    assert guard(["laplacian"]).shape > guard(["median_mask"]).shape
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([np.zeros((4, 4), np.uint8)], "two or more"),
+        ([np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)], "frame 1"),
+        ([np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint16)], "frame 1"),
+        ([np.zeros((4, 4), np.float64)] * 2, "convert"),
+        ([np.zeros((0, 4), np.uint8)] * 2, "shape"),
+    ],
+)
+def test_frames_that_do_not_fit_are_refused(frames, message):
+    with pytest.raises(StackError, match=message):
+        fuse(frames)
+
+
+def test_unknown_method_and_tile_are_refused():
+    frames = stack((8, 8), 2)
+    with pytest.raises(OptionError, match="all_chanels"):
+        fuse(frames, ["all_chanels"])
+    with pytest.raises(OptionError, match="tile"):
+        fuse(frames, tile=0)

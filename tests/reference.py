@@ -1,0 +1,229 @@
+"""An independent reference of the five methods, to compare the program with.
+
+Plain float64 numpy, all frames at once, written from the definitions in prose and from
+nothing in the package.
+Pyramids are those of Burt and Adelson with the borders OpenCV gives them.
+
+Every function takes and returns arrays of shape (H, W) or (H, W, C); frames become
+(H, W, C) first.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Frame = npt.NDArray[np.generic]
+
+DATA_RANGES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+OUTPUT_NAMES = {
+    "by_channel": "focus_stacked_by_channel",
+    "all_channels": "focus_stacked_all_channels",
+    "laplacian": "focus_stacked_laplacian",
+    "median_mask": "focus_stacked_new_method",
+    "direct": "focus_stacked_direct",
+}
+MEDIAN_SIZES_OF_FIVE_LEVELS = (35, 19, 9, 5, 3)
+
+
+def reference_fuse(
+    frames: list[Frame],
+    method: str,
+    *,
+    levels: int = 5,
+    beta: float = 0.1,
+    kernel: int = 3,
+    median_sizes: tuple[int, ...] | None = None,
+    data_range: float | None = None,
+) -> dict[str, Frame]:
+    """Fuse frames, back to front, and return the method's outputs by name.
+
+    Outputs have the shape and the data type of the frames, `blending_mask` is uint8
+    of shape (H, W).
+    """
+    dtype = frames[0].dtype
+    unit = (data_range or DATA_RANGES[dtype.name]) / 255
+    stack = [np.atleast_3d(frame).astype(np.float64) / unit for frame in frames]
+    masks = {}
+    if method == "direct":
+        fused = blend(stack, soft_weights(strength(stack, second_differences, kernel), beta))
+    else:
+        pyramids = [laplacian_pyramid(frame, levels) for frame in stack]
+        bands = [list(level) for level in zip(*pyramids, strict=True)]
+        if method == "median_mask":
+            sizes = median_sizes or default_median_sizes(levels)
+            maps = [
+                median(decision(strength(band, second_differences, kernel)), size)
+                for band, size in zip(bands, sizes, strict=True)
+            ]
+            weights = [one_hot(index, len(frames)) for index in maps]
+            masks["blending_mask"] = depth_mask(maps[0], len(frames))
+        else:
+            weights = [level_weights(band, method, beta, kernel) for band in bands]
+        fused = collapse([blend(*pair) for pair in zip(bands, weights, strict=True)])
+    image = (fused * unit).reshape(frames[0].shape)
+    return {OUTPUT_NAMES[method]: to_dtype(image, dtype), **masks}
+
+
+def level_weights(band: list[Array], method: str, beta: float, kernel: int) -> list[Array]:
+    """Weights of every frame at one level, shape (H, W, C) or (H, W, 1)."""
+    if method == "by_channel":
+        return soft_weights([box_sum(second_differences(x), kernel) for x in band], beta)
+    if method == "all_channels":
+        return soft_weights(strength(band, second_differences, kernel), beta)
+    if method == "laplacian":
+        weights = soft_weights(strength(band, four_neighbours, kernel), beta)
+        return [gaussian(w, sigma=3, radius=12) for w in weights]
+    raise ValueError(f"unknown method {method}")
+
+
+def default_median_sizes(levels: int) -> tuple[int, ...]:
+    """Sides of the median filter, finest level first."""
+    if levels == 5:
+        return MEDIAN_SIZES_OF_FIVE_LEVELS
+    sizes = [3, 5]
+    while len(sizes) < levels:
+        sizes.append(2 * sizes[-1] + 1)
+    return tuple(reversed(sizes[:levels]))
+
+
+# --- activity, weights, decisions
+
+
+def second_differences(x: Array) -> Array:
+    """|[-1 2 -1] * x| + |[-1 2 -1]^T * x|."""
+    return np.abs(convolve(x, [-1, 2, -1], 0)) + np.abs(convolve(x, [-1, 2, -1], 1))
+
+
+def four_neighbours(x: Array) -> Array:
+    """|4-neighbour Laplacian of x|."""
+    return np.abs(convolve(x, [-1, 2, -1], 0) + convolve(x, [-1, 2, -1], 1))
+
+
+def strength(band: list[Array], activity, kernel: int) -> list[Array]:
+    """S of every frame: activity summed over channels, then over a box; (H, W, 1)."""
+    return [box_sum(activity(x).sum(axis=2, keepdims=True), kernel) for x in band]
+
+
+def soft_weights(s: list[Array], beta: float) -> list[Array]:
+    """w_i proportional to exp(beta * max(S_i - max_j S_j, -50))."""
+    best = np.max(s, axis=0)
+    raw = [np.exp(beta * np.maximum(x - best, -50)) for x in s]
+    return [w / np.sum(raw, axis=0) for w in raw]
+
+
+def decision(s: list[Array]) -> npt.NDArray[np.int64]:
+    """Index of the frame with the largest S, ties to the back; (H, W, 1)."""
+    return np.argmax(s, axis=0)
+
+
+def one_hot(index: npt.NDArray[np.int64], count: int) -> list[Array]:
+    """Hard weights of every frame."""
+    return [(index == i).astype(np.float64) for i in range(count)]
+
+
+def depth_mask(index: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.uint8]:
+    """255 where the back frame wins down to 0 where the front frame does; (H, W)."""
+    scaled = 255 * (count - 1 - index[:, :, 0]) / (count - 1)
+    return np.rint(scaled).astype(np.uint8)
+
+
+def blend(band: list[Array], weights: list[Array]) -> Array:
+    """Sum of the frames times their weights."""
+    return sum(w * x for w, x in zip(weights, band, strict=True))
+
+
+def to_dtype(image: Array, dtype: np.dtype) -> Frame:
+    """Round, clip to what the data type holds and cast; floats are only cast."""
+    if dtype.kind == "f":
+        return image.astype(dtype)
+    return np.clip(np.rint(image), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+# --- pyramids
+
+
+def laplacian_pyramid(image: Array, levels: int) -> list[Array]:
+    """`levels - 1` bands from the finest on, and the residual."""
+    bands = []
+    for _ in range(levels - 1):
+        smaller = reduce(image)
+        bands.append(image - expand(smaller, image.shape))
+        image = smaller
+    return [*bands, image]
+
+
+def collapse(pyramid: list[Array]) -> Array:
+    """The image a Laplacian pyramid stands for."""
+    *bands, image = pyramid
+    for band in reversed(bands):
+        image = band + expand(image, band.shape)
+    return image
+
+
+def reduce(image: Array) -> Array:
+    """Half the size, sides rounded up: `cv2.pyrDown`."""
+    for axis in (0, 1):
+        smooth = convolve(image, np.array([1, 4, 6, 4, 1]) / 16, axis)
+        image = np.take(smooth, np.arange(0, smooth.shape[axis], 2), axis)
+    return image
+
+
+def expand(image: Array, shape: tuple[int, ...]) -> Array:
+    """Twice the size, cut to `shape`: `cv2.pyrUp` with a destination size."""
+    for axis in (0, 1):
+        image = expand_axis(image, axis, shape[axis])
+    return image
+
+
+def expand_axis(x: Array, axis: int, size: int) -> Array:
+    """Interpolate along one axis.
+
+    OpenCV mirrors the twice as large grid before the first sample but not after the
+    last, which it repeats: the grid ends with an odd place that holds no sample.
+    """
+    n = x.shape[axis]
+    last = n - 1
+    before = np.take(x, np.r_[min(1, last), 0:last], axis)
+    after = np.take(x, np.r_[1:n, last], axis)
+    pairs = np.stack([(before + 6 * x + after) / 8, (x + after) / 2], axis=axis + 1)
+    merged = pairs.reshape(*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
+    return np.take(merged, np.arange(size), axis)
+
+
+# --- filters with reflect-101 borders
+
+
+def reflect_101(n: int, margin: int) -> npt.NDArray[np.intp]:
+    """Indices -margin to n + margin - 1 folded into 0 to n - 1, as often as needed."""
+    if n == 1:
+        return np.zeros(1 + 2 * margin, dtype=np.intp)
+    folded = np.arange(-margin, n + margin) % (2 * n - 2)
+    return np.minimum(folded, 2 * n - 2 - folded)
+
+
+def convolve(x: Array, taps, axis: int) -> Array:
+    """Filter along one axis with symmetric taps."""
+    n = x.shape[axis]
+    indices = reflect_101(n, len(taps) // 2)
+    return sum(tap * np.take(x, indices[i : i + n], axis) for i, tap in enumerate(taps))
+
+
+def box_sum(x: Array, side: int) -> Array:
+    """Sum over a square."""
+    return convolve(convolve(x, np.ones(side), 0), np.ones(side), 1)
+
+
+def gaussian(x: Array, sigma: float, radius: int) -> Array:
+    """Smooth with a truncated Gaussian whose taps sum to one."""
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    taps /= taps.sum()
+    return convolve(convolve(x, taps, 0), taps, 1)
+
+
+def median(index: npt.NDArray[np.int64], side: int) -> npt.NDArray[np.int64]:
+    """Median over a square: the number of values k >= 1 that most of the square reaches."""
+    reached = np.zeros_like(index)
+    for k in range(1, int(index.max()) + 1):
+        votes = box_sum((index >= k).astype(np.float64), side)
+        reached += votes > side * side / 2
+    return reached
