@@ -1,0 +1,31 @@
+"""The only pixel I/O: headers, whole images, scratch windows, atomic outputs.
+
+Pixels are (H, W) grey or (H, W, 3) RGB, uint8, uint16 or float32, the right way up.
+The codecs are imported when the first file of their kind is met.
+"""
+
+from batchstack.images.info import ImageInfo, Metadata, Pixels
+from batchstack.images.probe import image_kind, probe
+from batchstack.images.read import file_digest, read_image, read_image_and_digest, read_metadata
+from batchstack.images.resize import resized
+from batchstack.images.scratch import StagedImage, stage_image, write_npy
+from batchstack.images.write import output_format, write_image, write_image_rows
+
+__all__ = [
+    "ImageInfo",
+    "Metadata",
+    "Pixels",
+    "StagedImage",
+    "file_digest",
+    "image_kind",
+    "output_format",
+    "probe",
+    "read_image",
+    "read_image_and_digest",
+    "read_metadata",
+    "resized",
+    "stage_image",
+    "write_image",
+    "write_image_rows",
+    "write_npy",
+]

@@ -1,0 +1,87 @@
+"""What the headers of an image file say, as frozen values."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16 | np.float32]
+"""(H, W) grey or (H, W, 3) RGB, C-contiguous, uint8, uint16 or float32."""
+
+DTYPES = ("uint8", "uint16", "float32")
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """Size and kind of one image file, as `read_image` returns its pixels.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    format : str
+        "jpeg", "png" or "tiff", decided by the first bytes and not by the suffix.
+    height, width : int
+        Pixels, after the orientation is applied.
+    channels : int
+        1 (grey) or 3 (RGB).
+    dtype : str
+        "uint8", "uint16" or "float32".
+    orientation : int
+        The stored EXIF or TIFF orientation, 1 to 8.
+    """
+
+    path: Path
+    format: str
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    orientation: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W) or (H, W, 3)."""
+        size = (self.height, self.width)
+        return size if self.channels == 1 else (*size, self.channels)
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.height * self.width
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoded image."""
+        return self.pixels * self.channels * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What an output inherits from a frame besides its pixels.
+
+    Parameters
+    ----------
+    exif : bytes, optional
+        EXIF block that starts with its TIFF header ("II" or "MM"), orientation 1.
+    xmp : bytes, optional
+        XMP packet, orientation 1.
+    icc : bytes, optional
+        ICC colour profile.
+    resolution : (float, float), optional
+        Pixels per inch along x and y, after the orientation is applied.
+    """
+
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    icc: bytes | None = None
+    resolution: tuple[float, float] | None = None
+
+    def for_channels(self, channels: int) -> "Metadata":
+        """Return the metadata without a colour profile made for other channels."""
+        space = b"GRAY" if channels == 1 else b"RGB "
+        if self.icc is None or self.icc[16:20] == space:
+            return self
+        return replace(self, icc=None)

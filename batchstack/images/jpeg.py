@@ -1,0 +1,152 @@
+"""JPEG: libjpeg-turbo decodes and encodes, Pillow reads the headers.
+
+A JPEG carries no checksum: a flipped bit inside the entropy-coded data that libjpeg
+does not notice changes pixels silently, whoever reads the file.
+A missing end is always noticed.
+"""
+
+import struct
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import imagecodecs
+import numpy as np
+import simplejpeg
+from PIL.Image import Exif
+from PIL.JpegImagePlugin import JpegImageFile
+
+from batchstack.errors import ImageError
+from batchstack.images.info import ImageInfo, Metadata, Pixels
+from batchstack.images.orientation import exif_orientation, oriented_size
+
+_EXIF_PREFIX = b"Exif\0\0"
+_XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
+_ICC_PREFIX = b"ICC_PROFILE\0"
+_SEGMENT_ROOM = 65533
+
+
+def _open(path: Path, file: BinaryIO) -> JpegImageFile:
+    # The class itself, not Image.open: that limits the number of pixels.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return JpegImageFile(file)
+        except (SyntaxError, OSError, ValueError) as error:
+            raise ImageError(
+                f"{path}: has a broken or unsupported JPEG header ({error}); "
+                "copy it again from the source or convert it to TIFF"
+            ) from error
+
+
+def read_header(path: Path, file: BinaryIO) -> ImageInfo:
+    """Return what the headers say; the pixels are not touched."""
+    image = _open(path, file)
+    if image.mode not in ("L", "RGB"):
+        raise ImageError(
+            f"{path}: is a {image.mode} JPEG, only grey and RGB are supported; "
+            "convert it, e.g. magick in.jpg -colorspace sRGB out.jpg"
+        )
+    orientation = exif_orientation(_exif(image))
+    height, width = oriented_size(image.height, image.width, orientation)
+    channels = 1 if image.mode == "L" else 3
+    return ImageInfo(path, "jpeg", height, width, channels, "uint8", orientation)
+
+
+def read_pixels(path: Path, data: bytes, channels: int) -> Pixels:
+    """Decode all pixels as stored, or raise; never grey filling for a missing part.
+
+    Every warning of libjpeg refuses the file: it reports only the last one, so that a
+    harmless oddity of a header cannot be told from damage behind it.
+    """
+    colours = "GRAY" if channels == 1 else "RGB"
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(
+            data, colours, fastdct=False, fastupsample=False, strict=True
+        )
+    except ValueError as error:
+        raise ImageError(
+            f"{path}: is damaged or incomplete ({error}); copy it again from the source, "
+            "or if it looks right in a viewer rewrite it, e.g. jpegtran -copy all"
+        ) from error
+    return pixels[..., 0] if channels == 1 else pixels
+
+
+def _exif(image: JpegImageFile) -> bytes | None:
+    exif: bytes | None = image.info.get("exif")
+    return exif and exif.removeprefix(_EXIF_PREFIX)
+
+
+def read_metadata(path: Path, file: BinaryIO) -> Metadata:
+    """Return the metadata as stored, the orientation not yet reset."""
+    image = _open(path, file)
+    exif = _exif(image)
+    return Metadata(
+        exif=exif,
+        xmp=image.info.get("xmp"),
+        icc=image.info.get("icc_profile"),
+        resolution=_jfif_resolution(image) or _exif_resolution(exif),
+    )
+
+
+def _jfif_resolution(image: JpegImageFile) -> tuple[float, float] | None:
+    per_inch = {1: 1.0, 2: 2.54}.get(image.info.get("jfif_unit", 0))
+    x, y = image.info.get("jfif_density", (0, 0))
+    return (x * per_inch, y * per_inch) if per_inch and x and y else None
+
+
+def _exif_resolution(exif: bytes | None) -> tuple[float, float] | None:
+    if not exif:
+        return None
+    tags = Exif()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tags.load(_EXIF_PREFIX + exif)
+            per_inch = {2: 1.0, 3: 2.54}[tags.get(296, 2)]
+            x, y = float(tags[282]), float(tags[283])
+        except (SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError, struct.error):
+            return None
+    usable = 0 < x < np.inf and 0 < y < np.inf
+    return (x * per_inch, y * per_inch) if usable else None
+
+
+def encode(pixels: Pixels, quality: int, metadata: Metadata) -> bytes:
+    """Encode as baseline 4:2:0, byte for byte what `cv2.imwrite` gives, plus metadata.
+
+    EXIF and XMP longer than one segment (65 kB) are left out: most readers could not
+    join them.
+    """
+    subsampling = None if pixels.ndim == 2 else "420"
+    data = bytes(imagecodecs.jpeg8_encode(pixels, level=quality, subsampling=subsampling))
+    (length,) = struct.unpack_from(">H", data, 4)
+    jfif_end = 4 + length
+    jfif = _with_density(data[:jfif_end], metadata.resolution)
+    return jfif + _segments(metadata) + data[jfif_end:]
+
+
+def _with_density(jfif: bytes, resolution: tuple[float, float] | None) -> bytes:
+    if resolution is None or not all(1 <= round(value) <= 65535 for value in resolution):
+        return jfif
+    x, y = resolution
+    return jfif[:13] + struct.pack(">BHH", 1, round(x), round(y)) + jfif[18:]
+
+
+def _segments(metadata: Metadata) -> bytes:
+    parts = b""
+    if metadata.exif:
+        parts += _segment(0xE1, _EXIF_PREFIX + metadata.exif)
+    if metadata.xmp:
+        parts += _segment(0xE1, _XMP_PREFIX + metadata.xmp)
+    if metadata.icc:
+        room = _SEGMENT_ROOM - len(_ICC_PREFIX) - 2
+        pieces = [metadata.icc[at : at + room] for at in range(0, len(metadata.icc), room)]
+        for number, piece in enumerate(pieces, start=1):
+            parts += _segment(0xE2, _ICC_PREFIX + bytes((number, len(pieces))) + piece)
+    return parts
+
+
+def _segment(marker: int, payload: bytes) -> bytes:
+    if len(payload) > _SEGMENT_ROOM:
+        return b""
+    return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload

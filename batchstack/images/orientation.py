@@ -1,0 +1,101 @@
+"""The one place that knows EXIF orientation: find it, apply it, reset it.
+
+An orientation says which side of the scene the first row and the first column show
+(EXIF 2.32, tag 0x0112).
+"""
+
+import re
+import struct
+from dataclasses import replace
+
+import numpy as np
+
+from batchstack.images.info import Metadata, Pixels
+
+_TAG = 0x0112
+_SHORT = 3
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:>|\s*=\s*[\"']))[1-8](?=[<\"'])")
+
+
+def orient(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn stored pixels the right way up.
+
+    Parameters
+    ----------
+    pixels : ndarray, (H, W) or (H, W, 3)
+        Pixels as stored.
+    orientation : int
+        1 to 8.
+
+    Returns
+    -------
+    ndarray
+        C-contiguous; height and width are exchanged for 5 to 8.
+    """
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def oriented_size(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """Return height and width after `orient`."""
+    return (width, height) if orientation >= 5 else (height, width)
+
+
+def exif_orientation(exif: bytes | None) -> int:
+    """Return the orientation an EXIF block states, 1 where it states none that is valid."""
+    place = _find(exif or b"")
+    if place is None:
+        return 1
+    order, offset, _ = place
+    (value,) = struct.unpack_from(order + "H", exif or b"", offset)
+    return value if 1 <= value <= 8 else 1
+
+
+def upright_exif(exif: bytes) -> bytes:
+    """Return an EXIF block that says orientation 1, every other tag in place.
+
+    The thumbnail is unlinked where the orientation changes: it shows the old one.
+    """
+    place = _find(exif)
+    if place is None or exif_orientation(exif) == 1:
+        return exif
+    order, offset, link = place
+    block = bytearray(exif)
+    struct.pack_into(order + "H", block, offset, 1)
+    if link + 4 <= len(block):
+        struct.pack_into(order + "I", block, link, 0)
+    return bytes(block)
+
+
+def upright(metadata: Metadata) -> Metadata:
+    """Return metadata that says orientation 1 wherever it says one."""
+    exif, xmp = metadata.exif, metadata.xmp
+    return replace(metadata, exif=exif and upright_exif(exif), xmp=xmp and upright_xmp(xmp))
+
+
+def upright_xmp(xmp: bytes) -> bytes:
+    """Return an XMP packet that says orientation 1, of the same length."""
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+
+
+def _find(exif: bytes) -> tuple[str, int, int] | None:
+    """Return byte order, offset of the value and offset of the link to the thumbnail."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None:
+        return None
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        link = start + 2 + 12 * count
+        for entry in range(start + 2, link, 12):
+            if struct.unpack_from(order + "HHI", exif, entry) == (_TAG, _SHORT, 1):
+                struct.unpack_from(order + "H", exif, entry + 8)
+                return order, entry + 8, link
+    except struct.error:
+        return None
+    return None

@@ -1,0 +1,127 @@
+"""PNG: libpng decodes and encodes, the chunks round the pixels are walked here.
+
+Pillow would do for the headers but loads all pixels to find an EXIF chunk behind them.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import imagecodecs
+
+from batchstack.errors import ImageError
+from batchstack.images.info import ImageInfo, Metadata, Pixels
+from batchstack.images.orientation import exif_orientation, oriented_size
+
+_HEADER_END = 33  # signature and IHDR, always the first chunk
+_CHANNELS = {0: 1, 2: 3, 3: 3}  # grey, RGB, palette
+_XMP_KEY = b"XML:com.adobe.xmp"
+_METRES_PER_INCH = 0.0254
+_ALPHA_HINT = "remove it, e.g. magick in.png -alpha off out.png"
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    """Yield type and payload of every chunk that holds no pixels."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IDAT":
+            file.seek(length + 4, 1)
+            continue
+        payload = file.read(length)
+        file.seek(4, 1)
+        yield kind, payload
+        if kind == b"IEND":
+            return
+
+
+def read_header(path: Path, file: BinaryIO) -> ImageInfo:
+    """Return what the chunks say; the pixels are not touched."""
+    chunks = dict(_chunks(file))
+    ihdr = chunks.get(b"IHDR", b"")
+    if len(ihdr) != 13:
+        raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
+    width, height, depth, colour = struct.unpack(">IIBB", ihdr[:10])
+    if colour in (4, 6):
+        raise ImageError(f"{path}: has an alpha channel; {_ALPHA_HINT}")
+    if b"tRNS" in chunks:
+        raise ImageError(f"{path}: has transparent colours (tRNS); {_ALPHA_HINT}")
+    if colour not in _CHANNELS or not width or not height:
+        raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
+    orientation = exif_orientation(chunks.get(b"eXIf"))
+    height, width = oriented_size(height, width, orientation)
+    dtype = "uint16" if depth == 16 else "uint8"
+    return ImageInfo(path, "png", height, width, _CHANNELS[colour], dtype, orientation)
+
+
+def read_pixels(path: Path, data: bytes) -> Pixels:
+    """Decode all pixels as stored; libpng checks every checksum.
+
+    Palettes become RGB, grey of 1, 2 or 4 bits is spread over 8.
+    """
+    try:
+        pixels: Pixels = imagecodecs.png_decode(data)
+    except (imagecodecs.PngError, ValueError) as error:
+        raise ImageError(
+            f"{path}: is damaged or incomplete ({error}); copy it again from the source"
+        ) from error
+    return pixels
+
+
+def read_metadata(path: Path, file: BinaryIO) -> Metadata:
+    """Return the metadata as stored, the orientation not yet reset."""
+    exif = xmp = icc = resolution = None
+    for kind, payload in _chunks(file):
+        if kind == b"eXIf":
+            exif = payload.removeprefix(b"Exif\0\0")
+        elif kind == b"iCCP":
+            icc = _inflate(payload.partition(b"\0")[2][1:])
+        elif kind == b"iTXt" and payload.startswith(_XMP_KEY + b"\0"):
+            xmp = _international_text(payload)
+        elif kind == b"pHYs" and len(payload) == 9:
+            resolution = _physical(payload)
+    return Metadata(exif, xmp, icc, resolution)
+
+
+def _inflate(data: bytes) -> bytes | None:
+    try:
+        return zlib.decompress(data)
+    except zlib.error:
+        return None
+
+
+def _international_text(payload: bytes) -> bytes | None:
+    rest = payload.partition(b"\0")[2]
+    compressed, text = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
+    return _inflate(text) if compressed else text
+
+
+def _physical(payload: bytes) -> tuple[float, float] | None:
+    x, y, unit = struct.unpack(">IIB", payload)
+    return (x * _METRES_PER_INCH, y * _METRES_PER_INCH) if unit == 1 and x and y else None
+
+
+def encode(pixels: Pixels, metadata: Metadata) -> bytes:
+    """Encode fast: level 1 with the "sub" filter (twice the speed for 3 % more bytes)."""
+    data = bytes(imagecodecs.png_encode(pixels, level=1, filter=imagecodecs.PNG.FILTER.SUB))
+    return data[:_HEADER_END] + b"".join(_metadata_chunks(metadata)) + data[_HEADER_END:]
+
+
+def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:
+    if metadata.icc:
+        yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc))
+    if metadata.resolution:
+        x, y = (round(value / _METRES_PER_INCH) for value in metadata.resolution)
+        if 0 < x < 2**31 and 0 < y < 2**31:
+            yield _chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
+    if metadata.exif:
+        yield _chunk(b"eXIf", metadata.exif)
+    if metadata.xmp:
+        yield _chunk(b"iTXt", _XMP_KEY + b"\0\0\0\0\0" + metadata.xmp)
+
+
+def _chunk(kind: bytes, payload: bytes) -> bytes:
+    checksum = zlib.crc32(kind + payload)
+    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", checksum)

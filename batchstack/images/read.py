@@ -1,0 +1,138 @@
+"""Whole images and what belongs to them."""
+
+import hashlib
+from dataclasses import replace
+from io import BufferedReader, BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from batchstack.errors import ImageError
+from batchstack.images.info import ImageInfo, Metadata, Pixels
+from batchstack.images.orientation import exif_orientation, orient, upright
+from batchstack.images.probe import kind_of, open_image, probe_file
+
+
+def read_image(path: Path | str) -> Pixels:
+    """Read a whole image.
+
+    Parameters
+    ----------
+    path : Path
+        A JPEG, PNG or TIFF file.
+
+    Returns
+    -------
+    ndarray, (H, W) or (H, W, 3)
+        uint8, uint16 or float32 as stored, RGB, the right way up, C-contiguous.
+
+    Raises
+    ------
+    ImageError
+        Also for a file that is cut off or damaged: no pixel is ever made up.
+    """
+    path = Path(path)
+    with open_image(path) as file:
+        return _read(path, file)
+
+
+def read_image_and_digest(path: Path | str) -> tuple[Pixels, str]:
+    """Read a whole image and the digest of the very bytes it is decoded from.
+
+    Returns
+    -------
+    pixels : ndarray
+        As `read_image`.
+    digest : str
+        As `file_digest`.
+    """
+    path = Path(path)
+    with open_image(path) as file:
+        data = file.read()
+    return _read(path, BytesIO(data)), hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def file_digest(path: Path | str) -> str:
+    """Return the BLAKE2b digest of a file's content, 16 bytes in hexadecimal."""
+    with open_image(Path(path)) as file:
+        return stream_digest(file)
+
+
+def stream_digest(file: BufferedReader) -> str:
+    """Return the same of an open file, from its position on."""
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def read_metadata(path: Path | str) -> Metadata:
+    """Read what an output inherits from this frame.
+
+    Orientation is reset to 1 in EXIF and XMP, the resolution follows the turned axes.
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read as an image.
+    """
+    path = Path(path)
+    with open_image(path) as file:
+        stored, orientation = _stored_metadata(path, file)
+    if stored.resolution and orientation >= 5:
+        stored = replace(stored, resolution=stored.resolution[::-1])
+    return upright(stored)
+
+
+def _stored_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
+    kind = kind_of(path, file)
+    if kind == "tiff":
+        from batchstack.images import tiff
+
+        with tiff.open_tiff(path, file) as page:
+            return tiff.read_metadata(page), int(page.tags.valueof(274, 1))
+    if kind == "png":
+        from batchstack.images import png
+
+        metadata = png.read_metadata(path, file)
+    else:
+        from batchstack.images import jpeg
+
+        metadata = jpeg.read_metadata(path, file)
+    return metadata, exif_orientation(metadata.exif)
+
+
+def _read(path: Path, file: BinaryIO) -> Pixels:
+    info = probe_file(path, file)
+    file.seek(0)
+    if info.format == "tiff":
+        stored = _read_tiff(info, file)
+    elif info.format == "png":
+        from batchstack.images import png
+
+        stored = png.read_pixels(path, file.read())
+    else:
+        from batchstack.images import jpeg
+
+        stored = jpeg.read_pixels(path, file.read(), info.channels)
+    return _as_promised(info, orient(stored, info.orientation))
+
+
+def _read_tiff(info: ImageInfo, file: BinaryIO) -> Pixels:
+    from batchstack.images import tiff
+
+    with tiff.open_tiff(info.path, file) as page:
+        size = (page.imagelength, page.imagewidth, *info.shape[2:])
+        pixels = np.empty(size, info.dtype)
+        top = 0
+        for band in tiff.read_bands(info.path, page):
+            pixels[top : top + len(band)] = band
+            top += len(band)
+    return pixels
+
+
+def _as_promised(info: ImageInfo, pixels: Pixels) -> Pixels:
+    if (pixels.shape, str(pixels.dtype)) != (info.shape, info.dtype):
+        raise ImageError(
+            f"{info.path}: is damaged, its header says {info.shape} {info.dtype} but "
+            f"{pixels.shape} {pixels.dtype} was decoded; copy it again from the source"
+        )
+    return pixels
