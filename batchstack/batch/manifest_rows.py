@@ -1,0 +1,346 @@
+"""The rows of a manifest: what entries mean, and what is wrong with them."""
+
+import glob
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from batchstack.batch.manifest_formats import (
+    FRAME_COLUMNS,
+    META_PREFIX,
+    NOT_TEXT,
+    Cell,
+    Entry,
+    Report,
+    Value,
+    unknown,
+)
+from batchstack.errors import BatchstackError, ManifestError, OptionError
+from batchstack.options import FusionOptions, OutputOptions
+
+OptionValue = int | float | str | bool | tuple[int, ...]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a manifest: one stack as asked for.
+
+    Parameters
+    ----------
+    id : str
+        The stack's folder under the output directory, `/` between segments.
+    frames : tuple of Path
+        Absolute paths, back to front, two or more.
+    place : str
+        Where the row stands, for messages: "pairs.csv:14".
+        Rows that differ in their place only are equal.
+    methods : tuple of str, optional
+        The methods asked for; None means those of the run.
+    options : tuple of (str, value) pairs
+        The row's own options, sorted, by the names of the command's options with
+        underscores, each checked by itself; `dict(row.options)` overlays those of the run.
+    meta : tuple of (str, str) pairs
+        The `meta_` columns with their full names, sorted; empty values are left out.
+    """
+
+    id: str
+    frames: tuple[Path, ...]
+    place: str = field(compare=False)
+    methods: tuple[str, ...] | None = None
+    options: tuple[tuple[str, OptionValue], ...] = ()
+    meta: tuple[tuple[str, str], ...] = ()
+
+
+class RowChecker:
+    """Turns entries into rows and reports what is wrong with them."""
+
+    def __init__(self, base: Path, methods: tuple[str, ...], report: Report) -> None:
+        self.base = base
+        self.known_methods = methods
+        self.report = report
+        self.ids: dict[str, tuple[str, int]] = {}
+
+    def row(self, entry: Entry) -> Row | None:
+        """The row an entry means, None after reporting its problems."""
+        before = len(self.report.problems)
+        stack_id = self._id(entry)
+        frames = self._frames(entry)
+        methods = self._parsed(entry, "methods", self._methods)
+        options = self._options(entry)
+        meta = self._meta(entry)
+        if len(self.report.problems) > before:
+            return None
+        place = f"{self.report.name}:{entry.line}"
+        return Row(stack_id or "", frames, place, methods, options, meta)
+
+    def _parsed(self, entry: Entry, name: str, parse: Callable[[Value], T]) -> T | None:
+        """What a cell means, None if there is none or after reporting why it means nothing."""
+        cell = entry.cells.get(name)
+        if cell is None or not cell.filled:
+            return None
+        try:
+            return parse(cell.value)
+        except BatchstackError as error:
+            self._problem(entry, name, str(error).removeprefix(f"{name.replace('_', '-')} is "))
+            return None
+
+    def _problem(self, entry: Entry, name: str, text: str) -> None:
+        """Report at the cell, or at the row if it has no such cell."""
+        _, line, column = entry.cells.get(name, Cell("", entry.line, None))
+        self.report.add(line, column, f"{name}: {text}")
+
+    def _id(self, entry: Entry) -> str | None:
+        if not entry.has("id"):
+            self._problem(entry, "id", "missing; every stack needs a name of its own")
+        stack_id = self._parsed(entry, "id", _stack_id)
+        if stack_id is None:
+            return None
+        # Disks that ignore case or normalise Unicode put both into one folder.
+        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", stack_id).casefold())
+        if key in self.ids:
+            other, line = self.ids[key]
+            self._problem(
+                entry, "id", f"{stack_id!r} is the same folder as {other!r} on line {line}"
+            )
+        else:
+            self.ids[key] = (stack_id, entry.line)
+        return stack_id
+
+    def _methods(self, value: Value) -> tuple[str, ...]:
+        names = _parts(value, r"[,|]")
+        known = (*self.known_methods, "all")
+        strange = [unknown("method", name, known) for name in names if name not in known]
+        if strange:
+            raise ManifestError("; ".join(strange))
+        if not names:
+            raise ManifestError("names no method")
+        return self.known_methods if "all" in names else tuple(dict.fromkeys(names))
+
+    def _options(self, entry: Entry) -> tuple[tuple[str, OptionValue], ...]:
+        values: dict[str, OptionValue] = {}
+        for name in sorted(_OPTIONS.keys() & entry.cells.keys()):  # levels before median_sizes
+            value = self._parsed(entry, name, partial(_option, name, values.get("levels")))
+            if value is not None:
+                values[name] = value
+        return tuple(values.items())
+
+    def _meta(self, entry: Entry) -> tuple[tuple[str, str], ...]:
+        names = sorted(name for name in entry.cells if name.startswith(META_PREFIX))
+        pairs = [(name, self._parsed(entry, name, _single)) for name in names]
+        return tuple((name, text) for name, text in pairs if text is not None)
+
+    # --- frames
+
+    def _frames(self, entry: Entry) -> tuple[Path, ...]:
+        """The frames that exist, after reporting those that do not."""
+        given = [name for name in FRAME_COLUMNS if entry.has(name)]
+        if not given:
+            present = [name for name in FRAME_COLUMNS if name in entry.cells] or ["frames"]
+            self._problem(entry, present[0], "no frames; give back and front, or frames")
+            return ()
+        if "frames" in given:
+            if len(given) > 1:
+                self._problem(entry, "frames", "give either this or back and front, not both")
+                return ()
+            sources = self._parsed(entry, "frames", self._sources) or []
+            return self._existing(entry, [("frames", source) for source in sources])
+        for name in {"back", "front"} - set(given):
+            self._problem(entry, name, "missing; a pair needs back and front")
+        texts = [(name, self._parsed(entry, name, _file_name)) for name in given]
+        return self._existing(entry, [(name, text) for name, text in texts if text is not None])
+
+    def _sources(self, value: Value) -> list[str]:
+        """The frames of a `frames` cell in order, patterns expanded."""
+        texts = list(value) if isinstance(value, tuple) else value.split("|")
+        if not all(map(str.strip, texts)):
+            raise ManifestError("an empty place in the list; remove it or name a frame")
+        if len(texts) > 1:
+            return texts
+        if set("*?[") & set(texts[0]):
+            return self._matches(texts[0].strip())
+        raise ManifestError(
+            f"only one frame: {texts[0]!r}; a stack needs two or more, "
+            "give a pattern such as 'img/*.tif' or names with | between them"
+        )
+
+    def _matches(self, pattern: str) -> list[str]:
+        from natsort import natsorted, ns
+
+        # Path.glob would match hidden files.
+        found = glob.glob(_expand(pattern), root_dir=self.base, recursive=True)  # noqa: PTH207
+        files = [name for name in sorted(found) if not (self.base / name).is_dir()]
+        if len(files) < 2:
+            count = f"only one file, {files[0]!r}," if files else "no file"
+            place = self.base / _expand(pattern)
+            raise ManifestError(f"{count} matches {pattern!r} (resolved to {place})")
+        return list(natsorted(files, alg=ns.PATH))
+
+    def _existing(self, entry: Entry, named: list[tuple[str, str]]) -> tuple[Path, ...]:
+        """The files of (column, text), reporting those missing or there twice."""
+        seen: dict[tuple[int, int], str] = {}
+        paths = []
+        for name, text in named:
+            try:
+                path, identity = self._file(text)
+                if name == "frames" and "|" in str(path):
+                    raise ManifestError(f"{str(path)!r} has a | in it; it separates frames")
+                if identity in seen:
+                    raise ManifestError(f"{text!r} is the same file as {seen[identity]!r}")
+            except ManifestError as error:
+                self._problem(entry, name, str(error))
+            else:
+                seen[identity] = text
+                paths.append(path)
+        return tuple(paths)
+
+    def _file(self, text: str) -> tuple[Path, tuple[int, int]]:
+        """Where a frame is and what tells it from other files."""
+        for spelling in (text, text.strip()):  # Names may end in a space, cells often do.
+            path = self.base / _expand(spelling)
+            try:
+                info = path.stat()
+                break
+            except OSError as error:
+                reason = error
+        else:
+            why = "file not found" if isinstance(reason, _ABSENT) else f"{reason.strerror}"
+            raise ManifestError(f"{why}: {text!r} (resolved to {path})")
+        if stat.S_ISDIR(info.st_mode):
+            raise ManifestError(f"{text!r} is a folder; give an image file")
+        if not stat.S_ISREG(info.st_mode):
+            raise ManifestError(f"{text!r} is not a regular file")
+        if NOT_TEXT.search(str(path)):
+            raise ManifestError(f"{text!r} is not named in UTF-8; rename it")
+        return path, (info.st_dev, info.st_ino)
+
+
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+
+
+def _expand(text: str) -> str:
+    # Path.expanduser raises for users it does not know, where the shell keeps the text.
+    return os.path.expanduser(text) if text.startswith("~") else text  # noqa: PTH111
+
+
+def _single(value: Value) -> str:
+    return _file_name(value).strip()
+
+
+def _file_name(value: Value) -> str:
+    if isinstance(value, tuple):
+        raise ManifestError("give one value, not a list")
+    return value
+
+
+def _parts(value: Value, separators: str) -> list[str]:
+    """The names of a list or of a text with separators."""
+    texts = value if isinstance(value, tuple) else re.split(separators, value)
+    return [text.strip() for text in texts if text.strip()]
+
+
+# --- ids
+
+
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff<>:"|?*\\]')
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE
+)
+_LONGEST_SEGMENT = 200
+
+
+def _stack_id(value: Value) -> str:
+    """An id that is a folder below the output directory on every system."""
+    text = _single(value)
+    bad = _FORBIDDEN.search(text)
+    if bad:
+        raise ManifestError(f"{text!r} holds {bad[0]!r}, which folders cannot have everywhere")
+    for segment in text.split("/"):
+        fault = _segment_fault(segment)
+        if fault:
+            raise ManifestError(f"{text!r} cannot be a folder: {fault}")
+    return text
+
+
+def _segment_fault(segment: str) -> str | None:
+    """Why a segment of an id cannot be the name of a folder."""
+    if not segment:
+        return "it starts or ends with / or has // in it"
+    if segment.startswith("."):
+        return f"{segment!r} starts with a dot"
+    if segment.endswith((".", " ")):
+        return f"{segment!r} ends with a dot or a space"
+    if _RESERVED.fullmatch(segment):
+        return f"{segment!r} is a reserved name on Windows"
+    if len(segment.encode()) > _LONGEST_SEGMENT:
+        return f"a segment is longer than {_LONGEST_SEGMENT} bytes"
+    return None
+
+
+# --- options
+
+
+def _option(name: str, levels: OptionValue | None, value: Value) -> OptionValue:
+    """The typed value of an option; `levels` is the row's own, if it has one."""
+    parsed = _OPTIONS[name](value)
+    alone: dict[str, Any] = {name: parsed}
+    if name == "median_sizes" and isinstance(parsed, tuple):
+        # Whether the sizes fit the levels of the run is known when both are.
+        count = levels if isinstance(levels, int) else min(len(parsed), 16)
+        FusionOptions(levels=count, median_sizes=parsed)
+    elif name in ("format", "quality"):
+        OutputOptions(**alone)
+    elif name != "resize":
+        FusionOptions(**alone)
+    return parsed
+
+
+def _whole(value: Value) -> int:
+    text = _single(value)
+    try:
+        return int(text)
+    except ValueError:
+        raise OptionError(f"{text!r} is not a whole number") from None
+
+
+def _number(value: Value) -> float:
+    text = _single(value)
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(f"{text!r} is not a number; write it like 0.25") from None
+
+
+def _sizes(value: Value) -> tuple[int, ...]:
+    sizes = tuple(_whole(text) for text in _parts(value, r"[,|\s]"))
+    if not sizes:
+        raise OptionError("no sizes; give one odd number of pixels per level, finest first")
+    return sizes
+
+
+def _flag(value: Value) -> bool:
+    text = _single(value).lower()
+    if text not in _FLAGS:
+        raise OptionError(f"{text!r} is neither true nor false")
+    return _FLAGS[text]
+
+
+_FLAGS = {"true": True, "yes": True, "on": True, "1": True}
+_FLAGS |= {"false": False, "no": False, "off": False, "0": False}
+
+_OPTIONS: dict[str, Callable[[Value], OptionValue]] = {
+    "levels": _whole,
+    "beta": _number,
+    "kernel": _whole,
+    "median_sizes": _sizes,
+    "data_range": _number,
+    "format": _single,
+    "quality": _whole,
+    "resize": _flag,
+}

@@ -1,0 +1,332 @@
+"""The plan: for each stack fuse, skip or refuse, with the reasons; nothing is written.
+
+Headers are read of stacks that are not done, pixels never.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from batchstack.batch.jobs import Job
+from batchstack.batch.ledger import FOLDER, Ledger, why_not_done
+from batchstack.batch.manifest import Manifest, Row
+from batchstack.batch.memory import Footprint, predict
+from batchstack.errors import ImageError, ManifestError, OptionError, StackError
+from batchstack.fusion.methods import Method, select_methods
+from batchstack.images import ImageInfo, file_digest, image_kind, probe
+from batchstack.options import DEFAULT_TILE, FusionOptions, OutputOptions
+
+SUFFIXES = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
+# What each kind of output can hold.
+_DTYPES = {
+    ".jpg": ("uint8",),
+    ".png": ("uint8", "uint16"),
+    ".tif": ("uint8", "uint16", "float32"),
+}
+_MAX_JPEG_SIDE = 65500
+
+Action = Literal["fuse", "skip", "refuse"]
+Digest = Callable[[Path], str]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run asks for; a row of the manifest may override all but the last three.
+
+    Attributes
+    ----------
+    methods : tuple of str
+        Keys of `METHODS`, or "all".
+    fusion : FusionOptions
+    output : OutputOptions
+    resize : bool
+        Resize frames to the size of the first instead of refusing the stack.
+    tile : int
+        Side of the tiles in pixels.
+    rerun : bool
+        Fuse everything, whatever the ledger says.
+    scratch : Path, optional
+        Where split stacks keep their tiles, visible to all workers; by default inside
+        the output directory.
+    """
+
+    methods: tuple[str, ...] = ("all",)
+    fusion: FusionOptions = field(default_factory=FusionOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+    resize: bool = False
+    tile: int = DEFAULT_TILE
+    rerun: bool = False
+    scratch: Path | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to happen with one stack.
+
+    Attributes
+    ----------
+    row : Row
+    action : {"fuse", "skip", "refuse"}
+    reasons : tuple of str
+    job : Job, optional
+        For "fuse".
+    footprint : Footprint, optional
+        For "fuse".
+    shape : (int, int)
+        Rows and columns of a frame; (0, 0) where no header was read.
+    hopeless : bool
+        True for a refusal that no other input could mend (format, memory); it stops
+        the run before anything starts.
+    """
+
+    row: Row
+    action: Action
+    reasons: tuple[str, ...]
+    job: Job | None = None
+    footprint: Footprint | None = None
+    shape: tuple[int, int] = (0, 0)
+    hopeless: bool = False
+
+    @property
+    def megapixels(self) -> float:
+        return self.shape[0] * self.shape[1] / 1e6
+
+
+def make_plan(
+    manifest: Manifest,
+    directory: Path,
+    options: RunOptions,
+    ledger: Ledger,
+    *,
+    memory_limit: int | None = None,
+) -> list[Step]:
+    """Decide about every stack of a manifest.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    directory : Path
+        The output directory.
+    options : RunOptions
+    ledger : Ledger
+        Of that directory.
+    memory_limit : int, optional
+        Bytes one worker may use; None for no limit.
+
+    Raises
+    ------
+    ManifestError
+        If options of rows contradict those of the run.
+    """
+    wishes = _row_options(manifest.rows, options)
+    directory = directory.absolute()
+    # A file that several methods or stacks use is read once.
+    digest = cache(file_digest)
+    return [
+        _step(row, wish, directory, ledger, digest, memory_limit)
+        for row, wish in zip(manifest.rows, wishes, strict=True)
+    ]
+
+
+def output_key(
+    method: Method, options: RunOptions, suffix: str, *, resized: bool = False
+) -> dict[str, Any]:
+    """Everything but the inputs that a method's outputs depend on.
+
+    Parameters
+    ----------
+    method : Method
+    options : RunOptions
+    suffix : str
+        Ending of the outputs.
+    resized : bool
+        Whether frames were of different size and resized.
+    """
+    key: dict[str, Any] = {"algorithm": method.algo_version, "format": suffix.lstrip(".")}
+    for name in method.uses:
+        value = getattr(options.fusion, name)
+        key[name] = list(value) if isinstance(value, tuple) else value
+    if suffix == ".jpg":
+        key["quality"] = options.output.quality
+    if resized:
+        key["resize"] = True
+    return key
+
+
+def _row_options(rows: Iterable[Row], options: RunOptions) -> list[RunOptions]:
+    wishes, problems = [], []
+    for row in rows:
+        try:
+            wishes.append(row_options(row, options))
+        except OptionError as error:
+            problems.append(f"{row.place} {error}")
+    if problems:
+        raise ManifestError("\n".join(problems))
+    return wishes
+
+
+def row_options(row: Row, options: RunOptions) -> RunOptions:
+    """The options of a run with those of a row laid over them.
+
+    Raises
+    ------
+    OptionError
+        If they contradict each other.
+    """
+    if row.methods:
+        options = replace(options, methods=row.methods)
+    own = dict(row.options)
+    for part in ("fusion", "output"):
+        names = {item.name for item in fields(getattr(options, part))}
+        mine: dict[str, Any] = {name: own.pop(name) for name in names & own.keys()}
+        if mine:
+            options = replace(options, **{part: replace(getattr(options, part), **mine)})
+    return replace(options, **own) if own else options  # type: ignore[arg-type]
+
+
+def _step(
+    row: Row,
+    options: RunOptions,
+    directory: Path,
+    ledger: Ledger,
+    digest: Digest,
+    memory_limit: int | None,
+) -> Step:
+    folder = directory / row.id
+    methods = select_methods(options.methods)
+    try:
+        suffix = _suffix(row, options)
+        todo, reasons = _not_done(row, options, methods, suffix, folder, ledger, digest)
+        if not todo:
+            return Step(row, "skip", ("up to date",))
+        frames = [probe(path) for path in row.frames]
+        _check_frames(frames, resize=options.resize)
+    except (ImageError, StackError, OSError) as error:
+        return Step(row, "refuse", (str(error),))
+    job = Job(
+        id=row.id,
+        place=row.place,
+        frames=row.frames,
+        methods=tuple(method.name for method in todo),
+        fusion=options.fusion,
+        suffix=suffix,
+        quality=options.output.quality,
+        resize=len({(frame.height, frame.width) for frame in frames}) > 1,
+        tile=options.tile,
+        folder=folder,
+        scratch=(options.scratch or directory / FOLDER / "scratch") / row.id,
+    )
+    return _fitted(row, job, frames, todo, reasons, memory_limit)
+
+
+def _suffix(row: Row, options: RunOptions) -> str:
+    if options.output.format == "auto":
+        return SUFFIXES[image_kind(row.frames[0])]
+    return f".{options.output.format}"
+
+
+def _not_done(
+    row: Row,
+    options: RunOptions,
+    methods: Sequence[Method],
+    suffix: str,
+    folder: Path,
+    ledger: Ledger,
+    digest: Digest,
+) -> tuple[list[Method], tuple[str, ...]]:
+    """The methods to compute, and why, one reason for all that share it."""
+    records = ledger.history(row.id).records
+    why: dict[str, list[Method]] = {}
+    for method in methods:
+        record = records.get(method.name)
+        # The record knows whether the frames were of different size.
+        resized = options.resize and record is not None and "resize" in record.key
+        key = output_key(method, options, suffix, resized=resized)
+        reason = (
+            "rerun asked for"
+            if options.rerun
+            else why_not_done(record, key, row.frames, folder, digest)
+        )
+        if reason:
+            why.setdefault(reason, []).append(method)
+    reasons = tuple(
+        reason if len(some) == len(methods) else f"{', '.join(m.name for m in some)}: {reason}"
+        for reason, some in why.items()
+    )
+    todo = [method for method in methods if any(method in some for some in why.values())]
+    return todo, reasons
+
+
+def _check_frames(frames: Sequence[ImageInfo], *, resize: bool) -> None:
+    """Refuse frames that do not fit together."""
+    first = frames[0]
+    for frame in frames[1:]:
+        if (frame.height, frame.width) != (first.height, first.width) and not resize:
+            raise StackError(
+                f"{frame.path}: is {frame.width}x{frame.height} pixels, "
+                f"{first.path.name} is {first.width}x{first.height}; give frames of one size, "
+                "or resize them to the first with --resize"
+            )
+        if frame.dtype != first.dtype:
+            raise StackError(
+                f"{frame.path}: has {frame.dtype} pixels, {first.path.name} has {first.dtype}; "
+                "convert them to one depth"
+            )
+        if frame.channels != first.channels:
+            kinds = {1: "grey", 3: "colour"}
+            raise StackError(
+                f"{frame.path}: is {kinds[frame.channels]}, {first.path.name} is "
+                f"{kinds[first.channels]}; convert them to one kind"
+            )
+
+
+def _fitted(
+    row: Row,
+    job: Job,
+    frames: Sequence[ImageInfo],
+    methods: Sequence[Method],
+    reasons: tuple[str, ...],
+    memory_limit: int | None,
+) -> Step:
+    """A step that fuses, or refuses what the format or the memory cannot hold."""
+    first = frames[0]
+    problem = _format_problem(job.suffix, first)
+    footprint = predict(
+        max(frames, key=lambda frame: frame.nbytes),
+        len(frames),
+        methods,
+        job.fusion,
+        suffix=job.suffix,
+        tile=job.tile,
+    )
+    needed = min(footprint.whole, footprint.split)
+    if not problem and memory_limit is not None and needed > memory_limit:
+        problem = (
+            f"needs {needed / 2**20:.0f} MiB of memory, a worker has "
+            f"{memory_limit / 2**20:.0f} MiB; use fewer workers, a larger --memory-limit, "
+            "a smaller --tile or --format tif"
+        )
+    shape = (first.height, first.width)
+    if problem:
+        return Step(row, "refuse", (problem,), shape=shape, hopeless=True)
+    return Step(row, "fuse", reasons, job, footprint, shape)
+
+
+def _format_problem(suffix: str, frame: ImageInfo) -> str | None:
+    if frame.dtype not in _DTYPES[suffix]:
+        able = [other[1:] for other, dtypes in _DTYPES.items() if frame.dtype in dtypes]
+        return (
+            f"{frame.path}: has {frame.dtype} pixels, which {suffix[1:]} cannot hold; "
+            f"use --format {' or '.join(able)}"
+        )
+    if suffix == ".jpg" and max(frame.height, frame.width) > _MAX_JPEG_SIDE:
+        return f"{frame.path}: is too large for jpg; use --format tif"
+    return None
+
+
+def is_split(step: Step, memory_limit: int | None) -> bool:
+    """Whether a stack is fused by one task per tile instead of by one task."""
+    assert step.footprint is not None
+    return memory_limit is not None and step.footprint.whole > memory_limit

@@ -1,0 +1,106 @@
+import pytest
+
+from batchstack.batch.ledger import Ledger
+from batchstack.batch.manifest import load_manifest
+from batchstack.batch.plan import RunOptions, is_split, make_plan
+from batchstack.errors import ManifestError
+from batchstack.fusion import METHODS
+from batchstack.options import FusionOptions, OutputOptions
+
+
+@pytest.fixture
+def plan(workspace):
+    def make(stacks, options=None, *, limit=None, columns=()):
+        manifest = load_manifest(workspace.manifest(stacks, columns=columns), known_methods=METHODS)
+        out = workspace.root / "out"
+        return make_plan(manifest, out, options or RunOptions(), Ledger(out), memory_limit=limit)
+
+    return make
+
+
+def test_a_new_stack_is_fused_with_the_family_of_its_first_frame(workspace, plan):
+    for suffix in (".jpg", ".png", ".tif"):
+        (step,) = plan({"s": workspace.stack("s", suffix=suffix)})
+        assert (step.action, step.job.suffix) == ("fuse", suffix)
+        assert step.job.methods == tuple(METHODS)
+
+
+def test_the_family_is_that_of_the_content_not_of_the_name(workspace, plan):
+    frames = workspace.stack("s", suffix=".png")
+    for frame in frames:
+        path = workspace.root / frame
+        path.rename(path.with_suffix(".jpg"))
+    (step,) = plan({"s": [frame.replace(".png", ".jpg") for frame in frames]})
+    assert step.job.suffix == ".png"
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"shape": (60, 81)}, "--resize"),
+        ({"dtype": "uint16"}, "uint16"),
+        ({"grey": True}, "grey"),
+    ],
+)
+def test_frames_that_differ_are_refused_naming_file_and_remedy(workspace, plan, second, message):
+    frames = [workspace.stack("a")[0], workspace.stack("b", **second)[1]]
+    (step,) = plan({"s": frames})
+    assert (step.action, step.hopeless) == ("refuse", False)
+    assert message in step.reasons[0]
+    assert "b_1.png" in step.reasons[0]
+
+
+def test_resize_accepts_another_size(workspace, plan):
+    frames = [workspace.stack("a")[0], workspace.stack("b", shape=(30, 40))[1]]
+    (step,) = plan({"s": frames}, RunOptions(resize=True))
+    assert step.action == "fuse"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "suffix", "wanted"),
+    [("uint16", ".png", "jpg"), ("float32", ".tif", "jpg"), ("float32", ".tif", "png")],
+)
+def test_a_format_that_cannot_hold_the_depth_is_hopeless(workspace, plan, dtype, suffix, wanted):
+    options = RunOptions(output=OutputOptions(format=wanted))
+    (step,) = plan({"s": workspace.stack("s", dtype=dtype, suffix=suffix)}, options)
+    assert (step.action, step.hopeless) == ("refuse", True)
+    assert "tif" in step.reasons[0]
+
+
+def test_little_memory_splits_and_too_little_is_hopeless(workspace, plan):
+    stacks = {"s": workspace.stack("s", shape=(900, 900), suffix=".tif")}
+    options = RunOptions(tile=128, methods=("direct",))
+    (step,) = plan(stacks, options)
+    assert not is_split(step, step.footprint.whole)
+    assert is_split(step, step.footprint.whole - 1)
+    needed = step.footprint.split
+    assert needed < step.footprint.whole
+    (step,) = plan(stacks, options, limit=needed)
+    assert step.action == "fuse"
+    (step,) = plan(stacks, options, limit=needed - 1)
+    assert (step.action, step.hopeless) == ("refuse", True)
+    assert "--tile" in step.reasons[0]
+
+
+def test_rows_override_the_run(workspace, plan):
+    stacks = {name: workspace.stack(name) for name in ("plain", "own")}
+    columns = [("levels", ["", "3"]), ("methods", ["", "direct"]), ("format", ["", "tif"])]
+    plain, own = plan(stacks, RunOptions(fusion=FusionOptions(beta=0.5)), columns=columns)
+    assert (plain.job.fusion.levels, plain.job.suffix) == (5, ".png")
+    assert (own.job.fusion.levels, own.job.fusion.beta, own.job.suffix) == (3, 0.5, ".tif")
+    assert own.job.methods == ("direct",)
+
+
+def test_rows_that_contradict_the_run_are_reported_with_their_place(workspace, plan):
+    stacks = {name: workspace.stack(name) for name in ("a", "b")}
+    options = RunOptions(fusion=FusionOptions(median_sizes=(9, 9, 5, 3, 3)))
+    with pytest.raises(ManifestError, match=r"pairs.csv:3 .*median-sizes"):
+        plan(stacks, options, columns=[("levels", ["", "3"])])
+
+
+def test_more_frames_do_not_need_more_memory(workspace, plan):
+    def footprint(n_frames):
+        (step,) = plan({"s": workspace.stack(f"s{n_frames}", n_frames=n_frames)})
+        return step.footprint
+
+    assert footprint(3) == footprint(12)

@@ -1,0 +1,91 @@
+"""What several tests share: files of small stacks, and the program as a process."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from batchstack.images import write_image
+from tests.scenes import stack
+
+
+class Workspace:
+    """A folder with frames and manifests, and the command run in it.
+
+    Parameters
+    ----------
+    root : Path
+    """
+
+    def __init__(self, root):
+        self.root = root
+
+    def stack(self, name, shape=(60, 80), n_frames=2, suffix=".png", **options):
+        """Write the frames of a stack; return their paths relative to the folder."""
+        paths = []
+        for index, frame in enumerate(stack(shape, n_frames, **options)):
+            path = self.root / "frames" / f"{name}_{index}{suffix}"
+            write_image(path, frame)
+            paths.append(str(path.relative_to(self.root)))
+        return paths
+
+    def manifest(self, stacks, name="pairs.csv", columns=()):
+        """Write a manifest of id to frames, with further columns as (name, values)."""
+        path = self.root / name
+        header = ",".join(["id", "frames", *(column for column, _ in columns)])
+        lines = [
+            ",".join([stack_id, "|".join(frames), *(values[i] for _, values in columns)])
+            for i, (stack_id, frames) in enumerate(stacks.items())
+        ]
+        path.write_text("\n".join([header, *lines]) + "\n")
+        return path
+
+    def command(self, *arguments):
+        return [sys.executable, "-m", "batchstack", *map(str, arguments)]
+
+    def start(self, *arguments):
+        """The command as a running process in a session of its own."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.root,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments, code=0):
+        """The finished command; its exit code must be `code`."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.root,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def environment(self):
+        return os.environ | {"PYTHONWARNINGS": "default"}
+
+    def outputs(self, folder):
+        """Relative path to bytes of every output below a folder, records left out."""
+        top = self.root / folder
+        return {
+            str(path.relative_to(top)): path.read_bytes()
+            for path in sorted(top.rglob("*"))
+            if path.is_file() and ".batchstack" not in path.parts and path.name != "failed.csv"
+        }
+
+    def finished(self, folder):
+        """How many outputs are there under their own names."""
+        return sum(not name.rpartition("/")[2].startswith(".") for name in self.outputs(folder))
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path)
