@@ -1,0 +1,89 @@
+"""`batchstack check`: the plan, without doing it."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchstack.batch.ledger import Ledger
+from batchstack.batch.machine import ClusterOptions, worker_memory
+from batchstack.batch.manifest import load_manifest
+from batchstack.batch.plan import RunOptions, Step, is_split, make_plan
+from batchstack.cli import options as shared
+from batchstack.errors import ExitCode
+from batchstack.fusion.methods import METHODS
+
+
+@click.command("check", cls=shared.GroupedCommand)
+@click.argument("manifest", type=shared.file_path)
+@shared.option(
+    "-o",
+    "--output",
+    group="Output",
+    type=shared.folder_path,
+    default=None,
+    show_default="none: as if nothing were done yet",
+    help="Output directory whose records decide what is up to date.",
+)
+@shared.output_options
+@shared.methods_option("all")
+@shared.fusion_options
+@shared.worker_options
+@shared.option("--rerun", group="Run", is_flag=True, help="Plan to fuse again what is done.")
+@shared.option("--json", "as_json", group="Run", is_flag=True, help="One JSON object per stack.")
+def command(manifest: Path, output: Path | None, as_json: bool, **settings: Any) -> None:
+    """Validate MANIFEST, and show for each stack fuse, skip or refuse with the reason.
+
+    Nothing is written.  The exit code is 0 if a run would succeed as far as headers tell,
+    1 if it would refuse a stack, 2 if it would not start.
+    """
+    cluster: ClusterOptions = shared.take_cluster_options(settings)
+    options: RunOptions = shared.take_run_options(settings)
+    stacks = load_manifest(manifest, known_methods=METHODS)
+    nowhere = manifest.parent / f".{manifest.name}.none"
+    directory = output or nowhere
+    limit = worker_memory(cluster)
+    steps = make_plan(stacks, directory, options, Ledger(directory), memory_limit=limit)
+    for step in steps:
+        click.echo(json.dumps(_as_data(step, limit)) if as_json else _as_line(step, limit))
+    counts = Counter(step.action for step in steps)
+    click.echo(
+        f"batchstack: {counts['fuse']} to fuse, {counts['skip']} to skip, "
+        f"{counts['refuse']} to refuse",
+        err=True,
+    )
+    if any(step.hopeless for step in steps):
+        sys.exit(ExitCode.REFUSED)
+    sys.exit(ExitCode.FAILED if counts["refuse"] else ExitCode.OK)
+
+
+def _as_line(step: Step, limit: int) -> str:
+    line = f"{step.action:6}  {step.row.id}: {'; '.join(step.reasons)}"
+    if step.footprint is None:
+        return line
+    data = _as_data(step, limit)
+    return (
+        f"{line} ({len(step.row.frames)} frames of {step.megapixels:.1f} MP, "
+        f"{data['tasks']}, {data['memory'] / 2**20:.0f} MiB)"
+    )
+
+
+def _as_data(step: Step, limit: int) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "id": step.row.id,
+        "place": step.row.place,
+        "action": step.action,
+        "reasons": list(step.reasons),
+    }
+    if step.job and step.footprint:
+        split = is_split(step, limit)
+        data |= {
+            "methods": list(step.job.methods),
+            "megapixels": step.megapixels,
+            "tasks": "tile by tile" if split else "one task",
+            "memory": step.footprint.split if split else step.footprint.whole,
+        }
+    return data

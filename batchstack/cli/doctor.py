@@ -1,0 +1,81 @@
+"""`batchstack doctor`: is this machine, and a cluster, fit for a run?"""
+
+import sys
+from importlib import metadata
+from typing import Any
+
+import click
+
+from batchstack import __version__
+from batchstack.batch.machine import ClusterOptions, cores, memory
+from batchstack.cli import options as shared
+from batchstack.errors import ClusterError, ExitCode
+
+PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "scikit-image",
+    "dask",
+    "distributed",
+    "dask-image",
+    "imagecodecs",
+    "simplejpeg",
+    "tifffile",
+    "click",
+)
+
+
+@click.command("doctor", cls=shared.GroupedCommand)
+@shared.scheduler_options
+def command(**settings: Any) -> None:
+    """Show versions, cores and memory, find clashing packages, and try a cluster.
+
+    The exit code is 1 if something would keep a run from working.
+    """
+    cluster: ClusterOptions = shared.take_cluster_options(settings)
+    click.echo(f"batchstack {__version__}, python {sys.version.split()[0]}")
+    click.echo(f"cores {cores()}, memory {memory() / 2**30:.1f} GiB")
+    problems = _packages()
+    if cluster.external:
+        problems += _cluster(cluster)
+    for problem in problems:
+        click.echo(f"problem: {problem}")
+    if not problems:
+        click.echo("no problems found")
+    sys.exit(ExitCode.FAILED if problems else ExitCode.OK)
+
+
+def _packages() -> list[str]:
+    """Print versions; return what is missing or clashes."""
+    problems = []
+    for name in PACKAGES:
+        try:
+            click.echo(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            problems.append(f"{name} is not installed; install batchstack again with pip")
+    names = {(found.metadata["Name"] or "").lower() for found in metadata.distributions()}
+    opencvs = sorted(name for name in names if name.startswith("opencv-"))
+    if len(opencvs) > 1:
+        problems.append(
+            f"{' and '.join(opencvs)} are both installed and overwrite each other's files; "
+            "uninstall all of them, then install opencv-python-headless"
+        )
+    return problems
+
+
+def _cluster(options: ClusterOptions) -> list[str]:
+    """Connect and run the preflight check of a run; return what failed."""
+    from batchstack.batch.cluster import connected, memory_per_thread
+
+    try:
+        with connected(options) as client:
+            threads = client.nthreads()
+            limit = memory_per_thread(client)
+            share = "unlimited" if limit is None else f"{limit / 2**30:.1f} GiB"
+            click.echo(
+                f"cluster {client.scheduler.address}: {len(threads)} workers, "
+                f"{sum(threads.values())} threads, memory per thread {share}"
+            )
+    except ClusterError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,78 @@
+"""`batchstack fuse`: one stack, in this process."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchstack.batch.jobs import Job, Result
+from batchstack.batch.ledger import Ledger
+from batchstack.batch.machine import ClusterOptions, worker_memory
+from batchstack.batch.manifest import Manifest, Row
+from batchstack.batch.plan import RunOptions, is_split, make_plan
+from batchstack.cli import options as shared
+from batchstack.errors import ExitCode, OptionError
+
+# What the original script wrote.
+ORIGINAL_METHODS = "by_channel,all_channels,median_mask,direct"
+
+
+@click.command("fuse", cls=shared.GroupedCommand)
+@click.argument("frames", nargs=-1, type=shared.file_path)
+@shared.option("--back", group="Input", type=shared.file_path, help="Frame focused far.")
+@shared.option("--front", group="Input", type=shared.file_path, help="Frame focused near.")
+@shared.option(
+    "-o",
+    "--output",
+    group="Output",
+    type=shared.folder_path,
+    required=True,
+    help="Folder the outputs go to; outputs of the same name are replaced.",
+)
+@shared.output_options
+@shared.methods_option(ORIGINAL_METHODS)
+@shared.fusion_options
+def command(
+    frames: tuple[Path, ...], back: Path | None, front: Path | None, output: Path, **settings: Any
+) -> None:
+    """Fuse one stack: --back A --front B, or FRAMES from back to front."""
+    paths = _frames(frames, back, front)
+    options: RunOptions = shared.take_run_options(settings)
+    row = Row(id="", frames=tuple(path.absolute() for path in paths), place="fuse")
+    limit = worker_memory(ClusterOptions(workers=0))
+    output = output.absolute()
+    # Fused into the folder itself and never skipped: one stack needs no ledger.
+    nothing_done = Ledger(output / ".none")
+    (step,) = make_plan(Manifest(output, (row,)), output, options, nothing_done, memory_limit=limit)
+    if step.job is None:
+        click.echo(f"batchstack: {step.reasons[0]}", err=True)
+        sys.exit(ExitCode.REFUSED if step.hopeless else ExitCode.FAILED)
+    result = _fuse(step.job, step.shape, split=is_split(step, limit))
+    if result.error:
+        click.echo(f"batchstack: {result.error.removeprefix('fuse : ')}", err=True)
+        sys.exit(ExitCode.FAILED)
+    for name in result.sizes:
+        click.echo(click.format_filename(step.job.output_path(name)))
+
+
+def _frames(frames: tuple[Path, ...], back: Path | None, front: Path | None) -> tuple[Path, ...]:
+    if back and front and not frames:
+        return back, front
+    if back or front or len(frames) < 2:
+        raise OptionError("give --back and --front, or two or more FRAMES from back to front")
+    return frames
+
+
+def _fuse(job: Job, shape: tuple[int, int], *, split: bool) -> Result:
+    if not split:
+        from batchstack.batch.tasks import fuse_stack
+
+        return fuse_stack(job)
+    import dask
+
+    from batchstack.batch.graph import split_graph
+
+    result: Result
+    (result,) = dask.compute(split_graph(job, "fuse", shape), scheduler="sync")
+    return result

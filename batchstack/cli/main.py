@@ -1,0 +1,65 @@
+"""The `batchstack` command: its subcommands are imported only when they are used."""
+
+import importlib
+import sys
+
+import click
+
+from batchstack import __version__
+from batchstack.errors import BatchstackError, ExitCode
+
+COMMANDS = {
+    "run": "Fuse every stack of a manifest.",
+    "check": "Validate a manifest and show the plan; write nothing.",
+    "fuse": "Fuse one stack, without a cluster.",
+    "status": "Show what an output directory holds.",
+    "methods": "List the fusion methods.",
+    "doctor": "Check versions, memory, cores and a cluster.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules of this package, imported when needed."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"batchstack.cli.{name}").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="batchstack")
+def cli() -> None:
+    """Fuse stacks of photographs focused at different depths, by the thousand.
+
+    \b
+    Exit codes: 0 done, 1 some stacks failed, 2 nothing started,
+    3 cluster lost, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line; the one place where errors become messages and exit codes."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BatchstackError as error:
+        click.echo(f"batchstack: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away, which is its right.
+        sys.stderr.close()
+        sys.exit(ExitCode.OK)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("batchstack: interrupted; finished work is recorded", err=True)
+        sys.exit(ExitCode.INTERRUPTED)

@@ -1,0 +1,133 @@
+"""`batchstack run`: the main job."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchstack.batch.engines import Engine, LoopEngine, StopRequest
+from batchstack.batch.ledger import Ledger, lock
+from batchstack.batch.machine import ClusterOptions, worker_memory
+from batchstack.batch.manifest import load_manifest
+from batchstack.batch.plan import RunOptions, Step, make_plan
+from batchstack.batch.run import Summary, interruptible, run_plan
+from batchstack.cli import options as shared
+from batchstack.cli.progress import Progress, closing_summary
+from batchstack.errors import ExitCode
+from batchstack.fusion.methods import METHODS
+
+
+@click.command("run", cls=shared.GroupedCommand)
+@click.argument("manifest", type=shared.file_path)
+@shared.option(
+    "-o",
+    "--output",
+    group="Output",
+    type=shared.folder_path,
+    required=True,
+    help="Output directory; outputs go to OUTPUT/<id>/.",
+)
+@shared.output_options
+@shared.scratch_option
+@shared.methods_option("all")
+@shared.fusion_options
+@shared.worker_options
+@shared.scheduler_options
+@shared.option(
+    "--dashboard", group="Cluster", is_flag=True, help="Serve Dask's dashboard on loopback."
+)
+@shared.option("--rerun", group="Run", is_flag=True, help="Fuse again what is already done.")
+@shared.option(
+    "--max-failures",
+    group="Run",
+    type=click.IntRange(1),
+    default=None,
+    show_default="no limit",
+    help="Start no further stacks after this many failures.",
+)
+@shared.option("-v", "--verbose", group="Run", is_flag=True, help="Name every stack when done.")
+def command(manifest: Path, output: Path, **settings: Any) -> None:
+    """Fuse every stack of MANIFEST and record it, so that a second run resumes.
+
+    MANIFEST is CSV, TSV, JSONL or YAML with the columns id, back and front, or id and
+    frames; docs/manifest.md describes it.
+    """
+    cluster: ClusterOptions = shared.take_cluster_options(settings)
+    options: RunOptions = shared.take_run_options(settings)
+    stacks = load_manifest(manifest, known_methods=METHODS)
+    output = output.absolute()
+    with lock(output), _engine(cluster, output) as (engine, memory_limit):
+        ledger = Ledger(output)
+        steps = make_plan(stacks, output, options, ledger, memory_limit=memory_limit)
+        _refuse_hopeless(steps)
+        summary = _run(steps, output, options, ledger, engine, memory_limit, settings)
+    click.echo(closing_summary(summary, output), err=True)
+    if summary.interrupted:
+        sys.exit(ExitCode.INTERRUPTED)
+    sys.exit(ExitCode.FAILED if summary.failures else ExitCode.OK)
+
+
+def _run(
+    steps: Sequence[Step],
+    output: Path,
+    options: RunOptions,
+    ledger: Ledger,
+    engine: Engine,
+    memory_limit: int | None,
+    settings: dict[str, Any],
+) -> Summary:
+    stop = StopRequest()
+    total = sum(step.action == "fuse" for step in steps)
+    with (
+        Progress(total, verbose=settings["verbose"]) as progress,
+        interruptible(stop, progress.say),
+    ):
+        return run_plan(
+            steps,
+            output,
+            options,
+            ledger,
+            engine,
+            memory_limit=memory_limit,
+            max_failures=settings["max_failures"],
+            listener=progress,
+            stop=stop,
+        )
+
+
+@contextmanager
+def _engine(options: ClusterOptions, output: Path) -> Iterator[tuple[Engine, int | None]]:
+    """The engine asked for, and the memory in bytes that one of its workers has."""
+    if not options.external and options.workers == 0:
+        yield LoopEngine(), worker_memory(options)
+        return
+    from batchstack.batch import cluster
+    from batchstack.batch.engines import ClusterEngine
+
+    if not options.external:
+        with cluster.embedded(options) as client:
+            yield ClusterEngine(client), worker_memory(options)
+        return
+    with cluster.connected(options) as client:
+        cluster.check_visible(client, output)
+        if cluster.is_unencrypted_remote(client.scheduler.address):
+            click.echo(
+                f"batchstack: warning: the connection to {client.scheduler.address} is not "
+                "encrypted, and whoever reaches a Dask port can run code; use TLS outside a "
+                "network you trust",
+                err=True,
+            )
+        yield ClusterEngine(client), options.memory_limit or cluster.memory_per_thread(client)
+
+
+def _refuse_hopeless(steps: Sequence[Step]) -> None:
+    """Stop before anything starts if some stack can never be written as asked."""
+    hopeless = [step for step in steps if step.hopeless]
+    for step in hopeless:
+        click.echo(f"batchstack: {step.row.place} {step.row.id}: {step.reasons[0]}", err=True)
+    if hopeless:
+        click.echo("batchstack: nothing was started", err=True)
+        sys.exit(ExitCode.REFUSED)
