@@ -25,6 +25,13 @@ STACKS = [
         ("brick", "brick"),
         {"scene": "slant", "blur": 10.0, "frames": 5},
     ),
+    (
+        "moved",
+        ".jpg",
+        (600, 800),
+        ("rocket", "grass"),
+        {"scene": "hair", "blur": 5.0, "breathing": 0.015, "shift": (9.0, -6.0), "rotation": 0.5},
+    ),
 ]
 
 

@@ -14,7 +14,8 @@ from batchstack.images import read_image, write_image
 
 CELL = (240, 320)  # rows and columns of a picture on the sheet
 LABEL = 26  # rows
-SHOWN = "all_channels"
+SHOWN = "bayesian"
+FUSING = {name: method for name, method in METHODS.items() if method.output}
 MANIFEST = Path(__file__).parent.parent / "manifests" / "demo.csv"
 
 Pixels = npt.NDArray[np.uint8]
@@ -23,14 +24,14 @@ Pixels = npt.NDArray[np.uint8]
 def main(root: Path) -> None:
     rows = load_manifest(MANIFEST, known_methods=METHODS).rows
     print("\nPSNR against the truth in dB; 'frame' is the better of the frames as they are:")
-    print(f"{'stack':8}" + "".join(f"{name:>14}" for name in ("frame", *METHODS)))
+    print(f"{'stack':8}" + "".join(f"{name:>14}" for name in ("frame", *FUSING)))
     strips = []
     for row in rows:
         truth = read_any(root / "truth", row.id)
         frames = [read_image(path) for path in row.frames]
         fused = {
             name: read_any(root / "output" / row.id, method.output)
-            for name, method in METHODS.items()
+            for name, method in FUSING.items()
         }
         scores = {"frame": max(decibels(truth, frame) for frame in frames)}
         scores |= {name: decibels(truth, image) for name, image in fused.items()}

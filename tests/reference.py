@@ -1,4 +1,4 @@
-"""An independent reference of the five methods, to compare the program with.
+"""An independent reference of the methods, to compare the program with.
 
 Plain float64 numpy, all frames at once, written from the definitions in prose and from
 nothing in the package.
@@ -10,6 +10,7 @@ Every function takes and returns arrays of shape (H, W) or (H, W, C); frames bec
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 Array = npt.NDArray[np.float64]
 Frame = npt.NDArray[np.generic]
@@ -21,6 +22,8 @@ OUTPUT_NAMES = {
     "laplacian": "focus_stacked_laplacian",
     "median_mask": "focus_stacked_new_method",
     "direct": "focus_stacked_direct",
+    "guided": "focus_stacked_guided",
+    "bayesian": "focus_stacked_bayesian",
 }
 MEDIAN_SIZES_OF_FIVE_LEVELS = (35, 19, 9, 5, 3)
 
@@ -44,7 +47,11 @@ def reference_fuse(
     unit = (data_range or DATA_RANGES[dtype.name]) / 255
     stack = [np.atleast_3d(frame).astype(np.float64) / unit for frame in frames]
     masks = {}
-    if method == "direct":
+    if method == "guided":
+        fused = guided(stack)
+    elif method == "bayesian":
+        fused = bayesian(stack, levels - 1)
+    elif method == "direct":
         fused = blend(stack, soft_weights(strength(stack, second_differences, kernel), beta))
     else:
         pyramids = [laplacian_pyramid(frame, levels) for frame in stack]
@@ -89,9 +96,11 @@ def default_median_sizes(levels: int) -> tuple[int, ...]:
 # --- activity, weights, decisions
 
 
-def second_differences(x: Array) -> Array:
-    """|[-1 2 -1] * x| + |[-1 2 -1]^T * x|."""
-    return np.abs(convolve(x, [-1, 2, -1], 0)) + np.abs(convolve(x, [-1, 2, -1], 1))
+def second_differences(x: Array, step: int = 1) -> Array:
+    """|[-1 2 -1] * x| + |[-1 2 -1]^T * x| of pixels `step` apart."""
+    gap = [0] * (step - 1)
+    taps = [-1, *gap, 2, *gap, -1]
+    return np.abs(convolve(x, taps, 0)) + np.abs(convolve(x, taps, 1))
 
 
 def four_neighbours(x: Array) -> Array:
@@ -137,6 +146,107 @@ def to_dtype(image: Array, dtype: np.dtype) -> Frame:
     if dtype.kind == "f":
         return image.astype(dtype)
     return np.clip(np.rint(image), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+# --- the decision map and what is built on it
+
+
+def decision_map(stack: list[Array]) -> npt.NDArray[np.int64]:
+    """Index of the sharpest frame, cleaned of regions with fewer than 20 sure pixels; (H, W, 1)."""
+    focus = np.stack([gaussian(mean(second_differences(x)), sigma=2.5, radius=10) for x in stack])
+    index = decision(list(focus))
+    best = focus.max(axis=0)
+    others = (focus.sum(axis=0) - best) / (len(stack) - 1)
+    sure = (best - others > 2) & (np.rint(255 * (best - others) / (best + 0.1)) >= 84)
+    kept = np.zeros_like(sure)
+    for i in range(len(stack)):
+        regions, count = ndimage.label(index[..., 0] == i)
+        for region in range(1, count + 1):
+            mine = regions == region
+            kept[mine] = sure[mine].sum() >= 20
+    if not kept.any():
+        return np.full_like(index, np.bincount(index.ravel()).argmax())
+    nearest = ndimage.distance_transform_edt(
+        ~kept[..., 0], return_distances=False, return_indices=True
+    )
+    return index[tuple(nearest)]
+
+
+def luma(x: Array) -> Array:
+    """Brightness of RGB, or the grey value; (H, W, 1)."""
+    return x if x.shape[2] == 1 else x @ np.array([[0.299], [0.587], [0.114]])
+
+
+def guided(stack: list[Array]) -> Array:
+    """The decision map under a guided filter of radius 2 and epsilon 1e-3, steepened by 2."""
+    index = decision_map(stack)
+    hits = one_hot(index, len(stack))
+    guide = luma(blend(stack, hits)) / 255
+    mean = box_sum(guide, 5) / 25
+    variance = box_sum(guide * guide, 5) / 25 - mean**2
+    weights = []
+    for hit in hits:
+        hit_mean = box_sum(hit, 5) / 25
+        slope = (box_sum(guide * hit, 5) / 25 - mean * hit_mean) / (variance + 1e-3)
+        offset = hit_mean - slope * mean
+        filtered = box_sum(slope, 5) / 25 * guide + box_sum(offset, 5) / 25
+        weights.append(np.clip(2 * filtered - 0.5, 0, 1) + 1e-6 * hit)
+    total = np.sum(weights, axis=0)
+    return blend(stack, [w / total for w in weights])
+
+
+def bayesian(stack: list[Array], levels: int) -> Array:
+    """Pyramid blend weighted by likelihood times the decision map's prior, then shrunk."""
+    levels = max(levels, 1)
+    hits = one_hot(decision_map(stack), len(stack))
+    pyramids = [laplacian_pyramid(frame, levels) for frame in stack]
+    candidates = [
+        gaussian_levels(dilate((hit > 0) | sharp(x), 6), levels)
+        for hit, x in zip(hits, stack, strict=True)
+    ]
+    fused = []
+    for level in range(levels):
+        band = [pyramid[level] for pyramid in pyramids]
+        weights = []
+        for x, candidate in zip(band, candidates, strict=True):
+            detail = second_differences(x) + (0 if level == levels - 1 else 3 * np.abs(x))
+            strength = 3 * gaussian(mean(detail), sigma=1, radius=4) + 5
+            weights.append((strength / 100) ** 5 * np.exp(8 * candidate[level]))
+        total = np.sum(weights, axis=0)
+        fused.append(blend(band, [w / total for w in weights]))
+    image, hard = collapse(fused), blend(stack, hits)
+    away = image - hard
+    return hard + np.sign(away) * np.maximum(np.abs(away) - 3, 0)
+
+
+def sharp(x: Array) -> npt.NDArray[np.bool_]:
+    """Where fine activity is above 20 and above a quarter of that of pixels three apart."""
+    fine, coarse = (
+        gaussian(np.sqrt(mean(second_differences(x, step) ** 2)), sigma=1, radius=4)
+        for step in (1, 3)
+    )
+    return (fine > 20) & (fine > coarse / 4)
+
+
+def mean(x: Array) -> Array:
+    """Mean of the channels; (H, W, 1)."""
+    return x.mean(axis=2, keepdims=True)
+
+
+def dilate(hit: Array, radius: int) -> Array:
+    """1 within the disc that OpenCV draws of a radius; (H, W, 1)."""
+    y = np.arange(-radius, radius + 1)
+    half = np.rint(radius * np.sqrt(1 - (y / radius) ** 2))
+    disc = np.abs(y)[np.newaxis] <= half[:, np.newaxis]
+    return ndimage.binary_dilation(hit[..., 0], disc)[..., np.newaxis].astype(np.float64)
+
+
+def gaussian_levels(image: Array, levels: int) -> list[Array]:
+    """The image and its reductions."""
+    result = [image]
+    for _ in range(levels - 1):
+        result.append(reduce(result[-1]))
+    return result
 
 
 # --- pyramids

@@ -1,7 +1,10 @@
 """The Dask graph of a stack.
 
     fits a worker:   fuse_stack
-    does not:        stage_frame x N -> fuse_one_tile x T -> encode_output x outputs -> finish
+    does not:        stage_frame x N -> align_frames -> survey_one_tile x T -> settle_map
+                     -> fuse_one_tile x T -> encode_output x outputs -> finish_stack
+
+Surveying and settling are left out if no method looks up the decision map.
 
 Arguments are paths and boxes, results small values; pixels pass through scratch.
 """
@@ -10,9 +13,11 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from batchstack.batch import tasks
+from batchstack.batch.alignment import not_aligned
 from batchstack.batch.jobs import Job
 from batchstack.fusion.engine import tiles
 from batchstack.fusion.methods import METHODS
+from batchstack.fusion.tiles import Box
 
 
 def whole_graph(job: Job, name: str) -> Delayed:
@@ -44,15 +49,34 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
         after = staged[:1] if job.resize else []
         staged.append(_task(tasks.stage_frame, name, f"stage-{index}", job, index, after))
     methods = [METHODS[method] for method in job.methods]
+    aligned = (
+        tasks.Outcome(value=not_aligned(len(job.frames), shape))
+        if job.alignment.is_off
+        else _task(tasks.align_frames, name, "align", job, staged)
+    )
+    boxes = tiles(shape, job.tile, methods, job.fusion)
+    surveyed: list[Delayed] = []
+    settled: list[Delayed] = []
+    if any(method.decided for method in methods):
+        surveyed = [
+            _task(tasks.survey_one_tile, name, f"survey-{_at(box)}", job, box, staged, aligned)
+            for box in boxes
+        ]
+        settled = [_task(tasks.settle_map, name, "settle", job, shape, surveyed)]
     fused = [
-        _task(tasks.fuse_one_tile, name, f"tile-{box.top}-{box.left}", job, box, staged)
-        for box in tiles(shape, job.tile, methods, job.fusion)
+        _task(tasks.fuse_one_tile, name, f"tile-{_at(box)}", job, box, staged, aligned, settled)
+        for box in boxes
     ]
     encoded = [
-        _task(tasks.encode_output, name, f"encode-{output}", job, output, fused)
+        _task(tasks.encode_output, name, f"encode-{output}", job, output, aligned, fused)
         for output in tasks.output_names(job)
     ]
-    return _task(tasks.finish_stack, name, "finish", job, staged, fused, encoded)
+    decided = surveyed + settled
+    return _task(tasks.finish_stack, name, "finish", job, staged, aligned, decided, fused, encoded)
+
+
+def _at(box: Box) -> str:
+    return f"{box.top}-{box.left}"
 
 
 def _task(function: object, name: str, part: str, *arguments: object) -> Delayed:

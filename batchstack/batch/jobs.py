@@ -3,7 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batchstack.options import FusionOptions
+from batchstack.fusion.methods import DEPTH_MAPS
+from batchstack.fusion.warp import Transform
+from batchstack.options import AlignOptions, FusionOptions
+
+Scores = dict[str, float]  # measure to value
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Job:
     methods : tuple of str
         Those to compute, in the order of `METHODS`.
     fusion : FusionOptions
+    alignment : AlignOptions
     suffix : str
         Ending of the outputs, such as ".jpg".
     quality : int
@@ -49,6 +54,8 @@ class Job:
         The frames differ in size and are resized to that of the first.
     tile : int
         Side of the tiles in pixels.
+    score : bool
+        Whether to score the fused images.
     folder : Path
         Where the outputs go.
     scratch : Path
@@ -60,15 +67,19 @@ class Job:
     frames: tuple[Path, ...]
     methods: tuple[str, ...]
     fusion: FusionOptions
+    alignment: AlignOptions
     suffix: str
     quality: int
     resize: bool
     tile: int
+    score: bool
     folder: Path
     scratch: Path
 
     def output_path(self, name: str) -> Path:
-        return self.folder / f"{name}{self.suffix}"
+        # JPEG has no 16-bit pixels, and its losses would be steps of depth.
+        lossless = ".png" if self.suffix == ".jpg" else self.suffix
+        return self.folder / f"{name}{lossless if name in DEPTH_MAPS else self.suffix}"
 
 
 @dataclass(frozen=True)
@@ -84,8 +95,12 @@ class Result:
         Every frame as it was read, back to front.
     sizes : dict of str to int
         Output name to bytes of its file.
+    scores : dict of str to dict
+        Output name to its scores, for outputs that have some.
     megapixels : float
         Of one frame.
+    transforms : tuple of Transform
+        Where each frame was found, back to front.
     seconds : float
         Busy time, summed over the job's tasks.
     peak_memory : int
@@ -96,6 +111,22 @@ class Result:
     error: str | None = None
     inputs: tuple[Input, ...] = ()
     sizes: dict[str, int] = field(default_factory=dict)
+    scores: dict[str, Scores] = field(default_factory=dict)
     megapixels: float = 0.0
+    transforms: tuple[Transform, ...] = ()
     seconds: float = 0.0
     peak_memory: int = 0
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether some frame was moved."""
+        return not all(transform.is_identity for transform in self.transforms)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A complete message for each frame that could not be aligned."""
+        return [
+            f"{self.job.place} {self.job.id}: {path}: {transform.note}"
+            for path, transform in zip(self.job.frames, self.transforms, strict=False)
+            if transform.note
+        ]

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from batchstack.batch.jobs import Input
+from batchstack.batch.jobs import Input, Scores
 from batchstack.errors import OutputInUseError
 
 FOLDER = ".batchstack"
@@ -35,11 +35,15 @@ class Record:
     inputs : tuple of Input
     outputs : dict of str to int
         File name to bytes.
+    scores : dict of str to dict
+        Output name to its scores; empty if none were asked for.
+        Scores do not decide whether the method is done.
     """
 
     key: dict[str, Any]
     inputs: tuple[Input, ...]
     outputs: dict[str, int]
+    scores: dict[str, Scores] = field(default_factory=dict)
 
 
 @dataclass
@@ -79,7 +83,7 @@ class Ledger:
                 "id": stack_id,
                 "inputs": [list(asdict(frame).values()) for frame in inputs],
                 "methods": {
-                    name: {"key": record.key, "outputs": record.outputs}
+                    name: {"key": record.key, "outputs": record.outputs, "scores": record.scores}
                     for name, record in records.items()
                 },
                 "facts": facts or {},
@@ -120,7 +124,8 @@ class Ledger:
         history.facts = entry.get("facts", {})
         inputs = tuple(Input(*values) for values in entry["inputs"])
         for name, method in entry["methods"].items():
-            history.records[name] = Record(method["key"], inputs, method["outputs"])
+            scores = method.get("scores", {})
+            history.records[name] = Record(method["key"], inputs, method["outputs"], scores)
 
 
 def _ends_with_newline(file: Any) -> bool:
@@ -149,31 +154,18 @@ def lock(directory: Path) -> FileLock:
     return held
 
 
-def why_not_done(
-    record: Record | None,
-    key: dict[str, Any],
-    frames: Sequence[Path],
-    folder: Path,
-    digest: Callable[[Path], str],
-) -> str | None:
-    """Why a method must be computed, or None if it is done.
+def why_not_done(record: Record, key: dict[str, Any], folder: Path) -> str | None:
+    """Why a method must be computed whatever its frames, or None.
 
     Parameters
     ----------
-    record : Record, optional
+    record : Record
         What the ledger has.
     key : dict
         The key computed now.
-    frames : sequence of Path
-        Back to front.
     folder : Path
         Where the outputs are.
-    digest : callable
-        Digest of a file's content; called only for a frame whose path, size or time
-        are not the recorded ones.
     """
-    if record is None:
-        return "not done yet"
     if record.key != key:
         return _difference(record.key, key)
     for name, size in record.outputs.items():
@@ -184,9 +176,27 @@ def why_not_done(
             return f"{name} is missing"
         if found != size:
             return f"{name} has {found} bytes instead of {size}"
-    if len(record.inputs) != len(frames):
-        return f"{len(frames)} frames instead of {len(record.inputs)}"
-    for known, path in zip(record.inputs, frames, strict=True):
+    return None
+
+
+def what_changed(
+    inputs: Sequence[Input], frames: Sequence[Path], digest: Callable[[Path], str]
+) -> str | None:
+    """How frames differ from those recorded, or None.
+
+    Parameters
+    ----------
+    inputs : sequence of Input
+        As recorded.
+    frames : sequence of Path
+        Back to front.
+    digest : callable
+        Digest of a file's content; called only for a frame whose path, size or time
+        are not the recorded ones.
+    """
+    if len(inputs) != len(frames):
+        return f"{len(frames)} frames instead of {len(inputs)}"
+    for known, path in zip(inputs, frames, strict=True):
         if not same_content(known, path, digest):
             return f"{path.name} changed"
     return None

@@ -1,6 +1,7 @@
 """The formats of a manifest: CSV, TSV, JSONL and YAML as entries, texts with their places."""
 
 import csv
+import dataclasses
 import difflib
 import io
 import json
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from batchstack.errors import ManifestError
+from batchstack.options import FusionOptions
 
 Value = str | tuple[str, ...]
 META_PREFIX = "meta_"
 FRAME_COLUMNS = ("back", "front", "frames")
 OPTION_COLUMNS = (
-    *("levels", "beta", "kernel", "median_sizes", "data_range"),
+    *(item.name for item in dataclasses.fields(FusionOptions)),
+    *("align", "border", "match_exposure"),
     *("format", "quality", "resize"),
 )
 COLUMNS = ("id", *FRAME_COLUMNS, "methods", *OPTION_COLUMNS)

@@ -22,7 +22,7 @@ from batchstack.batch.manifest_formats import (
     unknown,
 )
 from batchstack.errors import BatchstackError, ManifestError, OptionError
-from batchstack.options import FusionOptions, OutputOptions
+from batchstack.options import AlignOptions, FusionOptions, OutputOptions
 
 OptionValue = int | float | str | bool | tuple[int, ...]
 T = TypeVar("T")
@@ -296,6 +296,8 @@ def _option(name: str, levels: OptionValue | None, value: Value) -> OptionValue:
         FusionOptions(levels=count, median_sizes=parsed)
     elif name in ("format", "quality"):
         OutputOptions(**alone)
+    elif name in ("align", "border", "match_exposure"):
+        AlignOptions(**alone)
     elif name != "resize":
         FusionOptions(**alone)
     return parsed
@@ -340,6 +342,18 @@ _OPTIONS: dict[str, Callable[[Value], OptionValue]] = {
     "kernel": _whole,
     "median_sizes": _sizes,
     "data_range": _number,
+    "map_level": _whole,
+    "focus_sigma": _number,
+    "evidence": _whole,
+    "guide_radius": _whole,
+    "guide_epsilon": _number,
+    "prior": _number,
+    "prior_radius": _whole,
+    "sharpness": _number,
+    "shrink": _number,
+    "align": _single,
+    "border": _single,
+    "match_exposure": _flag,
     "format": _single,
     "quality": _whole,
     "resize": _flag,

@@ -6,11 +6,15 @@ the measured peak of a task under its prediction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from batchstack.fusion.methods import Method, level_reaches
-from batchstack.fusion.tiles import inner_guard
+from batchstack.fusion.decision import map_level, resolved
+from batchstack.fusion.methods import Method, level_margins, level_reaches
+from batchstack.fusion.pyramid import level_shape
+from batchstack.fusion.quality import windows
+from batchstack.fusion.tiles import Box, inner_guard
 from batchstack.images import ImageInfo
-from batchstack.options import FusionOptions
+from batchstack.options import AlignOptions, FusionOptions
 
 # A worker process with everything imported, before it reads a pixel.
 PROCESS = 200 * 2**20
@@ -19,7 +23,19 @@ PROCESS = 200 * 2**20
 # pyramids and activities, and what each method adds.
 _FRAME_VALUES = 14
 _METHOD_VALUES = 1
+# The same while a frame is moved: the window, its padded copy and the result.
+_WARP_VALUES = 4
 _FLOAT = 4
+# Bytes per cell while the decision map is settled: labels, nearest cells, the map twice.
+_CELL = 50
+
+# Bytes per pixel of the window that is being scored.
+_SCORE = 400
+
+# Aligning imports and compiles more; registration holds reduced views of at most three
+# frames and looks at a bounded number of their pixels at once, whatever their size.
+_ALIGN_PROCESS = 150 * 2**20
+_REGISTRATION = 150 * 2**20
 
 
 @dataclass(frozen=True)
@@ -30,29 +46,34 @@ class Footprint:
     ----------
     whole : int
         One task that does everything.
-    stage, tile, encode : int
+    stage, align, settle, tile, encode : int
         The tasks of a stack that is split into tiles.
     """
 
     whole: int
     stage: int
+    align: int
+    settle: int
     tile: int
     encode: int
 
     @property
     def split(self) -> int:
         """The largest of the tasks of a stack that is split into tiles."""
-        return max(self.stage, self.tile, self.encode)
+        return max(self.stage, self.align, self.settle, self.tile, self.encode)
 
 
+@lru_cache  # a long manifest has few kinds of stacks
 def predict(
     frame: ImageInfo,
     n_frames: int,
-    methods: Sequence[Method],
+    methods: tuple[Method, ...],
     options: FusionOptions,
+    alignment: AlignOptions,
     *,
     suffix: str,
     tile: int,
+    score: bool = False,
 ) -> Footprint:
     """Predict the memory of a stack's tasks.
 
@@ -61,39 +82,67 @@ def predict(
     frame : ImageInfo
         Of the first frame; the others have the same shape and type.
     n_frames : int
-    methods : sequence of Method
+    methods : tuple of Method
     options : FusionOptions
+    alignment : AlignOptions
     suffix : str
         Ending of the outputs; JPEG and PNG are encoded from the whole image, TIFF in
         rows of tiles.
     tile : int
         Side of the tiles in pixels.
+    score : bool
+        Whether the fused images are scored.
 
     Returns
     -------
     Footprint
     """
-    window = _window(frame, methods, options, tile)
+    process, registration, moving = PROCESS, 0, 0
+    if not alignment.is_off:
+        process, registration, moving = PROCESS + _ALIGN_PROCESS, _REGISTRATION, _WARP_VALUES
+    shape = (frame.height, frame.width)
+    values = _window(shape, methods, options, tile) * frame.channels * _FLOAT
+    settling = _settling(shape, methods, options)
+    (rows, columns), *_ = (box.shape for box in windows(Box(0, 0, *shape)))
+    scoring = rows * columns * _SCORE if score else 0
+    window = values * (_FRAME_VALUES + _METHOD_VALUES * len(methods))
     outputs = sum(len(method.outputs) for method in methods) * frame.nbytes
     held = 2 if n_frames == 2 else 0
     # Decoding holds the file beside the pixels, and the pixels twice while they turn.
     decode = 3 * frame.nbytes
     encode = 2 * frame.nbytes
     return Footprint(
-        whole=PROCESS + max(held * frame.nbytes + outputs + max(window, encode), 2 * decode),
-        stage=PROCESS + (_band(frame) if frame.format == "tiff" else decode),
-        tile=PROCESS + window,
-        encode=PROCESS + (_band(frame, tile) if suffix == ".tif" else 2 * encode),
+        whole=process
+        + max(
+            held * frame.nbytes + outputs + max(window, encode, settling, scoring),
+            # A moved frame stands beside the frame for a while.
+            (held + 1) * frame.nbytes + registration,
+            2 * decode,
+        ),
+        stage=process + (_band(frame) if frame.format == "tiff" else decode),
+        align=process + registration,
+        settle=PROCESS + settling,
+        tile=process + window + values * moving,
+        encode=process + max(_band(frame, tile) if suffix == ".tif" else 2 * encode, scoring),
     )
 
 
-def _window(frame: ImageInfo, methods: Sequence[Method], options: FusionOptions, tile: int) -> int:
-    """Bytes that fusing the hungriest tile takes."""
-    reaches = level_reaches(methods, options)
-    rows, columns = inner_guard(tile, reaches)
-    pixels = min(rows, frame.height) * min(columns, frame.width)
-    values = _FRAME_VALUES + _METHOD_VALUES * len(methods)
-    return pixels * frame.channels * values * _FLOAT
+def _window(
+    shape: tuple[int, int], methods: tuple[Method, ...], options: FusionOptions, tile: int
+) -> int:
+    """Pixels of the window that the hungriest tile reads of a frame."""
+    options = resolved(options, shape)
+    reaches, margins = level_reaches(methods, options), level_margins(methods, options)
+    rows, columns = inner_guard(tile, reaches, margins)
+    return min(rows, shape[0]) * min(columns, shape[1])
+
+
+def _settling(shape: tuple[int, int], methods: Sequence[Method], options: FusionOptions) -> int:
+    """Bytes that the decision map takes while it is settled."""
+    if not any(method.decided for method in methods):
+        return 0
+    rows, columns = level_shape(shape, map_level(resolved(options, shape)))
+    return rows * columns * _CELL
 
 
 def _band(frame: ImageInfo, rows: int = 1024) -> int:

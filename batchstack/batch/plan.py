@@ -5,18 +5,19 @@ Headers are read of stacks that are not done, pixels never.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
+from batchstack.batch.alignment import alignment_key
 from batchstack.batch.jobs import Job
-from batchstack.batch.ledger import FOLDER, Ledger, why_not_done
-from batchstack.batch.manifest import Manifest, Row
+from batchstack.batch.ledger import FOLDER, Ledger, what_changed, why_not_done
+from batchstack.batch.manifest import Manifest, Row, collector_paused
 from batchstack.batch.memory import Footprint, predict
 from batchstack.errors import ImageError, ManifestError, OptionError, StackError
 from batchstack.fusion.methods import Method, select_methods
-from batchstack.images import ImageInfo, file_digest, image_kind, probe
-from batchstack.options import DEFAULT_TILE, FusionOptions, OutputOptions
+from batchstack.images import ImageInfo, file_digest, probe
+from batchstack.options import DEFAULT_TILE, AlignOptions, FusionOptions, OutputOptions
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
 # What each kind of output can hold.
@@ -33,18 +34,21 @@ Digest = Callable[[Path], str]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a run asks for; a row of the manifest may override all but the last three.
+    """What a run asks for; a row of the manifest may override all but the last four.
 
     Attributes
     ----------
     methods : tuple of str
         Keys of `METHODS`, or "all".
     fusion : FusionOptions
+    alignment : AlignOptions
     output : OutputOptions
     resize : bool
         Resize frames to the size of the first instead of refusing the stack.
     tile : int
         Side of the tiles in pixels.
+    score : bool
+        Score the fused images, those that are done without scores too.
     rerun : bool
         Fuse everything, whatever the ledger says.
     scratch : Path, optional
@@ -54,9 +58,11 @@ class RunOptions:
 
     methods: tuple[str, ...] = ("all",)
     fusion: FusionOptions = field(default_factory=FusionOptions)
+    alignment: AlignOptions = field(default_factory=AlignOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     resize: bool = False
     tile: int = DEFAULT_TILE
+    score: bool = False
     rerun: bool = False
     scratch: Path | None = None
 
@@ -122,12 +128,14 @@ def make_plan(
     """
     wishes = _row_options(manifest.rows, options)
     directory = directory.absolute()
+    scratch = options.scratch or directory / FOLDER / "scratch"
     # A file that several methods or stacks use is read once.
     digest = cache(file_digest)
-    return [
-        _step(row, wish, directory, ledger, digest, memory_limit)
-        for row, wish in zip(manifest.rows, wishes, strict=True)
-    ]
+    with collector_paused():
+        return [
+            _step(row, wish, directory, scratch, ledger, digest, memory_limit)
+            for row, wish in zip(manifest.rows, wishes, strict=True)
+        ]
 
 
 def output_key(
@@ -148,6 +156,7 @@ def output_key(
     for name in method.uses:
         value = getattr(options.fusion, name)
         key[name] = list(value) if isinstance(value, tuple) else value
+    key |= alignment_key(options.alignment)
     if suffix == ".jpg":
         key["quality"] = options.output.quality
     if resized:
@@ -177,8 +186,10 @@ def row_options(row: Row, options: RunOptions) -> RunOptions:
     """
     if row.methods:
         options = replace(options, methods=row.methods)
+    if not row.options:
+        return options
     own = dict(row.options)
-    for part in ("fusion", "output"):
+    for part in ("fusion", "alignment", "output"):
         names = {item.name for item in fields(getattr(options, part))}
         mine: dict[str, Any] = {name: own.pop(name) for name in names & own.keys()}
         if mine:
@@ -190,6 +201,7 @@ def _step(
     row: Row,
     options: RunOptions,
     directory: Path,
+    scratch: Path,
     ledger: Ledger,
     digest: Digest,
     memory_limit: int | None,
@@ -197,11 +209,12 @@ def _step(
     folder = directory / row.id
     methods = select_methods(options.methods)
     try:
-        suffix = _suffix(row, options)
+        known = [probe(row.frames[0])] if options.output.format == "auto" else []
+        suffix = SUFFIXES[known[0].format] if known else f".{options.output.format}"
         todo, reasons = _not_done(row, options, methods, suffix, folder, ledger, digest)
         if not todo:
             return Step(row, "skip", ("up to date",))
-        frames = [probe(path) for path in row.frames]
+        frames = known + [probe(path) for path in row.frames[len(known) :]]
         _check_frames(frames, resize=options.resize)
     except (ImageError, StackError, OSError) as error:
         return Step(row, "refuse", (str(error),))
@@ -211,20 +224,16 @@ def _step(
         frames=row.frames,
         methods=tuple(method.name for method in todo),
         fusion=options.fusion,
+        alignment=options.alignment,
         suffix=suffix,
         quality=options.output.quality,
         resize=len({(frame.height, frame.width) for frame in frames}) > 1,
         tile=options.tile,
+        score=options.score,
         folder=folder,
-        scratch=(options.scratch or directory / FOLDER / "scratch") / row.id,
+        scratch=scratch / row.id,
     )
     return _fitted(row, job, frames, todo, reasons, memory_limit)
-
-
-def _suffix(row: Row, options: RunOptions) -> str:
-    if options.output.format == "auto":
-        return SUFFIXES[image_kind(row.frames[0])]
-    return f".{options.output.format}"
 
 
 def _not_done(
@@ -238,17 +247,23 @@ def _not_done(
 ) -> tuple[list[Method], tuple[str, ...]]:
     """The methods to compute, and why, one reason for all that share it."""
     records = ledger.history(row.id).records
+    if not records and not options.rerun:
+        return list(methods), ("not done yet",)
+    # The methods of a stack mostly share the frames they were made from.
+    changed = cache(partial(what_changed, frames=row.frames, digest=digest))
     why: dict[str, list[Method]] = {}
+    reason: str | None
     for method in methods:
+        reason = "rerun asked for" if options.rerun else "not done yet"
         record = records.get(method.name)
-        # The record knows whether the frames were of different size.
-        resized = options.resize and record is not None and "resize" in record.key
-        key = output_key(method, options, suffix, resized=resized)
-        reason = (
-            "rerun asked for"
-            if options.rerun
-            else why_not_done(record, key, row.frames, folder, digest)
-        )
+        if record is not None and not options.rerun:
+            # The record knows whether the frames were of different size.
+            resized = options.resize and "resize" in record.key
+            key = output_key(method, options, suffix, resized=resized)
+            reason = why_not_done(record, key, folder) or changed(record.inputs)
+            if options.score and method.output and not record.scores:
+                # Scores need the pixels as computed, which only fusing again brings back.
+                reason = reason or "not scored yet"
         if reason:
             why.setdefault(reason, []).append(method)
     reasons = tuple(
@@ -296,10 +311,12 @@ def _fitted(
     footprint = predict(
         max(frames, key=lambda frame: frame.nbytes),
         len(frames),
-        methods,
+        tuple(methods),
         job.fusion,
+        job.alignment,
         suffix=job.suffix,
         tile=job.tile,
+        score=job.score,
     )
     needed = min(footprint.whole, footprint.split)
     if not problem and memory_limit is not None and needed > memory_limit:

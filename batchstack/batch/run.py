@@ -6,12 +6,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from batchstack.batch.alignment import describe
 from batchstack.batch.engines import Engine, StopRequest, Work
-from batchstack.batch.jobs import Input, Job, Result
+from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.ledger import FOLDER, Ledger, Record
 from batchstack.batch.manifest import Row, write_manifest
 from batchstack.batch.plan import RunOptions, Step, is_split, output_key, row_options
@@ -49,6 +50,9 @@ class Summary:
     failures: list[StackFailed] = field(default_factory=list)
     remaining: int = 0
     megapixels: float = 0.0
+    aligned: int = 0  # stacks of which some frame was moved
+    not_aligned: int = 0  # stacks of which some frame could not be
+    scores: dict[str, dict[str, Scores]] = field(default_factory=dict)  # by stack and output
     seconds: float = 0.0
     peak_memory: int = 0
     interrupted: bool = False
@@ -144,13 +148,20 @@ class _Recorder:
         if result.error:
             self._fail(row, result.error)
             return
-        facts = {
+        facts: dict[str, Any] = {
             "seconds": round(result.seconds, 3),
             "megapixels": round(result.megapixels, 3),
             "peak_memory": result.peak_memory,
         }
+        options = result.job.alignment
+        if not options.is_off:
+            facts["align"] = [describe(transform, options) for transform in result.transforms]
         self._ledger.append_done(row.id, self._records(row, result), facts)
         summary.done += 1
+        summary.aligned += result.is_moved
+        summary.not_aligned += bool(result.warnings)
+        if result.scores:
+            summary.scores[row.id] = result.scores
         summary.megapixels += result.megapixels * len(result.job.frames)
         summary.peak_memory = max(summary.peak_memory, result.peak_memory)
         self._listener(StackDone(row, result))
@@ -167,7 +178,15 @@ class _Recorder:
             name: Record(
                 output_key(METHODS[name], options, job.suffix, resized=job.resize),
                 result.inputs,
-                {f"{output}{job.suffix}": result.sizes[output] for output in METHODS[name].outputs},
+                {
+                    job.output_path(output).name: result.sizes[output]
+                    for output in METHODS[name].outputs
+                },
+                {
+                    output: {measure: round(value, 6) for measure, value in scores.items()}
+                    for output, scores in result.scores.items()
+                    if output in METHODS[name].outputs
+                },
             )
             for name in job.methods
         }
@@ -175,21 +194,23 @@ class _Recorder:
     def _refresh(self, step: Step) -> None:
         """Remember where a moved or touched data set is now, to spare reading it again."""
         history = self._ledger.history(step.row.id)
+        known = {record.inputs for record in history.records.values()}
+        found = {inputs: _as_they_are(inputs, step.row.frames) for inputs in known}
         moved: dict[tuple[Input, ...], dict[str, Record]] = {}
         for name, record in history.records.items():
-            inputs = tuple(
-                _as_it_is(known, path)
-                for known, path in zip(record.inputs, step.row.frames, strict=False)
-            )
+            inputs = found[record.inputs]
             if inputs != record.inputs:
-                moved.setdefault(inputs, {})[name] = Record(record.key, inputs, record.outputs)
+                moved.setdefault(inputs, {})[name] = replace(record, inputs=inputs)
         for records in moved.values():
             self._ledger.append_done(step.row.id, records, history.facts)
 
 
-def _as_it_is(known: Input, path: Path) -> Input:
-    status = path.stat()
-    return Input(str(path), status.st_size, status.st_mtime_ns, known.digest)
+def _as_they_are(inputs: Sequence[Input], frames: Sequence[Path]) -> tuple[Input, ...]:
+    status = [path.stat() for path in frames]
+    return tuple(
+        Input(str(path), now.st_size, now.st_mtime_ns, known.digest)
+        for known, path, now in zip(inputs, frames, status, strict=False)
+    )
 
 
 def _work(steps: Sequence[Step], memory_limit: int | None) -> Iterator[Work]:

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.batch.jobs import Input, Job, Result
+from batchstack.batch.alignment import (
+    Alignment,
+    Frame,
+    align,
+    aligned_windows,
+    move_frames,
+    windows,
+)
+from batchstack.batch.jobs import Input, Job, Result, Scores
+from batchstack.batch.scoring import score_output
+from batchstack.batch.tile_files import bands, rows_in, tile_window, write_tile
 from batchstack.errors import BatchstackError, StackError
-from batchstack.fusion.engine import ReadWindow, fuse_tile, tiles
+from batchstack.fusion.decision import DecisionMap, map_level, resolved, settle
+from batchstack.fusion.engine import decide, fuse_tile, output_form, survey_tile, tiles
 from batchstack.fusion.methods import METHODS, Method
 from batchstack.fusion.tiles import Box
 from batchstack.images import (
@@ -39,7 +50,9 @@ from batchstack.images import (
 )
 
 Pixels = npt.NDArray[Any]
-Frame = Pixels | StagedImage
+
+# What a split stack's decision map consists of, in scratch.
+_MAPS = ("decision", "confidence")
 
 
 @dataclass(frozen=True)
@@ -50,8 +63,8 @@ class Outcome:
     ----------
     error : str, optional
         A complete message; then the tasks after it do nothing.
-    value : Input or int or None
-        The frame of a staging task, the bytes of an encoding task's file.
+    value : Input or Alignment or (int, dict) or None
+        The frame of a staging task, where frames lie, the bytes and scores of an output.
     seconds : float
     peak_memory : int
         Largest resident size of the worker so far, in bytes.
@@ -77,33 +90,58 @@ def stage_frame(job: Job, index: int, after: Sequence[Outcome] = ()) -> Outcome:
     return _failed(after) or _attempt(_stage_frame, job, job.scratch, index)
 
 
-def fuse_one_tile(job: Job, box: Box, staged: Sequence[Outcome]) -> Outcome:
+def align_frames(job: Job, staged: Sequence[Outcome]) -> Outcome:
+    """Find where the staged frames of a split stack lie."""
+    return _failed(staged) or _attempt(_align_frames, job)
+
+
+def survey_one_tile(job: Job, box: Box, staged: Sequence[Outcome], aligned: Outcome) -> Outcome:
+    """Find the sharpest frame at each cell of one tile; the cells go to scratch."""
+    return _failed([*staged, aligned]) or _attempt(_survey_one_tile, job, box, aligned.value)
+
+
+def settle_map(job: Job, shape: tuple[int, int], surveyed: Sequence[Outcome]) -> Outcome:
+    """Make the decision map of a split stack from its surveyed tiles."""
+    return _failed(surveyed) or _attempt(_settle_map, job, shape)
+
+
+def fuse_one_tile(
+    job: Job, box: Box, staged: Sequence[Outcome], aligned: Outcome, settled: Sequence[Outcome]
+) -> Outcome:
     """Fuse one tile of a split stack; each output's pixels go to scratch."""
-    return _failed(staged) or _attempt(_fuse_one_tile, job, box)
+    before = [*staged, aligned, *settled]
+    return _failed(before) or _attempt(_fuse_one_tile, job, box, aligned.value)
 
 
-def encode_output(job: Job, name: str, fused: Sequence[Outcome]) -> Outcome:
-    """Write one output of a split stack from its tiles."""
-    return _failed(fused) or _attempt(_encode_output, job, name)
+def encode_output(job: Job, name: str, aligned: Outcome, fused: Sequence[Outcome]) -> Outcome:
+    """Score and write one output of a split stack from its tiles."""
+    return _failed(fused) or _attempt(_encode_output, job, name, aligned.value)
 
 
 def finish_stack(
-    job: Job, staged: Sequence[Outcome], fused: Sequence[Outcome], encoded: Sequence[Outcome]
+    job: Job,
+    staged: Sequence[Outcome],
+    aligned: Outcome,
+    decided: Sequence[Outcome],
+    fused: Sequence[Outcome],
+    encoded: Sequence[Outcome],
 ) -> Result:
     """Gather what the tasks of a split stack did and remove its scratch."""
-    outcomes = [*staged, *fused, *encoded]
+    outcomes = [*staged, aligned, *decided, *fused, *encoded]
     failed = _failed(outcomes)
     megapixels = 0.0 if failed else _megapixels(StagedImage(_staged_path(job.scratch, 0)).shape)
     shutil.rmtree(job.scratch, ignore_errors=True)
     if failed:
         return Result(job, error=failed.error)
+    written = zip(output_names(job), (outcome.value for outcome in encoded), strict=True)
+    sizes, scores = _sizes_and_scores(dict(written))
     return Result(
         job,
         inputs=tuple(outcome.value for outcome in staged),
-        sizes={
-            name: outcome.value for name, outcome in zip(output_names(job), encoded, strict=True)
-        },
+        sizes=sizes,
+        scores=scores,
         megapixels=megapixels,
+        transforms=aligned.value.transforms,
         seconds=sum(outcome.seconds for outcome in outcomes),
         peak_memory=max(outcome.peak_memory for outcome in outcomes),
     )
@@ -156,11 +194,20 @@ def _fuse_stack(job: Job) -> Result:
     private = job.scratch / uuid.uuid4().hex
     try:
         frames, inputs = _load(job, private)
-        sizes = _fuse_and_write(job, frames)
+        alignment = align(job, frames)
+        frames = move_frames(job, frames, alignment, private)
+        sizes, scores = _sizes_and_scores(_fuse_and_write(job, frames, alignment.area))
     finally:
         shutil.rmtree(private, ignore_errors=True)
         _remove_if_empty(job.scratch)
-    return Result(job, inputs=inputs, sizes=sizes, megapixels=_megapixels(frames[0].shape))
+    return Result(
+        job,
+        inputs=inputs,
+        sizes=sizes,
+        scores=scores,
+        megapixels=_megapixels(frames[0].shape),
+        transforms=alignment.transforms,
+    )
 
 
 def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
@@ -173,39 +220,47 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
             pixels, digest = read_image_and_digest(path)
             if frames:
                 pixels = _fitting(job, path, pixels, frames[0].shape)
-            frames.append(pixels)
+            frames.append(Frame(path, pixels))
             inputs.append(Input(str(path), status.st_size, status.st_mtime_ns, digest))
         else:
             inputs.append(_stage_frame(job, private, index))
-            frames.append(StagedImage(_staged_path(private, index)))
-        _check_agrees(job, path, frames)
+            frames.append(_staged(job, private, index))
+        _check_agrees(frames)
     return frames, tuple(inputs)
 
 
-def _fuse_and_write(job: Job, frames: Sequence[Frame]) -> dict[str, int]:
+def _fuse_and_write(job: Job, frames: Sequence[Frame], area: Box) -> dict[str, tuple[int, Scores]]:
     size, methods = _size(frames[0].shape), _methods(job)
     outputs = {
-        name: np.empty(*_form(name, methods, frames[0].shape, frames[0].dtype))
+        name: np.empty(*output_form(name, methods, frames[0].shape, frames[0].dtype))
         for name in output_names(job)
     }
-    for box in tiles(size, job.tile, methods, job.fusion):
-        fused = fuse_tile(
-            _reader(job, frames),
-            len(frames),
-            box,
-            size,
-            methods,
-            job.fusion,
-        )
+    read = windows(frames)
+    boxes = tiles(size, job.tile, methods, job.fusion)
+    decision = decide(read, len(frames), boxes, size, methods, job.fusion)
+    for box in boxes:
+        fused = fuse_tile(read, len(frames), box, size, methods, job.fusion, decision)
         for name, values in fused.items():
             outputs[name][box.slices] = values
     metadata = read_metadata(job.frames[0])
-    return {
-        name: write_image(
-            job.output_path(name), outputs.pop(name), quality=job.quality, metadata=metadata
-        )
-        for name in output_names(job)
-    }
+
+    def score_and_write(name: str) -> tuple[int, Scores]:
+        image, path = outputs.pop(name), job.output_path(name)
+        scores = score_output(job, name, read, lambda box: image[box.slices], area)
+        pixels = image[area.slices]
+        return write_image(path, pixels, quality=job.quality, metadata=metadata), scores
+
+    return {name: score_and_write(name) for name in output_names(job)}
+
+
+def _sizes_and_scores(
+    written: dict[str, tuple[int, Scores]],
+) -> tuple[dict[str, int], dict[str, Scores]]:
+    """For each output its bytes, and its scores if it has some."""
+    return (
+        {name: size for name, (size, _) in written.items()},
+        {name: scores for name, (_, scores) in written.items() if scores},
+    )
 
 
 def _stage_frame(job: Job, folder: Path, index: int) -> Input:
@@ -218,51 +273,78 @@ def _stage_frame(job: Job, folder: Path, index: int) -> Input:
     return Input(str(path), status.st_size, status.st_mtime_ns, digest)
 
 
-def _fuse_one_tile(job: Job, box: Box) -> None:
-    frames = [StagedImage(_staged_path(job.scratch, i)) for i in range(len(job.frames))]
-    for count, path in enumerate(job.frames, start=1):
-        _check_agrees(job, path, frames[:count])
+def _align_frames(job: Job) -> Alignment:
+    return align(job, _all_staged(job))
+
+
+def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
+    frames = _all_staged(job)
+    read = aligned_windows(job, frames, alignment)
+    cells = survey_tile(read, len(frames), box, frames[0].size, job.fusion)
+    for name, values in zip(_MAPS, cells, strict=True):
+        write_tile(job.scratch, name, box, values)
+
+
+def _settle_map(job: Job, shape: tuple[int, int]) -> None:
+    boxes = tiles(shape, job.tile, _methods(job), job.fusion)
+    index, confidence = (np.concatenate(list(bands(job.scratch, name, boxes))) for name in _MAPS)
+    settled = settle(index, confidence, job.fusion.evidence)
+    for name, values in zip(_MAPS, settled, strict=True):
+        write_npy(_map_path(job, name), values)
+
+
+def _decision(job: Job, shape: tuple[int, int]) -> DecisionMap | None:
+    """The decision map that `settle_map` left in scratch."""
+    if not any(method.decided for method in _methods(job)):
+        return None
+    index, confidence = (np.load(_map_path(job, name), mmap_mode="r") for name in _MAPS)
+    return DecisionMap(index, confidence, map_level(resolved(job.fusion, shape)))
+
+
+def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
+    frames = _all_staged(job)
     fused = fuse_tile(
-        _reader(job, frames),
+        aligned_windows(job, frames, alignment),
         len(frames),
         box,
-        _size(frames[0].shape),
+        frames[0].size,
         _methods(job),
         job.fusion,
+        _decision(job, frames[0].size),
     )
     for name, values in fused.items():
-        write_npy(_tile_path(job, name, box), values)
+        write_tile(job.scratch, name, box, values)
 
 
-def _encode_output(job: Job, name: str) -> int:
-    first = StagedImage(_staged_path(job.scratch, 0))
-    methods = _methods(job)
-    shape, dtype = _form(name, methods, first.shape, first.dtype)
+def _all_staged(job: Job) -> list[Frame]:
+    frames: list[Frame] = []
+    for index in range(len(job.frames)):
+        frames.append(_staged(job, job.scratch, index))
+        _check_agrees(frames)
+    return frames
+
+
+def _staged(job: Job, folder: Path, index: int) -> Frame:
+    return Frame(job.frames[index], StagedImage(_staged_path(folder, index)))
+
+
+def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[int, Scores]:
+    frames, methods, area = _all_staged(job), _methods(job), alignment.area
+    shape, dtype = output_form(name, methods, frames[0].shape, frames[0].dtype)
     boxes = tiles(_size(shape), job.tile, methods, job.fusion)
-    return write_image_rows(
+    read = aligned_windows(job, frames, alignment)
+    scores = score_output(
+        job, name, read, lambda box: tile_window(job.scratch, name, boxes, box), area
+    )
+    size = write_image_rows(
         job.output_path(name),
-        shape,
+        (*area.shape, *shape[2:]),
         dtype,
-        _bands(job, name, boxes),
+        rows_in(area, bands(job.scratch, name, boxes)),
         quality=job.quality,
         metadata=read_metadata(job.frames[0]),
     )
-
-
-def _bands(job: Job, name: str, boxes: Sequence[Box]) -> Iterator[Pixels]:
-    """The tiles of an output joined to bands of full rows, from top to bottom."""
-    for top in sorted({box.top for box in boxes}):
-        row = [np.load(_tile_path(job, name, box)) for box in boxes if box.top == top]
-        yield np.concatenate(row, axis=1)
-
-
-def _form(
-    name: str, methods: Sequence[Method], shape: tuple[int, ...], dtype: np.dtype[np.generic]
-) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    """Shape and type of an output: those of the frames, but for decision maps."""
-    if any(name == method.mask for method in methods):
-        return shape[:2], np.dtype(np.uint8)
-    return shape, dtype
+    return size, scores
 
 
 def _fitting(job: Job, path: Path, pixels: Pixels, shape: tuple[int, ...]) -> Pixels:
@@ -272,32 +354,14 @@ def _fitting(job: Job, path: Path, pixels: Pixels, shape: tuple[int, ...]) -> Pi
     return resized(pixels, _size(shape))
 
 
-def _check_agrees(job: Job, path: Path, frames: Sequence[Frame]) -> None:
+def _check_agrees(frames: Sequence[Frame]) -> None:
     """The plan compared headers; a file may have changed since."""
     first, last = frames[0], frames[-1]
     if last.shape != first.shape or last.dtype != first.dtype:
         raise StackError(
-            f"{path}: decodes to {last.shape} {last.dtype}, {job.frames[0].name} to "
+            f"{last.path}: decodes to {last.shape} {last.dtype}, {first.path.name} to "
             f"{first.shape} {first.dtype}; give frames of one size and depth"
         )
-
-
-def _reader(job: Job, frames: Sequence[Frame]) -> ReadWindow:
-    """The windows of a stack's frames, checked as they are read."""
-
-    def read(index: int, box: Box) -> Pixels:
-        frame = frames[index]
-        if isinstance(frame, StagedImage):
-            pixels = frame.window(box.top, box.bottom, box.left, box.right)
-        else:
-            pixels = frame[box.slices]
-        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            raise StackError(
-                f"{job.frames[index]}: has pixels that are not finite numbers; replace them"
-            )
-        return pixels
-
-    return read
 
 
 def _whole(frame: StagedImage) -> Pixels:
@@ -312,8 +376,8 @@ def _staged_path(folder: Path, index: int) -> Path:
     return folder / f"frame{index:04d}.npy"
 
 
-def _tile_path(job: Job, name: str, box: Box) -> Path:
-    return job.scratch / name / f"{box.top}_{box.left}.npy"
+def _map_path(job: Job, name: str) -> Path:
+    return job.scratch / f"{name}.npy"
 
 
 def _megapixels(shape: tuple[int, ...]) -> float:

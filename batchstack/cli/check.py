@@ -31,7 +31,9 @@ from batchstack.fusion.methods import METHODS
 @shared.output_options
 @shared.methods_option("all")
 @shared.fusion_options
+@shared.align_options
 @shared.worker_options
+@shared.option("--score", group="Run", is_flag=True, help="Plan to score, as run --score does.")
 @shared.option("--rerun", group="Run", is_flag=True, help="Plan to fuse again what is done.")
 @shared.option("--json", "as_json", group="Run", is_flag=True, help="One JSON object per stack.")
 def command(manifest: Path, output: Path | None, as_json: bool, **settings: Any) -> None:

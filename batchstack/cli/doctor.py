@@ -17,7 +17,6 @@ PACKAGES = (
     "scikit-image",
     "dask",
     "distributed",
-    "dask-image",
     "imagecodecs",
     "simplejpeg",
     "tifffile",

@@ -33,6 +33,7 @@ ORIGINAL_METHODS = "by_channel,all_channels,median_mask,direct"
 @shared.output_options
 @shared.methods_option(ORIGINAL_METHODS)
 @shared.fusion_options
+@shared.align_options
 def command(
     frames: tuple[Path, ...], back: Path | None, front: Path | None, output: Path, **settings: Any
 ) -> None:
@@ -52,6 +53,8 @@ def command(
     if result.error:
         click.echo(f"batchstack: {result.error.removeprefix('fuse : ')}", err=True)
         sys.exit(ExitCode.FAILED)
+    for warning in result.warnings:
+        click.echo(f"batchstack: warning: {warning.removeprefix('fuse : ')}", err=True)
     for name in result.sizes:
         click.echo(click.format_filename(step.job.output_path(name)))
 

@@ -1,13 +1,22 @@
 """Options that several commands share, in the groups their help shows."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from batchstack.errors import OptionError
-from batchstack.options import DEFAULT_TILE, FORMATS, FusionOptions, OutputOptions
+from batchstack.options import (
+    ALIGN_MODELS,
+    BORDERS,
+    DEFAULT_TILE,
+    FORMATS,
+    AlignOptions,
+    FusionOptions,
+    OutputOptions,
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _DEFAULTS = FusionOptions()
@@ -153,6 +162,71 @@ fusion_options = bundle(
         help="Stored value that means white, such as 4095 for 12-bit data.",
     ),
     option(
+        "--map-level",
+        group="Decision map",
+        type=int,
+        default=None,
+        show_default="the finest of at most 4 megapixels",
+        help="Pyramid level whose pixels are the cells of the decision map.",
+    ),
+    option(
+        "--focus-sigma",
+        group="Decision map",
+        type=float,
+        default=_DEFAULTS.focus_sigma,
+        help="Standard deviation of the focus measure's window, in cells.",
+    ),
+    option(
+        "--evidence",
+        group="Decision map",
+        type=int,
+        default=_DEFAULTS.evidence,
+        help="Clearly decided cells that a region of the map needs to stay.",
+    ),
+    option(
+        "--guide-radius",
+        group="Decision map",
+        type=int,
+        default=_DEFAULTS.guide_radius,
+        help="guided: half the side of the filter's window, in cells; 0 switches it off.",
+    ),
+    option(
+        "--guide-epsilon",
+        group="Decision map",
+        type=float,
+        default=_DEFAULTS.guide_epsilon,
+        help="guided: variance, of brightness from 0 to 1, that is taken for an edge.",
+    ),
+    option(
+        "--prior",
+        group="Decision map",
+        type=float,
+        default=_DEFAULTS.prior,
+        help="bayesian: log-odds of a frame near where the map has it.",
+    ),
+    option(
+        "--prior-radius",
+        group="Decision map",
+        type=int,
+        default=_DEFAULTS.prior_radius,
+        help="bayesian: how far near is, in cells.",
+    ),
+    option(
+        "--sharpness",
+        group="Decision map",
+        type=float,
+        default=_DEFAULTS.sharpness,
+        help="bayesian: activity above which a frame may be sharp whatever the map says, "
+        "in 8-bit code values.",
+    ),
+    option(
+        "--shrink",
+        group="Decision map",
+        type=float,
+        default=_DEFAULTS.shrink,
+        help="bayesian: departures from the map's frame taken for noise, in 8-bit code values.",
+    ),
+    option(
         "--resize",
         group="Fusion",
         is_flag=True,
@@ -165,6 +239,31 @@ fusion_options = bundle(
         default=DEFAULT_TILE,
         help="Side of the tiles large images are fused in, in pixels; "
         "changes memory and speed, never the result.",
+    ),
+)
+
+align_options = bundle(
+    option(
+        "--align",
+        group="Alignment",
+        type=click.Choice(ALIGN_MODELS),
+        default=AlignOptions().align,
+        help="How frames may move onto the first one; auto leaves registered frames untouched.",
+    ),
+    option(
+        "--border",
+        group="Alignment",
+        type=click.Choice(BORDERS),
+        default=AlignOptions().border,
+        help="Where an aligned frame ends inside the image: crop to the area all frames cover, "
+        "or keep the size and repeat the frame's edge.",
+    ),
+    option(
+        "--match-exposure",
+        group="Alignment",
+        is_flag=True,
+        help="Bring frames to the brightness and white balance of the first; "
+        "without effect if --align is off.",
     ),
 )
 
@@ -242,8 +341,14 @@ def take_fusion_options(settings: dict[str, Any]) -> FusionOptions:
     OptionError
         If one has a value that can never work.
     """
-    names = ("levels", "beta", "kernel", "median_sizes", "data_range")
-    return FusionOptions(**{name: settings.pop(name) for name in names})
+    return FusionOptions(**{item.name: settings.pop(item.name) for item in fields(FusionOptions)})
+
+
+def take_align_options(settings: dict[str, Any]) -> AlignOptions:
+    """Remove the alignment parameters from a command's settings and validate them."""
+    return AlignOptions(
+        **{name: settings.pop(name) for name in ("align", "border", "match_exposure")}
+    )
 
 
 def take_output_options(settings: dict[str, Any]) -> OutputOptions:
@@ -272,11 +377,12 @@ def take_run_options(settings: dict[str, Any]) -> Any:
     if settings["tile"] < 1:
         raise OptionError(f"tile is {settings['tile']}; give a number of pixels from 1 up")
     fusion, output = take_fusion_options(settings), take_output_options(settings)
-    names = ("methods", "resize", "tile", "rerun", "scratch")
+    alignment = take_align_options(settings)
+    names = ("methods", "resize", "tile", "score", "rerun", "scratch")
     own = {name: settings.pop(name) for name in names if name in settings}
     if own.get("scratch"):
         own["scratch"] = own["scratch"].absolute()
-    return RunOptions(fusion=fusion, output=output, **own)
+    return RunOptions(fusion=fusion, alignment=alignment, output=output, **own)
 
 
 def take_cluster_options(settings: dict[str, Any]) -> Any:

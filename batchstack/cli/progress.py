@@ -9,8 +9,10 @@ import click
 from tqdm import tqdm
 
 from batchstack.batch.run import FAILED, Event, StackDone, Summary
+from batchstack.batch.scoring import SORT_BY, worst_first
 
 SECONDS_BETWEEN_LINES = 10.0
+WORST_SHOWN = 3
 
 
 class Progress:
@@ -49,6 +51,8 @@ class Progress:
         if isinstance(event, StackDone):
             self._done += 1
             self._megapixels += event.result.megapixels * len(event.result.job.frames)
+            for warning in event.result.warnings:
+                self.say(f"warning: {warning}")
             if self._verbose:
                 methods = ", ".join(event.result.job.methods)
                 self.say(f"{event.row.id}: {methods} in {event.result.seconds:.1f} s")
@@ -91,6 +95,17 @@ def closing_summary(summary: Summary, output: Path) -> str:
         )
     elif summary.skipped and not summary.failures:
         lines.append("  everything is up to date; nothing to do")
+    if summary.aligned or summary.not_aligned:
+        lines.append(
+            f"  {summary.aligned} aligned, {summary.not_aligned} with frames that could not be"
+        )
+    worst = worst_first(summary.scores)[:WORST_SHOWN]
+    if worst:
+        named = (
+            f"{stack} {summary.scores[stack][output][SORT_BY]:.4f} ({output})"
+            for stack, output in worst
+        )
+        lines.append(f"  {len(summary.scores)} scored, lowest {SORT_BY}: {', '.join(named)}")
     if summary.failures:
         lines.append(f"  failed stacks are a manifest of their own: {output / FAILED}")
     if summary.interrupted:

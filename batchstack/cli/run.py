@@ -1,7 +1,7 @@
 """`batchstack run`: the main job."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,18 @@ from batchstack.fusion.methods import METHODS
 @shared.scratch_option
 @shared.methods_option("all")
 @shared.fusion_options
+@shared.align_options
 @shared.worker_options
 @shared.scheduler_options
 @shared.option(
     "--dashboard", group="Cluster", is_flag=True, help="Serve Dask's dashboard on loopback."
+)
+@shared.option(
+    "--score",
+    group="Run",
+    is_flag=True,
+    help="Measure every fused image against its frames and record it, see docs/quality.md; "
+    "fuses again what is done without scores.",
 )
 @shared.option("--rerun", group="Run", is_flag=True, help="Fuse again what is already done.")
 @shared.option(
@@ -59,11 +67,16 @@ def command(manifest: Path, output: Path, **settings: Any) -> None:
     options: RunOptions = shared.take_run_options(settings)
     stacks = load_manifest(manifest, known_methods=METHODS)
     output = output.absolute()
-    with lock(output), _engine(cluster, output) as (engine, memory_limit):
+    with lock(output):
         ledger = Ledger(output)
-        steps = make_plan(stacks, output, options, ledger, memory_limit=memory_limit)
-        _refuse_hopeless(steps)
-        summary = _run(steps, output, options, ledger, engine, memory_limit, settings)
+
+        def plan(memory_limit: int | None) -> list[Step]:
+            steps = make_plan(stacks, output, options, ledger, memory_limit=memory_limit)
+            _refuse_hopeless(steps)
+            return steps
+
+        with _engine(cluster, output, plan) as (engine, steps, memory_limit):
+            summary = _run(steps, output, options, ledger, engine, memory_limit, settings)
     click.echo(closing_summary(summary, output), err=True)
     if summary.interrupted:
         sys.exit(ExitCode.INTERRUPTED)
@@ -99,17 +112,23 @@ def _run(
 
 
 @contextmanager
-def _engine(options: ClusterOptions, output: Path) -> Iterator[tuple[Engine, int | None]]:
-    """The engine asked for, and the memory in bytes that one of its workers has."""
-    if not options.external and options.workers == 0:
-        yield LoopEngine(), worker_memory(options)
-        return
+def _engine(
+    options: ClusterOptions, output: Path, plan: Callable[[int | None], list[Step]]
+) -> Iterator[tuple[Engine, list[Step], int | None]]:
+    """The engine asked for, the plan, and the memory in bytes that one of its workers has."""
+    if not options.external:
+        memory_limit: int | None = worker_memory(options)
+        steps = plan(memory_limit)
+        # A cluster takes seconds to start; without work none is.
+        if options.workers == 0 or all(step.action != "fuse" for step in steps):
+            yield LoopEngine(), steps, memory_limit
+            return
     from batchstack.batch import cluster
     from batchstack.batch.engines import ClusterEngine
 
     if not options.external:
         with cluster.embedded(options) as client:
-            yield ClusterEngine(client), worker_memory(options)
+            yield ClusterEngine(client), steps, memory_limit
         return
     with cluster.connected(options) as client:
         cluster.check_visible(client, output)
@@ -120,7 +139,8 @@ def _engine(options: ClusterOptions, output: Path) -> Iterator[tuple[Engine, int
                 "network you trust",
                 err=True,
             )
-        yield ClusterEngine(client), options.memory_limit or cluster.memory_per_thread(client)
+        memory_limit = options.memory_limit or cluster.memory_per_thread(client)
+        yield ClusterEngine(client), plan(memory_limit), memory_limit
 
 
 def _refuse_hopeless(steps: Sequence[Step]) -> None:

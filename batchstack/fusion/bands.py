@@ -48,7 +48,7 @@ class Band:
 
 
 class Bands:
-    """All bands of one frame of one tile, made when first asked for.
+    """One frame of one tile and its pyramid, each part made when first asked for.
 
     Parameters
     ----------
@@ -63,19 +63,37 @@ class Bands:
         self._window = window
         self._plan = plan
         self._kernel = kernel
+        self._key: tuple[int, bool] | None = None
+        self._band: Band
 
     @cached_property
     def _gaussian(self) -> list[Image]:
         return gaussian_pyramid(self._window, len(self._plan.levels))
 
+    @cached_property
     def frame(self) -> Band:
         """The frame itself, over the analysed box of the finest level."""
         return Band(np.ascontiguousarray(self._crop(self._window, 0)), self._kernel)
 
-    def band(self, level: int) -> Band:
-        """The band of a level, or the residual on the last."""
+    def gaussian(self, level: int) -> Image:
+        """The frame reduced to a level, over the analysed box of that level."""
+        return np.ascontiguousarray(self._crop(self._gaussian[level], level))
+
+    def guarded(self, level: int) -> Image:
+        """The frame reduced to a level, over the whole guard."""
+        return self._gaussian[level]
+
+    def band(self, level: int, levels: int) -> Band:
+        """The band of a level of a pyramid of `levels`, or the residual on the last."""
+        key = level, level + 1 == levels
+        # Methods ask for one level after the other, so the last one is enough to keep.
+        if key != self._key:
+            self._key, self._band = key, self._make_band(*key)
+        return self._band
+
+    def _make_band(self, level: int, residual: bool) -> Band:
         values = self._crop(self._gaussian[level], level)
-        if level + 1 < len(self._gaussian):
+        if not residual:
             fine = self._gaussian[level].shape
             # Expanded whole and cropped after: the crop then starts where it would in
             # the whole image.

@@ -6,24 +6,22 @@ from back to front; what a sweep needs to know of the whole stack, an earlier on
 found out.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from batchstack.fusion import consistency
-from batchstack.fusion.activity import ACTIVITY_REACH, box_reach
-from batchstack.fusion.bands import Band, Measure
+from batchstack.fusion.activity import ACTIVITY_REACH, box_reach, gaussian_reach, smoothed
+from batchstack.fusion.bands import Band, Bands, Measure
 
 Image = npt.NDArray[np.float32]
+# What a blend takes of a frame: a band of its pyramid, or the frame itself.
+Source = Callable[[Bands], Band]
 
 # A frame this many code values of activity below the sharpest one gets no less weight.
 MAX_DIFFERENCE = 50.0
-# Of the standard deviation; further out a Gaussian is cut off.
-GAUSSIAN_CUT = 4
-# Pixels; OpenCV's vector code leaves fewer than this many at the end of a row.
-VECTOR_TAIL = 64
 
 
 class Blend(Protocol):
@@ -31,16 +29,16 @@ class Blend(Protocol):
 
     sweeps: int
 
-    def add(self, sweep: int, index: int, band: Band) -> None:
-        """Take in frame `index` (0 = back) of sweep `sweep`."""
+    def add(self, sweep: int, index: int, frame: Bands) -> None:
+        """Take in frame `index` (0 = back) in sweep `sweep`."""
 
     def result(self) -> Image:
-        """The fused band, once every frame was added in every sweep."""
+        """The fused band over the analysed box, once every frame was added in every sweep."""
 
 
 def soft_reach(kernel: int, sigma: float = 0.0) -> int:
     """How many pixels away a `SoftBlend` looks."""
-    return ACTIVITY_REACH + box_reach(kernel) + round(GAUSSIAN_CUT * sigma)
+    return ACTIVITY_REACH + box_reach(kernel) + gaussian_reach(sigma)
 
 
 def hard_reach(kernel: int, median_size: int) -> int:
@@ -55,6 +53,8 @@ class SoftBlend:
 
     Parameters
     ----------
+    source : callable
+        Takes from a frame what is blended.
     measure : callable
         The measure S is summed from.
     beta : float
@@ -66,8 +66,15 @@ class SoftBlend:
     """
 
     def __init__(
-        self, measure: Measure, beta: float, *, by_channel: bool = False, sigma: float = 0.0
+        self,
+        source: Source,
+        measure: Measure,
+        beta: float,
+        *,
+        by_channel: bool = False,
+        sigma: float = 0.0,
     ) -> None:
+        self._source = source
         self._measure = measure
         self._beta = np.float32(beta)
         self._by_channel = by_channel
@@ -79,7 +86,8 @@ class SoftBlend:
         self._total: Image | None = None
         self._sum: Image | None = None
 
-    def add(self, sweep: int, index: int, band: Band) -> None:
+    def add(self, sweep: int, index: int, frame: Bands) -> None:
+        band = self._source(frame)
         if sweep == 0:
             summed = self._summed(band)
             self._peak = summed.copy() if self._peak is None else np.maximum(self._peak, summed)
@@ -95,7 +103,7 @@ class SoftBlend:
         assert self._total is not None
         if self._sigma:
             return self._sum
-        return self._sum / _like(self._total, self._sum)
+        return self._sum / like(self._total, self._sum)
 
     def _summed(self, band: Band) -> Image:
         if self._by_channel:
@@ -112,8 +120,8 @@ class SoftBlend:
     def _blend(self, weight: Image, values: Image) -> None:
         if self._sigma:
             assert self._total is not None
-            weight = _smoothed(weight / self._total, self._sigma)
-        term = values * _like(weight, values)
+            weight = smoothed(weight / self._total, self._sigma)
+        term = values * like(weight, values)
         self._sum = term if self._sum is None else np.add(self._sum, term, out=self._sum)
 
 
@@ -122,6 +130,8 @@ class HardBlend:
 
     Parameters
     ----------
+    source : callable
+        Takes from a frame what is blended.
     measure : callable
         The measure S is summed from.
     median_size : int
@@ -135,7 +145,8 @@ class HardBlend:
 
     sweeps = 2
 
-    def __init__(self, measure: Measure, median_size: int) -> None:
+    def __init__(self, source: Source, measure: Measure, median_size: int) -> None:
+        self._source = source
         self._measure = measure
         self._median_size = median_size
         self._best: Image | None = None
@@ -143,7 +154,8 @@ class HardBlend:
         self._fused: Image | None = None
         self.decision: npt.NDArray[np.uint16]
 
-    def add(self, sweep: int, index: int, band: Band) -> None:
+    def add(self, sweep: int, index: int, frame: Bands) -> None:
+        band = self._source(frame)
         if sweep == 0:
             self._decide(index, band.activity(self._measure))
             return
@@ -170,18 +182,6 @@ class HardBlend:
             np.maximum(self._best, summed, out=self._best)
 
 
-def _smoothed(weight: Image, sigma: float) -> Image:
-    """Gaussian of a weight map, borders reflect-101, the same wherever a tile starts."""
-    reach = round(GAUSSIAN_CUT * sigma)
-    # The last pixels of a row are computed in another way than the others and round
-    # differently, so no wanted pixel may be among them.
-    right = reach + VECTOR_TAIL
-    padded = cv2.copyMakeBorder(weight, reach, reach, reach, right, cv2.BORDER_REFLECT_101)
-    size = 2 * reach + 1
-    smooth = cv2.GaussianBlur(padded, (size, size), sigma)
-    return np.ascontiguousarray(smooth[reach:-reach, reach:-right])
-
-
-def _like(weight: Image, values: Image) -> Image:
+def like(weight: Image, values: Image) -> Image:
     """A weight of shape (H, W) made to multiply values of shape (H, W, C)."""
     return weight[..., np.newaxis] if weight.ndim < values.ndim else weight

@@ -7,9 +7,30 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.errors import OptionError, StackError
-from batchstack.fusion.bands import Band, Bands, expand_held
+from batchstack.fusion.bands import Bands, expand_held
 from batchstack.fusion.blend import Blend, HardBlend
-from batchstack.fusion.methods import Method, level_reaches, select_methods
+from batchstack.fusion.decision import (
+    Confidence,
+    DecisionMap,
+    Index,
+    Survey,
+    TileDecision,
+    cell_box,
+    index_type,
+    map_level,
+    resolved,
+    settle,
+    survey_reach,
+)
+from batchstack.fusion.methods import (
+    Method,
+    TileSetting,
+    level_margins,
+    level_reaches,
+    select_methods,
+)
+from batchstack.fusion.prior import CompositeBlend
+from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.tiles import Box, TilePlan, partition, tile_plan
 from batchstack.options import DEFAULT_TILE, FusionOptions
 
@@ -44,8 +65,9 @@ def fuse(
     Returns
     -------
     dict of str to ndarray
-        Output name to image in the shape and type of the frames; decision maps are
-        uint8 of shape (H, W), 255 = back and 0 = front.
+        Output name to image in the shape and type of the frames; maps are of shape (H, W):
+        `blending_mask` is uint8, 255 = back and 0 = front, `depth_map` uint16, 0 = back and
+        65535 = front.
 
     Raises
     ------
@@ -54,24 +76,23 @@ def fuse(
     OptionError
         If a method is unknown.
     """
-    options = options or FusionOptions()
     shape, dtype = check_frames(frames)
     chosen = select_methods(methods)
     size = (shape[0], shape[1])
-    outputs: dict[str, Pixels] = {}
-    for method in chosen:
-        outputs[method.output] = np.empty(shape, dtype)
-        if method.mask:
-            outputs[method.mask] = np.empty(shape[:2], np.uint8)
-    for box in tiles(size, tile, chosen, options):
-        fused = fuse_tile(
-            lambda index, window: frames[index][window.slices],
-            len(frames),
-            box,
-            size,
-            chosen,
-            options,
-        )
+    options = resolved(options or FusionOptions(), size)
+    outputs = {
+        name: np.empty(*output_form(name, chosen, shape, dtype))
+        for method in chosen
+        for name in method.outputs
+    }
+
+    def read(index: int, window: Box) -> Pixels:
+        return frames[index][window.slices]
+
+    boxes = tiles(size, tile, chosen, options)
+    decision = decide(read, len(frames), boxes, size, chosen, options)
+    for box in boxes:
+        fused = fuse_tile(read, len(frames), box, size, chosen, options, decision)
         for name, values in fused.items():
             outputs[name][box.slices] = values
     return outputs
@@ -107,7 +128,75 @@ def tiles(
     """The tiles of an image of `shape` (rows, columns), in reading order."""
     if tile < 1:
         raise OptionError(f"tile is {tile}; give a number of pixels from 1 up")
-    return list(partition(shape, tile, len(level_reaches(methods, options))))
+    return list(partition(shape, tile, len(level_reaches(methods, resolved(options, shape)))))
+
+
+def output_form(
+    name: str, methods: Sequence[Method], shape: tuple[int, ...], dtype: np.dtype[np.generic]
+) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Shape and type of an output: those of the frames, but for maps."""
+    for method in methods:
+        if name in method.maps:
+            return shape[:2], np.dtype(method.maps[name])
+    return shape, dtype
+
+
+def decide(
+    read: ReadWindow,
+    n_frames: int,
+    boxes: Sequence[Box],
+    shape: tuple[int, int],
+    methods: Sequence[Method],
+    options: FusionOptions,
+) -> DecisionMap | None:
+    """The decision map of a whole image, if any of the methods looks it up.
+
+    Parameters
+    ----------
+    read, n_frames, shape, methods, options
+        As for `fuse_tile`.
+    boxes : sequence of Box
+        All `tiles` of the image.
+    """
+    if not any(method.decided for method in methods):
+        return None
+    options = resolved(options, shape)
+    level = map_level(options)
+    cells = level_shape(shape, level)
+    index = np.empty(cells, index_type(n_frames))
+    confidence = np.empty(cells, np.uint8)
+    for box in boxes:
+        place = cell_box(box, level).slices
+        index[place], confidence[place] = survey_tile(read, n_frames, box, shape, options)
+    return DecisionMap(*settle(index, confidence, options.evidence), level)
+
+
+def survey_tile(
+    read: ReadWindow, n_frames: int, tile: Box, shape: tuple[int, int], options: FusionOptions
+) -> tuple[Index, Confidence]:
+    """What one tile contributes to the decision map, before it is settled.
+
+    Parameters
+    ----------
+    read, n_frames, tile, shape, options
+        As for `fuse_tile`.
+
+    Returns
+    -------
+    index : ndarray of uint8 or uint16
+        Index of the frame with the most activity, over `cell_box` of the tile.
+    confidence : ndarray of uint8, the same shape
+    """
+    options = resolved(options, shape)
+    level = map_level(options)
+    reaches = (0,) * level + (survey_reach(options),)
+    plan = tile_plan(tile, shape, reaches)
+    survey = Survey(n_frames, options.focus_sigma)
+    stack = _Stack(read, n_frames, plan, options)
+    for index in range(n_frames):
+        survey.add(index, stack.frame(index).gaussian(level))
+    wanted = cell_box(tile, level).within(plan.levels[level].analysed).slices
+    return survey.index[wanted], survey.confidence()[wanted]
 
 
 def fuse_tile(
@@ -117,6 +206,7 @@ def fuse_tile(
     shape: tuple[int, int],
     methods: Sequence[Method],
     options: FusionOptions,
+    decision: DecisionMap | None = None,
 ) -> dict[str, Pixels]:
     """Fuse one tile of a stack.
 
@@ -131,22 +221,45 @@ def fuse_tile(
         Rows and columns of the whole image.
     methods : sequence of Method
     options : FusionOptions
+    decision : DecisionMap, optional
+        Of the whole image, for methods that look it up; see `decide`.
 
     Returns
     -------
     dict of str to ndarray
         Output name to the pixels of the tile, in the type of the frames.
     """
-    plan = tile_plan(tile, shape, level_reaches(methods, options))
+    options = resolved(options, shape)
+    plan = tile_plan(tile, shape, level_reaches(methods, options), level_margins(methods, options))
     stack = _Stack(read, n_frames, plan, options)
-    if n_frames == 2:
-        fused = _level_by_level(stack, methods, options)
-    else:
-        fused = _frame_by_frame(stack, methods, options)
-    return {
-        name: values if values.dtype == np.uint8 else to_pixels(values, stack.dtype, options)
-        for name, values in fused.items()
+    setting = TileSetting(
+        options,
+        plan,
+        None if decision is None else TileDecision(decision, plan, options),
+    )
+    blends: dict[tuple[str, int], Blend] = {
+        (method.name, level): method.blend(setting, level)
+        for method in methods
+        if method.blend is not None
+        for level in method.blended_levels(options)
     }
+    composite = None
+    if setting.decision is not None and any(method.finish for method in methods):
+        composite = blends["composite", 0] = CompositeBlend(setting.decision)
+    _sweep(stack, blends)
+    fused: dict[str, Pixels] = {}
+    for method in methods:
+        fused |= _maps(method, blends.get((method.name, 0)), setting, n_frames)
+        if method.output is not None:
+            collapse = _Collapse(plan)
+            for level in reversed(method.blended_levels(options)):
+                collapse.add(level, blends.pop((method.name, level)).result())
+            image = collapse.image
+            if method.finish is not None and composite is not None:
+                wanted = tile.within(plan.levels[0].analysed).slices
+                image = method.finish(options, image, composite.result()[wanted])
+            fused[method.output] = to_pixels(image, stack.dtype, options)
+    return fused
 
 
 class _Stack:
@@ -161,83 +274,29 @@ class _Stack:
         self.plan = plan
         self.dtype: np.dtype[np.generic] = np.dtype(np.uint8)
 
-    def bands(self, index: int) -> Bands:
+    def frame(self, index: int) -> Bands:
         pixels = self._read(index, self.plan.guard)
         self.dtype = pixels.dtype
         window = to_code_values(pixels, self._options)
         return Bands(window, self.plan, self._options.kernel)
 
 
-def _level_by_level(
-    stack: _Stack, methods: Sequence[Method], options: FusionOptions
-) -> dict[str, Pixels]:
-    """Pairs: both frames are held, the activities of one level at a time."""
-    frames = [stack.bands(index) for index in range(stack.n_frames)]
-    fusing = {method.output: _Collapse(stack.plan) for method in methods}
-    masks: dict[str, Pixels] = {}
-    for level in reversed(range(len(stack.plan.levels))):
-        bands = [frame.band(level) for frame in frames]
-        for method in methods:
-            if not _blends(method, level):
-                continue
-            blend = method.blend(options, level)
-            inputs = bands if method.pyramid else [frame.frame() for frame in frames]
-            for sweep in range(blend.sweeps):
-                for index, band in enumerate(inputs):
-                    blend.add(sweep, index, band)
-            fusing[method.output].add(level, blend.result())
-            _keep_mask(masks, method, blend, level, stack)
-    return {name: collapse.image for name, collapse in fusing.items()} | masks
+def _sweep(stack: _Stack, blends: dict[tuple[str, int], Blend]) -> None:
+    """Show every frame to every blend, as often as it wants; one frame is held at a time.
 
-
-def _frame_by_frame(
-    stack: _Stack, methods: Sequence[Method], options: FusionOptions
-) -> dict[str, Pixels]:
-    """Longer stacks: one frame is held at a time, the running results of all levels."""
-    levels = range(len(stack.plan.levels))
-    blends = {
-        (method.name, level): method.blend(options, level)
-        for method in methods
-        for level in levels
-        if _blends(method, level)
-    }
-    for sweep in range(max(blend.sweeps for blend in blends.values())):
+    A pair's frames are both kept, because taking them apart again would cost more.
+    """
+    # Level by level: what the methods share of a level is computed once and then dropped.
+    order = sorted(blends, key=lambda key: key[1])
+    frames: dict[int, Bands] = {}
+    for sweep in range(max((blend.sweeps for blend in blends.values()), default=0)):
         for index in range(stack.n_frames):
-            frame = stack.bands(index)
-            for level in levels:
-                _sweep_level(frame, level, methods, blends, sweep, index)
-    fused: dict[str, Pixels] = {}
-    for method in methods:
-        collapse = _Collapse(stack.plan)
-        for level in reversed(levels):
-            if _blends(method, level):
-                blend = blends.pop((method.name, level))
-                collapse.add(level, blend.result())
-                _keep_mask(fused, method, blend, level, stack)
-        fused[method.output] = collapse.image
-    return fused
-
-
-def _sweep_level(
-    frame: Bands,
-    level: int,
-    methods: Sequence[Method],
-    blends: dict[tuple[str, int], Blend],
-    sweep: int,
-    index: int,
-) -> None:
-    band: dict[bool, Band] = {}
-    for method in methods:
-        blend = blends.get((method.name, level))
-        if blend is None or sweep >= blend.sweeps:
-            continue
-        if method.pyramid not in band:
-            band[method.pyramid] = frame.band(level) if method.pyramid else frame.frame()
-        blend.add(sweep, index, band[method.pyramid])
-
-
-def _blends(method: Method, level: int) -> bool:
-    return method.pyramid or level == 0
+            frame = frames.get(index) or stack.frame(index)
+            if stack.n_frames == 2:
+                frames[index] = frame
+            for key in order:
+                if sweep < blends[key].sweeps:
+                    blends[key].add(sweep, index, frame)
 
 
 class _Collapse:
@@ -261,15 +320,21 @@ class _Collapse:
         return self._image[self._plan.tile.within(self._plan.levels[0].held).slices]
 
 
-def _keep_mask(
-    masks: dict[str, Pixels], method: Method, blend: Blend, level: int, stack: _Stack
-) -> None:
-    if level == 0 and method.mask and isinstance(blend, HardBlend):
-        index = blend.decision[stack.plan.tile.within(stack.plan.levels[0].analysed).slices]
-        last = stack.n_frames - 1
-        masks[method.mask] = np.rint((last - index.astype(np.float64)) * (CODE_MAX / last)).astype(
-            np.uint8
-        )
+def _maps(
+    method: Method, blend: Blend | None, setting: TileSetting, n_frames: int
+) -> dict[str, Pixels]:
+    """The maps of a method over the tile."""
+    tile = setting.plan.tile
+    if isinstance(blend, HardBlend):
+        index = blend.decision[tile.within(setting.plan.levels[0].analysed).slices]
+        last = n_frames - 1
+        mask = np.rint((last - index.astype(np.float64)) * (CODE_MAX / last)).astype(np.uint8)
+        return dict.fromkeys(method.maps, mask)
+    if not method.maps:
+        return {}
+    assert setting.decision is not None
+    maps = setting.decision.depth(n_frames), setting.decision.confidence()
+    return dict(zip(method.maps, maps, strict=True))
 
 
 def to_code_values(pixels: Pixels, options: FusionOptions) -> Image:

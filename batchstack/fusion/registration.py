@@ -9,47 +9,58 @@ The transform of a frame is found coarse to fine:
    Step 2 repeats on finer levels as long as the error it predicts for itself shrinks.
    On fine levels of large images only a bounded number of patches is looked at.
 
-Frames of a stack are sharp in different places.
-Out of focus the fine detail is lost or even inverted, and at depth edges a blurred foreground
-pulls windows along, so the finest level is seldom the best and the fit has to be robust.
-All images are band-passed and divided by their local contrast first, which also removes
-differences of exposure, white balance and contrast.
+All images are taken to linear light first, band-passed and divided by their local contrast, which
+also removes differences of exposure, white balance and contrast.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from batchstack.errors import OptionError, StackError
-from batchstack.fusion.tiles import Box
-from batchstack.fusion.warp import (
-    IDENTITY,
-    Matrix,
-    Pixels,
-    Transform,
-    Values,
-    corner_pixels,
+from batchstack.fusion.fits import (
+    Fit,
+    Freedoms,
+    composed,
+    corner_distance,
+    fitted,
+    projected,
+    typical_move,
 )
+from batchstack.fusion.motion import first_guess, measured
+from batchstack.fusion.views import (
+    Pair,
+    View,
+    aligned,
+    covered,
+    factor_for,
+    moved,
+    normalised,
+    to_full,
+    whole_box,
+)
+from batchstack.fusion.warp import Matrix, Pixels, Transform
+from batchstack.options import ALIGN_MODELS as MODELS
+from batchstack.options import AlignModel as Model
 
-Points = npt.NDArray[np.float64]
-Model = Literal["off", "auto", "translation", "similarity", "affine"]
+__all__ = ["MODELS", "Model", "estimate", "estimate_stack"]
 
-MODELS: tuple[Model, ...] = ("off", "auto", "translation", "similarity", "affine")
+# Pixels of the level where the search begins, and of the one where agreement is judged.
+_COARSEST, _JUDGED = 100_000, 400_000
 
-# Pixels of a level that is looked at whole; above it, patches.
-_WHOLE = 1_500_000
-_COARSEST = 100_000
-_PATCH, _PATCHES_PER_SIDE = 192, 6
-_WINDOW = 31
-_LEAST_CELLS = 8
+# Pixels a side below which no window has a neighbour, and the correlation of detail below which
+# images do not show the same scene.
+_SMALLEST, _LEAST_AGREEMENT = 64, 0.1
+_TOO_LITTLE = "too little common detail to align"
 
-# "auto" moves nothing below this many pixels, nor a stack of which no frame lies further off than
-# 2 px and of whose disagreement alignment removes less than this share (the rest is focus).
-_SLIGHT, _EXPLAINED = 0.1, 0.1
+# Predicted error of the corners, in pixels, that needs no refinement.
+_GOOD = 0.03
+
+# "auto" moves nothing below `_SLIGHT` pixels, nor a stack of which no frame lies `_FAR` off or by
+# more than `_CLEAR` times what single windows scatter: that is focus and perspective.
+_SLIGHT, _FAR, _CLEAR = 0.1, 2.0, 2.0
 
 
 def estimate(
@@ -116,106 +127,28 @@ def estimate_stack(
     tuple of Transform
         One for each frame, the identity for the reference.
     """
-    fixed = _Image(frames[reference], data_range)
-    moved: dict[int, Transform] = {reference: Transform()}
+    fixed = View(frames[reference], data_range)
+    found: dict[int, Transform] = {reference: Transform()}
     stays: dict[int, Transform] = {reference: Transform()}
     for order in (range(reference + 1, len(frames)), range(reference - 1, -1, -1)):
-        before, chain = fixed, _Fit()
+        before, chain = fixed, Fit()
         for index in order:
-            frame = _Image(frames[index], data_range)
+            frame = View(frames[index], data_range)
             _check(fixed, frame, model)
             if model == "off":
-                moved[index] = stays[index] = Transform()
+                found[index] = stays[index] = Transform()
                 continue
-            pair = _Pair(fixed, frame)
+            pair = Pair(fixed, frame)
             chain = _follow(chain, pair, before, model)
-            moved[index], stays[index] = _decide(pair, chain, model)
+            found[index], stays[index] = _decide(pair, chain, model)
             before = frame
     # All or nothing: a threshold between two neighbours would tear them apart.
     untouched = all(transform.is_identity for transform in stays.values())
-    chosen = stays if untouched else moved
+    chosen = stays if untouched else found
     return tuple(chosen[index] for index in range(len(frames)))
 
 
-# --- estimation
-
-
-@dataclass(frozen=True, eq=False)
-class _Image:
-    """Views of a frame in units of 8-bit code values, reduced by whole factors.
-
-    Small views of the whole frame are kept, because every step asks for them again.
-    """
-
-    pixels: Pixels
-    data_range: float | None = None
-    kept: dict[int, Values] = field(default_factory=dict)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return cast(tuple[int, int], self.pixels.shape[:2])
-
-    def grey(self, box: Box, factor: int) -> Values:
-        """The box (sides divisible by the factor) averaged over factor x factor pixels."""
-        return _mean_channel(self.colour(box, factor))
-
-    def colour(self, box: Box, factor: int) -> Values:
-        whole = _whole_box(self.shape, factor)
-        if whole.bottom * whole.right > _WHOLE * factor * factor:
-            return self._read(box, factor)
-        if factor not in self.kept:
-            self.kept[factor] = self._read(whole, factor)
-        rows = slice(box.top // factor, box.bottom // factor)
-        return self.kept[factor][rows, box.left // factor : box.right // factor]
-
-    def _read(self, box: Box, factor: int) -> Values:
-        """Strip by strip: a whole frame in float32 may be too large."""
-        rows = max(1, 4_000_000 // max(1, (box.right - box.left) * factor)) * factor
-        strips = [
-            self._strip(top, min(top + rows, box.bottom), box, factor)
-            for top in range(box.top, box.bottom, rows)
-        ]
-        return np.concatenate(strips)
-
-    def _strip(self, top: int, bottom: int, box: Box, factor: int) -> Values:
-        part = np.asarray(self.pixels[top:bottom, box.left : box.right])
-        full = self.data_range or (1.0 if part.dtype.kind == "f" else np.iinfo(part.dtype).max)
-        values = part.astype(np.float32) * np.float32(255.0 / full)
-        size = ((box.right - box.left) // factor, (bottom - top) // factor)
-        return cast(Values, cv2.resize(values, size, interpolation=cv2.INTER_AREA))
-
-
-@dataclass(frozen=True)
-class _Pair:
-    reference: _Image
-    frame: _Image
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.reference.shape
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """A measured transform.
-
-    `error` is the predicted standard error of the corners, `scatter` that of one window, both in
-    pixels; `factor` is the level it was measured on.
-    """
-
-    matrix: tuple[float, ...] = IDENTITY
-    model: str = "similarity"
-    error: float = 0.0
-    note: str = ""
-    scatter: float = 0.0
-    factor: int = 1
-
-    @property
-    def homogeneous(self) -> Matrix:
-        return np.vstack([np.reshape(self.matrix, (2, 3)), [0.0, 0.0, 1.0]])
-
-
-def _check(reference: _Image, frame: _Image, model: str) -> None:
+def _check(reference: View, frame: View, model: str) -> None:
     if model not in MODELS:
         raise OptionError(f"align is {model!r}; give one of {', '.join(MODELS)}")
     if reference.shape != frame.shape:
@@ -225,324 +158,112 @@ def _check(reference: _Image, frame: _Image, model: str) -> None:
         )
 
 
-def _measure(pair: _Pair, model: Model, guess: _Fit | None = None) -> _Fit:
+# --- measuring
+
+
+def _follow(chain: Fit, pair: Pair, before: View, model: Model) -> Fit:
+    """Transform of the next frame: over its neighbour, or directly where that is more exact."""
+    link = Pair(before, pair.frame)
+    step = _verified(link, _measure(link, model))
+    if before is pair.reference:
+        return step
+    over_neighbour = composed(chain, step)
+    if over_neighbour.error < _GOOD:
+        return over_neighbour
+    direct = _refined(pair, over_neighbour, step, model)
+    if direct.error < over_neighbour.error:
+        direct = _verified(pair, direct)
+    return direct if direct.error < over_neighbour.error else over_neighbour
+
+
+def _refined(pair: Pair, guess: Fit, step: Fit, model: Model) -> Fit:
+    """Measured against the reference, on the level where the neighbours agreed best."""
+    if step.windows is None:
+        return _measure(pair, model, guess)
+    fit = measured(pair, guess.homogeneous, step.windows.factor, guess.model)
+    return fit or Fit(error=float("inf"), note=_TOO_LITTLE)
+
+
+def _measure(pair: Pair, model: Model, guess: Fit | None = None) -> Fit:
     """Fit of a model; "auto" takes the affine one only if clearly different and better."""
     if model != "auto":
-        return _measure_model(pair, model, guess)
-    plain = _measure_model(pair, "similarity", guess)
-    if plain.note:
+        return _coarse_to_fine(pair, cast(Freedoms, model), guess)
+    plain = _coarse_to_fine(pair, "similarity", guess, _SLIGHT)
+    if plain.windows is None:
         return plain
-    free = _follow_windows(pair, plain.homogeneous, plain.factor, "affine")
-    if not free or free.scatter > 0.9 * plain.scatter:
+    free = fitted(plain.windows, pair.shape, "affine")
+    apart = corner_distance(plain.homogeneous, free.homogeneous, pair.shape)
+    if free.scatter > 0.9 * plain.scatter or apart < max(0.3, 4 * free.error):
         return plain
-    apart = _corner_distance(plain.homogeneous, free.homogeneous, pair.shape)
-    return plain if apart < max(0.3, 4 * free.error) else _measure_model(pair, "affine", free)
+    return _coarse_to_fine(pair, "affine", free)
 
 
-def _measure_model(pair: _Pair, model: Model, guess: _Fit | None) -> _Fit:
-    """Coarse to fine; a level is kept if it predicts a smaller error than the one before."""
-    factor = 1
-    while pair.shape[0] * pair.shape[1] > _COARSEST * factor * factor:
-        factor *= 2
-    start = guess.homogeneous if guess else _first_guess(pair, factor)
-    start = _projected(start, model, pair.shape)
-    best: _Fit | None = None
+def _coarse_to_fine(pair: Pair, model: Freedoms, guess: Fit | None, slight: float = 0.0) -> Fit:
+    """Fit on the level that predicts the smallest error.
+
+    Finer levels are left out once the error is good, or the move is `slight` beyond doubt.
+    """
+    if min(pair.shape) < _SMALLEST:
+        return Fit(error=float("inf"), note=_TOO_LITTLE)
+    factor = factor_for(pair.shape, _COARSEST)
+    start = guess.homogeneous if guess else first_guess(pair, factor)
+    start = projected(start, model, pair.shape)
+    best: Fit | None = None
     while factor >= 1:
-        fit = _follow_windows(pair, start, factor, model)
+        fit = measured(pair, start, factor, model)
         if fit and best and fit.error > best.error:
             break
         if fit:
             best, start = fit, fit.homogeneous
+            move = corner_distance(start, np.eye(3), pair.shape)
+            if fit.error < _GOOD or move + 2 * fit.error < slight:
+                break
         factor //= 2
-    return best or _Fit(error=float("inf"), note="too little common detail to align")
+    return best or Fit(error=float("inf"), note=_TOO_LITTLE)
 
 
-def _first_guess(pair: _Pair, factor: int) -> Matrix:
-    """Phase correlation, then affine ECC [1]_, on images of at most `_COARSEST` pixels.
-
-    References
-    ----------
-    .. [1] G. D. Evangelidis and E. Z. Psarakis, "Parametric image alignment using enhanced
-       correlation coefficient maximization", IEEE Transactions on Pattern Analysis and Machine
-       Intelligence 30(10), 1858-1865, 2008. :doi:`10.1109/TPAMI.2008.113`
-    """
-    box = _whole_box(pair.shape, factor)
-    fixed, moving = pair.reference.grey(box, factor), pair.frame.grey(box, factor)
-    levels = [(fixed, moving)]
-    while min(levels[-1][0].shape) > 128:
-        levels.append((cv2.pyrDown(levels[-1][0]), cv2.pyrDown(levels[-1][1])))
-    matrix = np.eye(2, 3, dtype=np.float32)
-    for depth, (one, other) in reversed(list(enumerate(levels))):
-        one, other = _normalised(one), _normalised(other)
-        if depth == len(levels) - 1:
-            hanning = cv2.createHanningWindow(one.shape[::-1], cv2.CV_32F)
-            matrix[:, 2] = cv2.phaseCorrelate(one, other, hanning)[0]
-        matrix = _ecc(one, other, matrix)
-        if depth:
-            matrix[:, 2] *= 2  # pyrDown keeps the even pixels
-    scale = _to_full(box, factor)
-    return cast(Matrix, scale @ np.vstack([matrix, [0, 0, 1]]) @ np.linalg.inv(scale))
+# --- deciding
 
 
-def _ecc(fixed: Values, moving: Values, matrix: Values) -> Values:
-    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-5)
-    try:
-        start = matrix.copy()
-        return cast(
-            Values,
-            cv2.findTransformECC(fixed, moving, start, cv2.MOTION_AFFINE, stop, None, 1)[1],
-        )
-    except cv2.error:  # no convergence: images without common detail
-        return matrix
-
-
-def _normalised(image: Values) -> Values:
-    """Band-passed (sigma 1.5 to 8 px) and divided by local contrast, so that light drops out."""
-    smooth = cv2.GaussianBlur(image, (0, 0), 1.5)
-    detail = smooth - cv2.GaussianBlur(smooth, (0, 0), 8)
-    contrast = cv2.GaussianBlur(detail * detail, (0, 0), 8)
-    return np.asarray(detail / np.sqrt(contrast + 4.0), dtype=np.float32)
-
-
-def _follow_windows(pair: _Pair, start: Matrix, factor: int, model: Model) -> _Fit | None:
-    """Fit through windows followed on the level reduced by `factor`, or None if they are few."""
-    matrix, found = start, None
-    for _ in range(2):  # the second time from nearby, where windows see the same pixels
-        seen = [_displacements(pair, box, matrix, factor) for box in _boxes(pair.shape, factor)]
-        points, moves = (np.concatenate(part) for part in zip(*seen, strict=True))
-        cells = len(np.unique(points // (_WINDOW * factor), axis=0))
-        if cells < _LEAST_CELLS:
-            return None
-        found = _fit(points, moves, cells, pair.shape, model)
-        matrix = matrix @ found.homogeneous
-    assert found is not None
-    return replace(found, matrix=tuple(matrix[:2].ravel().tolist()), factor=factor)
-
-
-def _boxes(shape: tuple[int, int], factor: int) -> list[Box]:
-    """The whole image if it is small on this level, else a bounded number of patches."""
-    whole = _whole_box(shape, factor)
-    if whole.bottom * whole.right <= _WHOLE * factor * factor:
-        return [whole]
-    size = _PATCH * factor
-    tops = np.linspace(0, whole.bottom // factor - _PATCH, _PATCHES_PER_SIDE).astype(int) * factor
-    lefts = np.linspace(0, whole.right // factor - _PATCH, _PATCHES_PER_SIDE).astype(int) * factor
-    return [Box(top, left, top + size, left + size) for top in tops for left in lefts]
-
-
-def _whole_box(shape: tuple[int, int], factor: int) -> Box:
-    return Box(0, 0, shape[0] // factor * factor, shape[1] // factor * factor)
-
-
-def _to_full(box: Box, factor: int) -> Matrix:
-    """From pixels of a box reduced by `factor` to pixels of the image."""
-    middle = (factor - 1) / 2
-    return np.array([[factor, 0, box.left + middle], [0, factor, box.top + middle], [0, 0, 1.0]])
-
-
-def _displacements(pair: _Pair, box: Box, matrix: Matrix, factor: int) -> tuple[Points, Points]:
-    """Points (x, y) of the reference and how far what they show lies off in the moved frame."""
-    fixed, moved, valid = _aligned(pair, box, matrix, factor)
-    one, other = (_bytes(_normalised(image)) for image in (fixed, moved))
-    inside = cv2.erode(valid, np.ones((_WINDOW, _WINDOW), np.uint8), borderValue=0)
-    here, there = _followed(one, other, inside)
-    back, forth = _followed(other, one, inside)  # detail that only the frame has
-    points = np.concatenate([here, back])
-    moves = np.concatenate([there - here, back - forth])
-    offset = np.array([box.left, box.top]) + (factor - 1) / 2
-    return points * factor + offset, moves * factor
-
-
-def _aligned(
-    pair: _Pair, box: Box, matrix: Matrix, factor: int, channels: bool = False
-) -> tuple[Values, Values, npt.NDArray[np.uint8]]:
-    """The reference in a box, the frame moved there, and 255 where the frame covers it."""
-    source = _covering(box, matrix, pair.shape, factor)
-    view = _Image.colour if channels else _Image.grey
-    fixed, moving = view(pair.reference, box, factor), view(pair.frame, source, factor)
-    local = np.linalg.inv(_to_full(source, factor)) @ matrix @ _to_full(box, factor)
-    size = fixed.shape[1::-1]
-    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    moved = cv2.warpAffine(moving, local[:2], size, flags=how, borderMode=cv2.BORDER_REPLICATE)
-    covered = np.full(moving.shape[:2], 255, np.uint8)
-    how = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    return fixed, moved, cv2.warpAffine(covered, local[:2], size, flags=how)
-
-
-def _covering(box: Box, matrix: Matrix, shape: tuple[int, int], factor: int) -> Box:
-    """The part of the frame that `matrix` maps a box to, with room for the windows' context."""
-    x, y = (matrix @ corner_pixels(box))[:2]
-    margin, whole = 16 * factor, _whole_box(shape, factor)
-    low = np.clip([y.min() - margin, x.min() - margin], 0, None) // factor
-    top, left = np.minimum(low.astype(int) * factor, [whole.bottom - factor, whole.right - factor])
-    high = -(-np.array([y.max() + margin, x.max() + margin]) // factor)
-    bottom, right = np.minimum(high.astype(int) * factor, [whole.bottom, whole.right])
-    return Box(top, left, max(bottom, top + factor), max(right, left + factor))
-
-
-def _mean_channel(values: Values) -> Values:
-    return cast(Values, cv2.cvtColor(values, cv2.COLOR_RGB2GRAY)) if values.ndim == 3 else values
-
-
-def _bytes(normalised: Values) -> npt.NDArray[np.uint8]:
-    values = np.clip(np.rint(normalised * 40) + 128, 0, 255)
-    return cast(npt.NDArray[np.uint8], values.astype(np.uint8))
-
-
-def _followed(
-    one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], inside: npt.NDArray[np.uint8]
-) -> tuple[Points, Points]:
-    """Points of detail in `one` and their places in `other`, where forth and back agree [1]_.
-
-    References
-    ----------
-    .. [1] Z. Kalal, K. Mikolajczyk and J. Matas, "Forward-backward error: automatic detection of
-       tracking failures", ICPR 2010, 2756-2759. :doi:`10.1109/ICPR.2010.675`
-    """
-    spacing = max(4.0, 0.6 * (one.size / 1500) ** 0.5)
-    start = cv2.goodFeaturesToTrack(one, 1500, 0.005, spacing, mask=inside, blockSize=15)
-    if start is None:
-        return np.empty((0, 2)), np.empty((0, 2))
-    how: dict[str, Any] = {
-        "winSize": (_WINDOW, _WINDOW),
-        "maxLevel": 1,
-        "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 0.003),
-    }
-    end, there, _ = cv2.calcOpticalFlowPyrLK(one, other, start, None, **how)
-    again, back, _ = cv2.calcOpticalFlowPyrLK(other, one, end, None, **how)
-    agree = np.linalg.norm(again - start, axis=2) < 0.5
-    good = (agree & (there == 1) & (back == 1)).ravel()
-    return start[good, 0].astype(np.float64), end[good, 0].astype(np.float64)
-
-
-# --- fits
-
-
-def _fit(points: Points, moves: Points, cells: int, shape: tuple[int, int], model: str) -> _Fit:
-    """Robust fit; moves are linear in the parameters of every model."""
-    from scipy.optimize import least_squares
-
-    middle, scale = (np.array(shape[::-1]) - 1) / 2, max(shape) / 2
-    design = _design((points - middle) / scale, model)
-    observed = moves.ravel()
-    parameters = np.median(moves, axis=0) @ _design(np.zeros((1, 2)), model)
-    for _ in range(3):
-        scatter = 1.4826 * float(np.median(np.abs(design @ parameters - observed)))
-        parameters = least_squares(
-            lambda p: design @ p - observed,
-            parameters,
-            jac=lambda _: design,
-            loss="cauchy",
-            f_scale=max(scatter, 0.01),
-        ).x
-    # Points closer than a window see the same pixels: only the windows count as observations.
-    covariance = scatter**2 * np.linalg.pinv(design.T @ design) * len(points) / cells
-    box = Box(0, 0, *shape)
-    ends = _design((corner_pixels(box)[:2].T - middle) / scale, model)
-    error = float(np.sqrt(np.einsum("ij,jk,ik->i", ends, covariance, ends).max() * 2))
-    return _Fit(_matrix(parameters, model, middle, scale), model, error, scatter=scatter)
-
-
-def _design(points: Matrix, model: str) -> Matrix:
-    """Two rows per point, for x and y: how the parameters move it."""
-    x, y = points.T
-    one, none = np.ones_like(x), np.zeros_like(x)
-    columns = {
-        "translation": ([one, none], [none, one]),
-        "similarity": ([one, none, x, -y], [none, one, y, x]),
-        "affine": ([one, none, x, y, none, none], [none, one, none, none, x, y]),
-    }[model]
-    return np.stack([np.stack(row, axis=-1) for row in columns], axis=1).reshape(2 * len(x), -1)
-
-
-def _matrix(parameters: Matrix, model: str, middle: Matrix, scale: float) -> tuple[float, ...]:
-    """The 2 x 3 matrix that adds the fitted moves to a point."""
-    probe = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    at = probe + (_design((probe - middle) / scale, model) @ parameters).reshape(3, 2)
-    linear = np.stack([at[1] - at[0], at[2] - at[0]], axis=1)
-    return tuple(np.hstack([linear, at[:1].T]).ravel().tolist())
-
-
-def _projected(matrix: Matrix, model: Model, shape: tuple[int, int]) -> Matrix:
-    """The transform of a model that is nearest over the image."""
-    if model == "affine":
-        return matrix
-    box = Box(0, 0, *shape)
-    points = corner_pixels(box)[:2].T
-    moves = (matrix @ corner_pixels(box))[:2].T - points
-    name = "translation" if model == "translation" else "similarity"
-    middle, scale = (np.array(shape[::-1]) - 1) / 2, max(shape) / 2
-    design = _design((points - middle) / scale, name)
-    parameters = np.linalg.lstsq(design, moves.ravel(), rcond=None)[0]
-    return _Fit(_matrix(parameters, name, middle, scale)).homogeneous
-
-
-def _corner_distance(one: Matrix, other: Matrix, shape: tuple[int, int]) -> float:
-    """How far apart two transforms put the corners, at most, in pixels."""
-    apart = ((one - other) @ corner_pixels(Box(0, 0, *shape)))[:2]
-    return float(np.hypot(*apart).max())
-
-
-# --- decisions
-
-
-def _follow(chain: _Fit, pair: _Pair, before: _Image, model: Model) -> _Fit:
-    """Transform of the next frame: over its neighbour, or directly where that is more exact."""
-    link = _Pair(before, pair.frame)
-    step = _verified(link, _measure(link, model))
-    if before is pair.reference:
-        return step
-    composed = _compose(chain, step)
-    direct = _verified(pair, _measure(pair, model, composed))
-    return direct if direct.error < composed.error else composed
-
-
-def _compose(chain: _Fit, step: _Fit) -> _Fit:
-    """The transform from the reference to a frame, over its neighbour."""
-    names = ("translation", "similarity", "affine")
-    matrix = step.homogeneous @ chain.homogeneous
-    model = max(step.model, chain.model, key=names.index)
-    error = float(np.hypot(chain.error, step.error))
-    return _Fit(tuple(matrix[:2].ravel().tolist()), model, error, step.note)
-
-
-def _verified(pair: _Pair, fit: _Fit) -> _Fit:
+def _verified(pair: Pair, fit: Fit) -> Fit:
     """The fit, or 'stays where its neighbour is' with the reason."""
     reason = fit.note or _implausible(fit.homogeneous, pair.shape)
     if not reason and _is_noise(fit, pair.shape):
         return fit
     if not reason:
-        aligned = _agreement(pair, fit.homogeneous)[0]
-        as_is = _agreement(pair, np.eye(3), fit.homogeneous)[0]
-        if aligned >= as_is:
+        after = _agreement(pair, fit.homogeneous)
+        as_is = _agreement(pair, np.eye(3), fit.homogeneous)
+        if after >= max(as_is, _LEAST_AGREEMENT):
             return fit
-        reason = f"agreement would fall from {as_is:.3f} to {aligned:.3f}"
-    return _Fit(error=float("inf"), note=f"not aligned: {reason}")
+        if after >= as_is:
+            reason = f"the frames hardly agree anywhere ({after:.3f})"
+        else:
+            reason = f"agreement would fall from {as_is:.3f} to {after:.3f}"
+    return Fit(error=float("inf"), note=f"not aligned: {reason}")
 
 
-def _is_noise(fit: _Fit, shape: tuple[int, int]) -> bool:
+def _is_noise(fit: Fit, shape: tuple[int, int]) -> bool:
     """Whether the measurement cannot tell the move from none."""
     error = fit.error if np.isfinite(fit.error) else 0.0
-    distance = _corner_distance(fit.homogeneous, np.eye(3), shape)
+    distance = corner_distance(fit.homogeneous, np.eye(3), shape)
     return distance < max(_SLIGHT, min(3 * error, 0.3))
 
 
-def _decide(pair: _Pair, fit: _Fit, model: Model) -> tuple[Transform, Transform]:
+def _decide(pair: Pair, fit: Fit, model: Model) -> tuple[Transform, Transform]:
     """The transform, and what it is if the whole stack may stay untouched."""
     matrix = fit.homogeneous
-    distance = _corner_distance(matrix, np.eye(3), pair.shape)
-    as_is, plain_gain = _agreement(pair, np.eye(3))
+    distance = corner_distance(matrix, np.eye(3), pair.shape)
     error = fit.error if np.isfinite(fit.error) else 0.0
-    stay = Transform(score=as_is, error=error, gain=plain_gain, note=fit.note)
+    gain = _gain(pair, matrix)
+
+    def stay() -> Transform:
+        return Transform(score=_agreement(pair, np.eye(3)), error=error, gain=gain, note=fit.note)
+
     if distance == 0 or (model == "auto" and _is_noise(fit, pair.shape)):
-        return stay, stay
-    score, gain = _agreement(pair, matrix)
-    move = Transform(fit.matrix, fit.model, score, error, gain, fit.note)
-    if model != "auto" or distance >= 2:
-        return move, move
-    as_is = _agreement(pair, np.eye(3), matrix)[0]
-    explained = (score - as_is) / max(1 - as_is, 1e-6)
-    return move, stay if explained < _EXPLAINED else move
+        return (stay(),) * 2
+    move = Transform(fit.matrix, fit.model, _agreement(pair, matrix), error, gain, fit.note)
+    clear = typical_move(matrix, pair.shape) > _CLEAR * fit.scatter
+    return move, move if model != "auto" or clear or distance > _FAR else stay()
 
 
 def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:
@@ -560,24 +281,30 @@ def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:
     return ""
 
 
-def _agreement(
-    pair: _Pair, matrix: Matrix, area: Matrix | None = None
-) -> tuple[float, tuple[float, ...]]:
-    """Correlation of detail and gain per channel, where both `matrix` and `area` have pixels."""
-    factor = 1
-    while pair.shape[0] * pair.shape[1] > 4 * _COARSEST * factor * factor:
-        factor *= 2
-    box = _whole_box(pair.shape, factor)
-    fixed, moved, valid = _aligned(pair, box, matrix, factor, channels=True)
+def _agreement(pair: Pair, matrix: Matrix, area: Matrix | None = None) -> float:
+    """Correlation of detail where both `matrix` and `area` have pixels."""
+    factor = factor_for(pair.shape, _JUDGED)
+    box = whole_box(pair.shape, factor)
+    fixed, other, valid = aligned(pair, box, matrix, factor)
     if area is not None:
-        valid = valid & _aligned(pair, box, area, factor)[2]
+        valid = valid & aligned(pair, box, area, factor)[2]
     both = valid > 0
     if not both.any():
-        return 0.0, (1.0,) * (fixed.shape[2] if fixed.ndim == 3 else 1)
-    one = _normalised(_mean_channel(fixed))[both]
-    other = _normalised(_mean_channel(moved))[both]
-    one, other = one - one.mean(), other - other.mean()
-    energy = float(np.sqrt((one @ one) * (other @ other)))
-    light = np.atleast_1d(fixed[both].mean(axis=0)), np.atleast_1d(moved[both].mean(axis=0))
-    gain = light[0] / np.maximum(light[1], 1e-3)
-    return float(one @ other) / energy if energy > 0 else 0.0, tuple(gain.tolist())
+        return 0.0
+    one, two = normalised(fixed)[both], normalised(other)[both]
+    one, two = one - one.mean(), two - two.mean()
+    energy = float(np.sqrt((one @ one) * (two @ two)))
+    return float(one @ two) / energy if energy > 0 else 0.0
+
+
+def _gain(pair: Pair, matrix: Matrix) -> tuple[float, ...]:
+    """What brings the frame's stored values to the brightness of the reference, per channel."""
+    fixed, frame = pair.reference.stored(), pair.frame.stored()
+    factor = pair.frame.finest
+    scale = to_full(whole_box(pair.shape, factor), factor)
+    local, size = np.linalg.inv(scale) @ matrix @ scale, frame.shape[1::-1]
+    both = covered(size, local, size)
+    light = [cv2.mean(image, both) for image in (fixed, moved(frame, local, size))]
+    channels = frame.shape[2] if frame.ndim == 3 else 1
+    one, other = (np.maximum(part[:channels], 1e-5) for part in light)
+    return tuple((one / other).tolist())

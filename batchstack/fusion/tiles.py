@@ -130,7 +130,9 @@ def partition(shape: tuple[int, int], tile: int, levels: int) -> Iterator[Box]:
             yield Box(top, left, min(top + side, shape[0]), min(left + side, shape[1]))
 
 
-def tile_plan(tile: Box, shape: tuple[int, int], reaches: Sequence[int]) -> TilePlan:
+def tile_plan(
+    tile: Box, shape: tuple[int, int], reaches: Sequence[int], margins: Sequence[int] = ()
+) -> TilePlan:
     """Boxes of every level of a tile.
 
     Parameters
@@ -142,6 +144,9 @@ def tile_plan(tile: Box, shape: tuple[int, int], reaches: Sequence[int]) -> Tile
     reaches : sequence of int
         For each pyramid level, finest first, how many of its pixels away the methods'
         filters look to weight one coefficient.
+    margins : sequence of int, optional
+        For each level how many more of its pixels are looked at round those that the
+        coarser levels are made of; none by default.
     """
     needed, analysed = [tile], []
     for level, reach in enumerate(reaches):
@@ -149,11 +154,12 @@ def tile_plan(tile: Box, shape: tuple[int, int], reaches: Sequence[int]) -> Tile
         needed.append(needed[level].halved().grown(EXPAND_REACH))
     # The Gaussian level under each band must cover the band, its expansion and what
     # the next finer level takes from it; from the coarsest level up:
-    source = analysed[-1]
+    margins = margins or (0,) * len(reaches)
+    source = analysed[-1].grown(margins[-1])
     right = source.right + LANES
-    for finer in reversed(analysed[:-1]):
+    for finer, margin in zip(reversed(analysed[:-1]), reversed(margins[:-1]), strict=True):
         below = finer.halved().grown(EXPAND_REACH)
-        source = source.union(below).doubled().grown(REDUCE_REACH).union(finer)
+        source = source.union(below).doubled().grown(REDUCE_REACH).union(finer).grown(margin)
         # Vector code leaves the end of a row to scalar code that rounds differently.
         right = max(2 * right, source.right + LANES)
     guard = Box(source.top, source.left, source.bottom, right)
@@ -165,13 +171,15 @@ def tile_plan(tile: Box, shape: tuple[int, int], reaches: Sequence[int]) -> Tile
 
 
 @cache
-def inner_guard(tile: int, reaches: tuple[int, ...]) -> tuple[int, int]:
+def inner_guard(
+    tile: int, reaches: tuple[int, ...], margins: tuple[int, ...] = ()
+) -> tuple[int, int]:
     """Rows and columns of the guard of a tile of side `tile` far from the image's edges."""
     step = grid_step(len(reaches))
     side = -(-tile // step) * step
-    far = (max(reaches) + 1) * step
+    far = (max(reaches) + max(margins, default=0) + 1) * step
     box = Box(far, far, far + side, far + side)
-    return tile_plan(box, (2 * far + side, 2 * far + side), reaches).guard.shape
+    return tile_plan(box, (2 * far + side, 2 * far + side), reaches, margins).guard.shape
 
 
 def _level_plans(

@@ -214,7 +214,7 @@ def _weights() -> Values:
 
 @cache
 def _resampler(channels: int) -> Callable[..., None]:
-    """Compiled for one number of channels: constant loops are twice as fast.
+    """Compiled for one number of channels: loops of constant length become vector code.
 
     The function fills `out`, whose first pixel is `start`, from a window of a frame of `shape`.
     Rows of `window` hold the channels of a pixel side by side; the window begins at `corner`,
@@ -240,7 +240,8 @@ def _resampler(channels: int) -> Callable[..., None]:
         out: Values,
     ) -> None:
         flat, stride = window.ravel(), np.uintp(window.shape[1])
-        column, total = np.empty(span, np.float32), np.empty(channels, np.float32)
+        rows, columns = np.empty(_TAPS, np.float32), np.empty(_TAPS, np.float32)
+        across = np.empty(span, np.float32)
         for i in range(out.shape[0]):
             for j in range(out.shape[1]):
                 x = matrix[0] * (start[1] + j) + matrix[1] * (start[0] + i) + matrix[2]
@@ -252,21 +253,21 @@ def _resampler(channels: int) -> Callable[..., None]:
                 share_u, share_v = np.float32(u - at_u), np.float32(v - at_v)
                 begin = np.uintp(top + behind - corner[0]) * stride
                 begin += np.uintp((left + behind - corner[1]) * channels)
-                column[:] = 0
                 for tap in range(all_taps):
-                    low = weights[at_v, tap]
-                    weight = low + share_v * (weights[at_v + one, tap] - low)
-                    for k in range(wide):
-                        column[k] += weight * flat[begin + k]
-                    begin += stride
-                total[:] = 0
-                for tap in range(all_taps):
-                    low = weights[at_u, tap]
-                    weight = low + share_u * (weights[at_u + one, tap] - low)
-                    for c in range(all_channels):
-                        total[c] += weight * column[tap * all_channels + c]
-                for c in range(channels):
-                    out[i, j, c] = total[c]
+                    low, high = weights[at_v, tap], weights[at_v + one, tap]
+                    rows[tap] = low + share_v * (high - low)
+                    low, high = weights[at_u, tap], weights[at_u + one, tap]
+                    columns[tap] = low + share_u * (high - low)
+                for k in range(wide):
+                    value = np.float32(0)
+                    for tap in range(all_taps):
+                        value += rows[tap] * flat[begin + np.uintp(tap) * stride + k]
+                    across[k] = value
+                for c in range(all_channels):
+                    value = np.float32(0)
+                    for tap in range(all_taps):
+                        value += columns[tap] * across[np.uintp(tap) * all_channels + c]
+                    out[i, j, c] = value
 
     return cast(Callable[..., None], resample)
 

@@ -8,7 +8,7 @@ from batchstack.images.info import ImageInfo, Metadata, Pixels
 from batchstack.images.probe import image_kind, probe
 from batchstack.images.read import file_digest, read_image, read_image_and_digest, read_metadata
 from batchstack.images.resize import resized
-from batchstack.images.scratch import StagedImage, stage_image, write_npy
+from batchstack.images.scratch import StagedImage, stage_image, write_npy, write_npy_rows
 from batchstack.images.write import output_format, write_image, write_image_rows
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "write_image",
     "write_image_rows",
     "write_npy",
+    "write_npy_rows",
 ]

@@ -1,6 +1,6 @@
 """What the headers of an image file say, as frozen values."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ class ImageInfo:
     Parameters
     ----------
     path : Path
-        The file.
+        The file; headers that differ in it only are equal.
     format : str
         "jpeg", "png" or "tiff", decided by the first bytes and not by the suffix.
     height, width : int
@@ -33,7 +33,7 @@ class ImageInfo:
         The stored EXIF or TIFF orientation, 1 to 8.
     """
 
-    path: Path
+    path: Path = field(compare=False)
     format: str
     height: int
     width: int

@@ -61,7 +61,7 @@ def _stage_bands(info: ImageInfo, target: Path) -> str:
         digest = stream_digest(file)
         file.seek(0)
         bands = _unchanged_bands(info, file, before)
-        _write_bands(target, info.shape, np.dtype(info.dtype), bands)
+        write_npy_rows(target, info.shape, np.dtype(info.dtype), bands)
     return digest
 
 
@@ -90,18 +90,28 @@ def write_npy(path: Path | str, array: npt.NDArray[Any]) -> None:
     ImageError
         The file cannot be written, such as on a full disk.
     """
-    _write_bands(Path(path), array.shape, array.dtype, (array,))
+    write_npy_rows(path, array.shape, array.dtype, (array,))
 
 
-def _write_bands(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], bands: Iterable[npt.NDArray[Any]]
+def write_npy_rows(
+    path: Path | str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    bands: Iterable[npt.NDArray[Any]],
 ) -> None:
+    """Write an array as `.npy` from successive bands of rows, whole or not at all.
+
+    Raises
+    ------
+    ImageError
+        As `write_npy`.
+    """
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,
         "shape": shape,
     }
-    with part_file(path) as part, part.open("xb") as file:
+    with part_file(Path(path)) as part, part.open("xb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for band in bands:
             # Not ndarray.tofile: its error for a full disk does not say so.
@@ -130,6 +140,10 @@ class StagedImage:
         """Type of the pixels."""
         return self._header[1]
 
+    def __getitem__(self, area: tuple[slice, slice]) -> Pixels:
+        """Rows and columns as of an array, a copy like that of `window`."""
+        return np.array(self._map()[area], order="C")
+
     def window(self, row0: int, row1: int, col0: int, col1: int) -> Pixels:
         """Return rows `row0` to `row1` and columns `col0` to `col1`, the ends excluded.
 
@@ -151,7 +165,7 @@ class StagedImage:
             raise ValueError(
                 f"window rows {row0}:{row1}, columns {col0}:{col1} is not inside {height} x {width}"
             )
-        return np.array(self._map()[row0:row1, col0:col1], order="C")
+        return self[row0:row1, col0:col1]
 
     @cached_property
     def _header(self) -> tuple[tuple[int, ...], np.dtype[Any]]:

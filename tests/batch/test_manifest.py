@@ -101,8 +101,9 @@ def test_a_user_nobody_knows_is_part_of_the_name(folder):
 def test_typed_options_and_meta(folder):
     (row,) = load(
         folder,
-        "id,back,front,median-sizes,levels,beta,kernel,data_range,format,quality,resize,meta_site\n"
-        's,back.tif,front.tif,"9, 5 3",3,0.2,5,4095,png,80,Yes,Bern\n',
+        "id,back,front,median-sizes,levels,beta,kernel,data_range,align,border,match-exposure,"
+        "format,quality,resize,meta_site\n"
+        's,back.tif,front.tif,"9, 5 3",3,0.2,5,4095,off,fill,no,png,80,Yes,Bern\n',
     )
     assert dict(row.options) == {
         "levels": 3,
@@ -110,6 +111,9 @@ def test_typed_options_and_meta(folder):
         "kernel": 5,
         "median_sizes": (9, 5, 3),
         "data_range": 4095.0,
+        "align": "off",
+        "border": "fill",
+        "match_exposure": False,
         "format": "png",
         "quality": 80,
         "resize": True,
@@ -259,6 +263,9 @@ def test_a_missing_file_is_told_with_where_it_was_looked_for(folder):
         ("data-range", "inf", "data_range: inf"),
         ("median-sizes", "3 4", "median_sizes: median-sizes must be odd"),
         ("median-sizes", "|", "median_sizes: no sizes"),
+        ("align", "rigid", "align: 'rigid'; give one of off, auto"),
+        ("border", "blur", "border: 'blur'; give one of crop, fill"),
+        ("match-exposure", "2", "match_exposure: '2' is neither"),
         ("format", "gif", "format: 'gif'"),
         ("quality", "101", "quality: 101"),
         ("resize", "maybe", "resize: 'maybe' is neither"),
@@ -491,6 +498,8 @@ options = st.fixed_dictionaries(
         "kernel": st.sampled_from([1, 3, 255]),
         "median_sizes": st.lists(st.sampled_from([3, 5, 35]), min_size=1, max_size=6).map(tuple),
         "data_range": st.floats(1e-3, 1e9),
+        "align": st.sampled_from(["off", "affine"]),
+        "match_exposure": st.booleans(),
         "format": st.sampled_from(["auto", "png"]),
         "resize": st.booleans(),
     },

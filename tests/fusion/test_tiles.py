@@ -20,6 +20,7 @@ options_of_any_kind = st.builds(
     levels=st.integers(1, 5),
     beta=st.sampled_from([0.02, 0.1, 3.0]),
     kernel=st.sampled_from([1, 3, 7]),
+    map_level=st.sampled_from([None, 1, 2]),
 )
 
 

@@ -53,6 +53,8 @@ def test_a_window_is_a_slice(tmp_path, data, channels):
     assert window.flags.c_contiguous
     assert window.flags.writeable
     assert type(window) is np.ndarray
+    sliced = StagedImage(tmp_path / "a.npy")[row0:row1, col0:]
+    np.testing.assert_array_equal(sliced, pixels[row0:row1, col0:])
 
 
 @pytest.mark.parametrize("window", [(-1, 4, 0, 4), (0, 6, 0, 4), (0, 4, 0, 8), (3, 2, 0, 4)])

@@ -1,0 +1,185 @@
+"""Frames of a stack as fusion sees them: checked as they are read, moved onto the first.
+
+Where the frames lie is found once per stack.
+A split stack moves each window when a tile asks for it; one task that does a whole stack moves
+each frame once, to the same pixels.
+Fusion works on the whole image whatever moved; outputs are cropped when they are written.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from batchstack.batch.jobs import Job
+from batchstack.errors import StackError
+from batchstack.fusion.engine import ReadWindow
+from batchstack.fusion.registration import estimate_stack
+from batchstack.fusion.tiles import Box
+from batchstack.fusion.warp import Transform, valid_area, warp_window
+from batchstack.images import Pixels, StagedImage, write_npy_rows
+from batchstack.options import AlignOptions
+
+# Raised whenever registration or resampling change the outputs of the same input and options.
+ALGO_VERSION = 1
+
+_BAND = 2**20  # pixels that are moved at once
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded frame; slicing it like an array reads pixels and checks them.
+
+    Attributes
+    ----------
+    path : Path
+        Of the image file.
+    pixels : ndarray or StagedImage
+        In memory or in scratch.
+    """
+
+    path: Path
+    pixels: Pixels | StagedImage
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W) or (H, W, 3)."""
+        return self.pixels.shape
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.shape[0], self.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+        return self.pixels.dtype
+
+    def __getitem__(self, area: tuple[slice, slice]) -> Pixels:
+        pixels = self.pixels[area]
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise StackError(f"{self.path}: has pixels that are not finite numbers; replace them")
+        return pixels
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where the frames of a stack lie.
+
+    Attributes
+    ----------
+    transforms : tuple of Transform
+        One for each frame, onto the first.
+    area : Box
+        What of the image is written.
+    """
+
+    transforms: tuple[Transform, ...]
+    area: Box
+
+
+def alignment_key(options: AlignOptions) -> dict[str, Any]:
+    """What outputs depend on because of the alignment."""
+    if options.is_off:
+        return {"align": options.align}
+    return {
+        "align": options.align,
+        "border": options.border,
+        "match_exposure": options.match_exposure,
+        "registration": ALGO_VERSION,
+    }
+
+
+def not_aligned(n_frames: int, size: tuple[int, int]) -> Alignment:
+    """Frames of `size` (rows, columns) as they are."""
+    return Alignment((Transform(),) * n_frames, Box(0, 0, *size))
+
+
+def align(job: Job, frames: Sequence[Frame]) -> Alignment:
+    """Find where the frames of a stack lie.
+
+    Raises
+    ------
+    StackError
+        If pixels are not finite, or the moved frames have no area in common.
+    """
+    if job.alignment.is_off:
+        return not_aligned(len(frames), frames[0].size)
+    # Frames can be sliced like arrays, which is all that is asked of them.
+    sliceable = cast(Sequence[Pixels], frames)
+    transforms = estimate_stack(
+        sliceable, model=job.alignment.align, data_range=job.fusion.data_range
+    )
+    area = valid_area(transforms, frames[0].size)
+    if job.alignment.border == "fill":
+        area = Box(0, 0, *frames[0].size)
+    return Alignment(transforms, area)
+
+
+def aligned_windows(job: Job, frames: Sequence[Frame], alignment: Alignment) -> ReadWindow:
+    """The function through which fusion reads windows of the moved frames."""
+
+    def read(index: int, box: Box) -> Pixels:
+        frame = frames[index]
+        return warp_window(
+            lambda part: frame[part.slices],
+            alignment.transforms[index],
+            box,
+            frame.size,
+            gain=job.alignment.match_exposure,
+            data_range=job.fusion.data_range,
+        )
+
+    return read
+
+
+def windows(frames: Sequence[Frame]) -> ReadWindow:
+    """The function through which fusion reads windows of frames as they are."""
+    return lambda index, box: frames[index][box.slices]
+
+
+def move_frames(
+    job: Job, frames: Sequence[Frame], alignment: Alignment, folder: Path
+) -> list[Frame]:
+    """The moved frames, where the frames were: in memory, or in a folder of scratch.
+
+    Windows of tiles overlap and stacks are read in several sweeps, so to move frames once
+    is to move fewer pixels.
+    """
+    read = aligned_windows(job, frames, alignment)
+    moved = []
+    for index, (frame, transform) in enumerate(zip(frames, alignment.transforms, strict=True)):
+        if transform.is_identity and not job.alignment.match_exposure:
+            moved.append(frame)
+            continue
+        rows, columns = frame.size
+        step = -(-_BAND // columns)
+        tops = range(0, rows, step)
+        boxes = [Box(top, 0, min(top + step, rows), columns) for top in tops]
+        if isinstance(frame.pixels, StagedImage):
+            target = folder / f"moved{index:04d}.npy"
+            bands = (read(index, box) for box in boxes)
+            write_npy_rows(target, frame.shape, frame.dtype, bands)
+            frame.pixels.path.unlink()
+            moved.append(Frame(frame.path, StagedImage(target)))
+        else:
+            pixels = np.empty_like(frame.pixels)
+            for box in boxes:
+                pixels[box.slices] = read(index, box)
+            moved.append(Frame(frame.path, pixels))
+    return moved
+
+
+def describe(transform: Transform, options: AlignOptions) -> dict[str, Any]:
+    """A transform as the ledger keeps it, short for a frame that stays as it is."""
+    facts: dict[str, Any] = {"model": transform.model}
+    if not transform.is_identity:
+        facts |= {"matrix": list(transform.matrix), "error": round(transform.error, 4)}
+    if options.match_exposure or not transform.is_identity:
+        facts["gain"] = list(transform.gain)
+    if transform.note:
+        facts["note"] = transform.note
+    return facts

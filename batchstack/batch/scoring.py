@@ -1,0 +1,64 @@
+"""Scores of fused images, against the frames as they were fused."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from batchstack.batch.jobs import Job, Scores
+from batchstack.fusion.engine import ReadWindow
+from batchstack.fusion.methods import METHODS
+from batchstack.fusion.quality import score_windows
+from batchstack.fusion.tiles import Box
+
+# What stacks are sorted by: of the measures without a truth it falls with blur, with double
+# contours and with an image that merely copies one frame; docs/quality.md compares them.
+SORT_BY = "Qabf"
+
+_IMAGES = {method.output for method in METHODS.values() if method.output}
+
+
+def score_output(
+    job: Job, name: str, read: ReadWindow, fused: Callable[[Box], Any], area: Box
+) -> Scores:
+    """Score one output, if scores are asked for and it is a fused image.
+
+    Parameters
+    ----------
+    job : Job
+    name : str
+        Of the output, without ending.
+    read : callable
+        Frame index and box to pixels, as the frames were fused.
+    fused : callable
+        Box to the pixels of the output as they were computed.
+    area : Box
+        What of the image is written, and scored.
+
+    Returns
+    -------
+    dict of str to float
+        Measure to value; empty if there is nothing to score.
+    """
+    if not job.score or name not in _IMAGES:
+        return {}
+    return score_windows(read, len(job.frames), fused, area, data_range=job.fusion.data_range)
+
+
+def worst_first(scores: Mapping[str, Mapping[str, Scores]]) -> list[tuple[str, str]]:
+    """Stacks that have scores, each with the worst of its outputs; the worst stack first.
+
+    Parameters
+    ----------
+    scores : mapping of str to mapping
+        By stack and output.
+
+    Returns
+    -------
+    list of (str, str)
+        Stack and output.
+    """
+    worst = [
+        min((values[SORT_BY], stack, output) for output, values in outputs.items())
+        for stack, outputs in scores.items()
+        if outputs
+    ]
+    return [(stack, output) for _, stack, output in sorted(worst)]

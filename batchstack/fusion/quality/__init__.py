@@ -1,0 +1,45 @@
+"""Quality measures of a fused image, with and without a known truth.
+
+The measures see grey float64 images on 0..255, the unit of 8-bit code values; `grey` makes them.
+All of them are 'higher is better'.
+Those without a truth compare the fused image with the frames it was made from and can be fooled,
+because they reward keeping what is in a frame, noise included: read PSNR beside them where a
+truth exists.
+
+For stacks of more than two frames each measure is extended so that two frames give exactly the
+published definition; the docstrings say how.
+They look at one frame after the other, so that memory does not depend on their number.
+"""
+
+from batchstack.fusion.quality.edges import qabf
+from batchstack.fusion.quality.fidelity import psnr, ssim
+from batchstack.fusion.quality.information import nmi
+from batchstack.fusion.quality.luma import grey
+from batchstack.fusion.quality.perception import qcb
+from batchstack.fusion.quality.scores import (
+    MEASURES,
+    WHOLE_PIXELS,
+    WINDOW,
+    WINDOWS_A_SIDE,
+    score,
+    score_windows,
+    windows,
+)
+from batchstack.fusion.quality.structure import qy
+
+__all__ = [
+    "MEASURES",
+    "WHOLE_PIXELS",
+    "WINDOW",
+    "WINDOWS_A_SIDE",
+    "grey",
+    "nmi",
+    "psnr",
+    "qabf",
+    "qcb",
+    "qy",
+    "score",
+    "score_windows",
+    "ssim",
+    "windows",
+]

@@ -1,0 +1,126 @@
+"""Error and speed of registration on rendered stacks whose motion is known.
+
+    python benchmarks/registration.py --repeats 3
+
+The error is the largest distance, over all frames, between where the found and the true
+transform put a corner.
+Seconds are the median over the repeats, after one stack that is not counted; frames are in
+memory.  MP/s counts the pixels of all frames.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+
+from batchstack.fusion.registration import estimate_stack
+from batchstack.fusion.synthetic import SyntheticStack, make_stack, sample_texture
+from batchstack.fusion.tiles import Box
+from batchstack.fusion.warp import IDENTITY, Transform, corner_pixels, warp_window
+
+SMALL, LARGE = (900, 1200), (3000, 4000)
+MOVED = {"breathing": 0.015, "shift": (2.3, -1.7), "rotation": 0.05}
+LIGHT = {"noise": 3.0, "exposure_ev": 0.3}
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    shape: tuple[int, int]
+    scene: dict[str, Any]
+    textures: tuple[str, str] = ("grass", "immunohistochemistry")
+
+    def render(self) -> SyntheticStack:
+        back, front = (sample_texture(name) for name in self.textures)
+        return make_stack(self.shape, textures=(back, front), **self.scene)
+
+
+CASES = (
+    Case("hair, moved", SMALL, {"scene": "hair", "blur": 7.0, "seed": 1, **MOVED}),
+    Case("slant, moved", SMALL, {"scene": "slant", "blur": 6.0, "seed": 4, **MOVED}),
+    Case(
+        "photos, moved",
+        SMALL,
+        {"scene": "hair", "blur": 7.0, "seed": 21, **MOVED},
+        ("coffee", "chelsea"),
+    ),
+    Case("noise, 0.3 EV", SMALL, {"scene": "hair", "blur": 7.0, "seed": 1, **MOVED, **LIGHT}),
+    Case("shift of 0.2 px", SMALL, {"blur": 5.0, "seed": 9, "shift": (0.2, 0.0)}),
+    Case("shift of 0.05 px", SMALL, {"blur": 5.0, "seed": 9, "shift": (0.05, 0.0)}),
+    Case("registered", SMALL, {"scene": "hair", "blur": 7.0, "seed": 7, **LIGHT}),
+    Case("7 frames", SMALL, {"scene": "slant", "frames": 7, "blur": 8.0, "seed": 10, **MOVED}),
+    Case("12 MP, wide blur", LARGE, {"scene": "hair", "blur": 24.0, "seed": 12, **MOVED}),
+    Case(
+        "12 MP, photos",
+        LARGE,
+        {"scene": "blob", "blur": 24.0, "seed": 22, **MOVED},
+        ("astronaut", "coffee"),
+    ),
+    Case("12 MP, noise", LARGE, {"scene": "hair", "blur": 10.0, "seed": 15, **MOVED, **LIGHT}),
+    Case("12 MP, registered", LARGE, {"scene": "hair", "blur": 16.0, "seed": 16, "noise": 2.0}),
+)
+
+
+@click.command(help=__doc__)
+@click.option("--repeats", default=3, show_default=True, help="Measurements of each stack.")
+@click.option("--only", default="", help="Only cases whose name contains this.")
+def main(repeats: int, only: str) -> None:
+    cv2.setNumThreads(1)
+    estimate_stack(make_stack((300, 400)).frames)
+    head = ("case", "motion px", "error px", "predicted", "model", "seconds", "MP/s")
+    print("{:<18} {:>9} {:>9} {:>9}  {:<11} {:>7} {:>6}".format(*head))
+    for case in CASES:
+        if only in case.name:
+            print(measured(case, repeats), flush=True)
+    print(f"moving a 12 MP colour frame: {warp_speed(repeats):.0f} MP/s")
+
+
+def measured(case: Case, repeats: int) -> str:
+    stack = case.render()
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        found = estimate_stack(stack.frames)
+        taken.append(time.perf_counter() - start)
+    seconds = statistics.median(taken)
+    still = np.reshape(IDENTITY, (2, 3))
+    motion = max(corner_distance(warp, still, case.shape) for warp in stack.warps)
+    error = max(
+        corner_distance(warp, transform.array, case.shape)
+        for warp, transform in zip(stack.warps, found, strict=True)
+    )
+    predicted = max(transform.error for transform in found)
+    megapixels = len(found) * case.shape[0] * case.shape[1] / 1e6
+    return (
+        f"{case.name:<18} {motion:9.2f} {error:9.3f} {predicted:9.3f}  {found[-1].model:<11} "
+        f"{seconds:7.2f} {megapixels / seconds:6.1f}"
+    )
+
+
+def corner_distance(one: np.ndarray, other: np.ndarray, shape: tuple[int, int]) -> float:
+    return float(np.hypot(*((one - other) @ corner_pixels(Box(0, 0, *shape)))).max())
+
+
+def warp_speed(repeats: int) -> float:
+    """Megapixels per second, in tiles as fusion asks for them."""
+    frame = np.random.default_rng(0).integers(0, 256, (*LARGE, 3), np.uint8)
+    transform = Transform((1.015, 0.0009, -7.1, -0.0009, 1.015, -7.9), "similarity")
+    corners = product(range(0, LARGE[0], 750), range(0, LARGE[1], 1000))
+    tiles = [Box(top, left, top + 750, left + 1000) for top, left in corners]
+    warp_window(frame, transform, Box(0, 0, 8, 8))
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for tile in tiles:
+            warp_window(frame, transform, tile)
+        taken.append(time.perf_counter() - start)
+    return LARGE[0] * LARGE[1] / 1e6 / statistics.median(taken)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Aligned runs: frames that moved fuse as well as those that did not, tiled like whole."""
+
+import json
+from functools import cache
+
+import dask
+import numpy as np
+import pytest
+
+from batchstack.batch.graph import split_graph
+from batchstack.batch.ledger import Ledger
+from batchstack.batch.manifest import load_manifest
+from batchstack.batch.plan import RunOptions, make_plan
+from batchstack.batch.tasks import fuse_stack
+from batchstack.fusion import METHODS
+from batchstack.fusion.quality import psnr
+from batchstack.fusion.synthetic import make_stack
+from batchstack.images import read_image, write_image
+from batchstack.options import AlignOptions
+
+SHAPE = (300, 360)
+FUSED = "focus_stacked_all_channels.png"
+MOVE = {"breathing": 0.01, "shift": (5.0, -3.0), "rotation": 0.4}
+
+
+@cache
+def scene(**options):
+    return make_stack(SHAPE, blur=3.0, scene="hair", **options)
+
+
+@pytest.fixture
+def files(workspace):
+    """Write the frames of rendered stacks and their manifest."""
+
+    def write(columns=(), **stacks):
+        paths = {}
+        for name, rendered in stacks.items():
+            paths[name] = [f"frames/{name}{i}.png" for i in range(len(rendered.frames))]
+            for path, frame in zip(paths[name], rendered.frames, strict=True):
+                write_image(workspace.root / path, frame)
+        return workspace.manifest(paths, columns=columns)
+
+    return write
+
+
+@pytest.fixture
+def plan(workspace):
+    def make(**options):
+        manifest = load_manifest(workspace.root / "pairs.csv", known_methods=METHODS)
+        out = workspace.root / "out"
+        run = {"methods": ("all_channels",)} | options
+        return make_plan(manifest, out, RunOptions(**run), Ledger(out))
+
+    return make
+
+
+def run(workspace, output, *options):
+    methods = ("--methods", "all_channels")
+    return workspace.run("run", "pairs.csv", "-o", output, "--workers", 0, *methods, *options)
+
+
+def facts(workspace, output):
+    lines = workspace.run("status", output, "--json").stdout.splitlines()
+    return {data["id"]: data for data in map(json.loads, lines)}
+
+
+def decibels(rendered, image):
+    inner = np.s_[16:-16, 16:-16]
+    return psnr(rendered.truth[inner], image[inner])
+
+
+def test_moved_frames_fuse_as_if_they_had_not_moved(workspace, files):
+    moved = scene(**MOVE)
+    files(moved=moved, plain=scene())
+    said = run(workspace, "auto", "--border", "fill").stderr
+    run(workspace, "off", "--align", "off")
+    score = {
+        (output, name): decibels(rendered, read_image(workspace.root / output / name / FUSED))
+        for output in ("auto", "off")
+        for name, rendered in (("moved", moved), ("plain", scene()))
+    }
+    assert score["auto", "moved"] > score["off", "moved"] + 6
+    assert score["auto", "moved"] > score["off", "plain"] - 1.5
+    assert "1 aligned, 0 with frames that could not be" in said
+    # A registered pair is not touched.
+    assert workspace.outputs("auto")[f"plain/{FUSED}"] == workspace.outputs("off")[f"plain/{FUSED}"]
+    known = facts(workspace, "auto")
+    assert [frame["model"] for frame in known["plain"]["align"]] == ["identity"] * 2
+    still, shifted = known["moved"]["align"]
+    assert still == {"model": "identity"}
+    assert shifted["model"] == "similarity"
+    corners = np.array([(x, y, 1) for x in (0, SHAPE[1]) for y in (0, SHAPE[0])]).T
+    found = np.reshape(shifted["matrix"], (2, 3))
+    assert np.abs((found - moved.warps[1]) @ corners).max() < 0.5
+    assert set(shifted) == {"model", "matrix", "error", "gain"}
+    assert "align" not in facts(workspace, "off")["moved"]
+
+
+@pytest.mark.parametrize("n_frames", [2, 5])
+@pytest.mark.parametrize("border", ["crop", "fill"])
+def test_aligned_tiles_and_split_stacks_equal_the_whole(workspace, files, plan, n_frames, border):
+    files(s=scene(frames=n_frames, **MOVE))
+    options = {
+        "alignment": AlignOptions("similarity", border, match_exposure=True),
+        "methods": ("all_channels", "median_mask"),
+    }
+    (step,) = plan(**options)
+    whole = fuse_stack(step.job)
+    assert whole.error is None and whole.is_moved
+    expected = workspace.outputs("out")
+    (tiled,) = plan(tile=128, **options)
+    assert fuse_stack(tiled.job).transforms == whole.transforms
+    assert workspace.outputs("out") == expected
+    (split,) = dask.compute(split_graph(tiled.job, "s", tiled.shape), scheduler="sync")
+    assert split.error is None
+    assert split.transforms == whole.transforms
+    assert workspace.outputs("out") == expected
+    assert split.sizes == whole.sizes
+
+
+def test_the_crop_is_a_part_of_the_filled_image_and_of_every_frame(workspace, files, plan):
+    files(s=scene(**MOVE))
+    images = {}
+    for border in ("fill", "crop"):
+        (step,) = plan(alignment=AlignOptions(border=border))
+        result = fuse_stack(step.job)
+        images[border] = read_image(step.job.folder / FUSED)
+    assert images["fill"].shape == (*SHAPE, 3)
+    rows, columns = images["crop"].shape[:2]
+    places = [
+        (top, left)
+        for top in range(SHAPE[0] - rows + 1)
+        for left in range(SHAPE[1] - columns + 1)
+        if np.array_equal(images["fill"][top : top + rows, left : left + columns], images["crop"])
+    ]
+    ((top, left),) = places
+    corners = [(x, y, 1) for x in (left, left + columns - 1) for y in (top, top + rows - 1)]
+    x, y = result.transforms[1].array @ np.array(corners).T
+    assert x.min() >= 0 and x.max() <= SHAPE[1] - 1
+    assert y.min() >= 0 and y.max() <= SHAPE[0] - 1
+
+
+def test_only_a_split_stack_to_align_has_a_task_for_it(files, plan):
+    files(s=scene())
+    for align, expected in (("auto", ["s-align"]), ("off", [])):
+        (step,) = plan(alignment=AlignOptions(align))
+        graph = split_graph(step.job, "s", step.shape)
+        assert [key for key in graph.dask if key == "s-align"] == expected
+
+
+def test_alignment_is_redone_if_its_options_change_and_matter(workspace, files, plan):
+    files(s=scene())
+    run(workspace, "out", "--align", "off")
+
+    def action(*values):
+        (step,) = plan(alignment=AlignOptions(*values))
+        return step.action
+
+    assert action("off", "fill", True) == "skip"
+    assert action("auto") == "fuse"
+    run(workspace, "out")
+    assert action("auto") == "skip"
+    assert action("off") == action("affine") == "fuse"
+    assert action("auto", "fill") == action("auto", "crop", True) == "fuse"
+
+
+def test_frames_that_do_not_belong_together_are_left_alone_and_named(workspace):
+    one = workspace.stack("one", shape=(300, 300), seed=1)
+    other = workspace.stack("other", shape=(300, 300), seed=2)
+    frames = [one[0], other[1]]
+    workspace.manifest({"odd": frames, "good": one})
+    said = run(workspace, "auto").stderr
+    assert "2 done, 0 skipped, 0 failed" in said
+    path = workspace.root / frames[1]
+    assert f"batchstack: warning: pairs.csv:2 odd: {path}: not aligned: " in said
+    assert said.count("not aligned: ") == 1
+    assert "0 aligned, 1 with frames that could not be" in said
+    run(workspace, "off", "--align", "off")
+    assert workspace.outputs("auto") == workspace.outputs("off")
+    note = facts(workspace, "auto")["odd"]["align"][1]["note"]
+    assert note.startswith("not aligned: ")
+    assert f"odd: frame 2: {note}" in workspace.run("status", "auto").stdout
+    said = workspace.run("fuse", *frames, "-o", "one", "--methods", "direct").stderr
+    assert f"warning: {path}: not aligned: " in said
+
+
+def test_exposure_is_matched_when_asked_for(workspace, files):
+    bright = scene(exposure_ev=0.4)
+    files(s=bright)
+    score = {}
+    for output, options in (("plain", []), ("matched", ["--match-exposure"])):
+        run(workspace, output, *options)
+        score[output] = decibels(bright, read_image(workspace.root / output / "s" / FUSED))
+    assert score["matched"] > score["plain"] + 3
+
+
+def test_rows_override_how_the_run_aligns(files, plan):
+    values = [("align", ["off", ""]), ("border", ["", "fill"]), ("match_exposure", ["", "yes"])]
+    files(a=scene(), b=scene(), columns=values)
+    first, second = plan(alignment=AlignOptions("affine"))
+    assert first.job.alignment == AlignOptions("off")
+    assert second.job.alignment == AlignOptions("affine", "fill", match_exposure=True)
+
+
+def test_the_measured_peak_of_an_aligned_stack_stays_under_the_prediction(workspace, plan):
+    rendered = make_stack((1100, 1300), scene="hair", **MOVE)
+    for index, frame in enumerate(rendered.frames):
+        write_image(workspace.root / f"frame{index}.jpg", frame)
+    workspace.manifest({"s": ["frame0.jpg", "frame1.jpg"]})
+    (step,) = plan()
+    run(workspace, "out")
+    known = facts(workspace, "out")["s"]
+    assert known["align"][1]["model"] == "similarity"
+    assert known["peak_memory"] < step.footprint.whole

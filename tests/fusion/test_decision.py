@@ -1,0 +1,208 @@
+"""The decision map: what it decides, how it is cleaned, and what follows for long stacks."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchstack.fusion import METHODS, fuse
+from batchstack.fusion.decision import (
+    MAX_CELLS,
+    SURE,
+    DecisionMap,
+    TileDecision,
+    cell_box,
+    resolved,
+    settle,
+)
+from batchstack.fusion.engine import fuse_tile, tiles
+from batchstack.fusion.methods import level_reaches, select_methods
+from batchstack.fusion.pyramid import level_shape
+from batchstack.fusion.synthetic import make_stack
+from batchstack.fusion.tiles import tile_plan
+from batchstack.options import FusionOptions
+from tests.scenes import quantise, stack
+
+DECIDED = [name for name, method in METHODS.items() if method.decided and method.output]
+
+
+def test_a_speck_without_evidence_goes_to_its_surroundings():
+    index = np.zeros((40, 60), np.uint8)
+    index[10:20, 10:20] = 1
+    confidence = np.full(index.shape, 255, np.uint8)
+    confidence[10:20, 10:20] = SURE - 1
+    settled, sure = settle(index, confidence, evidence=20)
+    assert not settled.any()
+    assert not sure[10:20, 10:20].any()
+    assert (sure[index == 0] == 255).all()
+
+
+def test_a_thin_structure_with_evidence_stays():
+    index = np.zeros((40, 60), np.uint8)
+    index[20, 5:55] = 1
+    confidence = np.full(index.shape, 255, np.uint8)
+    settled, _ = settle(index, confidence, evidence=20)
+    np.testing.assert_array_equal(settled, index)
+
+
+def test_regions_meet_at_corners_without_being_one():
+    index = np.zeros((20, 20), np.uint8)
+    index[:10, :10] = index[10:, 10:] = 1
+    confidence = np.zeros(index.shape, np.uint8)
+    confidence[:10, :10] = 255
+    confidence[index == 0] = 255
+    settled, _ = settle(index, confidence, evidence=1)
+    assert (settled[:10, :10] == 1).all()
+    assert not settled[10:, 10:].any()
+
+
+def test_a_region_without_evidence_is_shared_by_its_nearest_neighbours():
+    index = np.repeat(np.array([[0] * 20 + [1] * 20 + [2] * 20], np.uint8), 30, axis=0)
+    confidence = np.where(index == 1, 0, 255).astype(np.uint8)
+    settled, _ = settle(index, confidence, evidence=1)
+    assert (settled[:, :29] == 0).all()
+    assert (settled[:, 31:] == 2).all()
+
+
+def test_without_any_evidence_the_commonest_frame_wins():
+    index = np.zeros((30, 30), np.uint16)
+    index[:20] = 3
+    settled, confidence = settle(index, np.zeros(index.shape, np.uint8), evidence=1)
+    assert (settled == 3).all()
+    assert not confidence.any()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    evidence=st.integers(0, 30),
+    seed=st.integers(0, 999),
+)
+def test_settling_twice_changes_nothing_more(shape, evidence, seed):
+    rng = np.random.default_rng(seed)
+    index = rng.integers(0, 3, shape).astype(np.uint8)
+    confidence = rng.integers(0, 256, shape).astype(np.uint8)
+    once = settle(index, confidence, evidence)
+    assert set(np.unique(once[0])) <= set(np.unique(index))
+    assert (once[1] <= confidence).all()
+    assert (once[0] == index)[once[1] > 0].all()
+
+
+@pytest.mark.parametrize("megapixels", [0.1, 1, 12, 100, 1000])
+def test_the_map_of_any_image_is_bounded(megapixels):
+    side = round((megapixels * 1e6) ** 0.5)
+    options = resolved(FusionOptions(), (side, side))
+    rows, columns = level_shape((side, side), options.map_level)
+    assert rows * columns <= MAX_CELLS
+    assert rows * columns > MAX_CELLS / 5 or options.map_level == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    tile=st.sampled_from([1, 64, 100]),
+    level=st.integers(0, 3),
+    methods=st.sets(st.sampled_from(["guided", "bayesian", "depth_map"]), min_size=1),
+    data=st.data(),
+)
+def test_a_tile_looks_up_what_the_whole_image_does(shape, tile, level, methods, data):
+    options = FusionOptions(map_level=level, levels=3)
+    chosen = select_methods(methods)
+    reaches = level_reaches(chosen, options)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    cells = level_shape(shape, level)
+    decision = DecisionMap(
+        rng.integers(0, 3, cells).astype(np.uint8),
+        rng.integers(0, 9, cells).astype(np.uint8),
+        level,
+    )
+    box = data.draw(st.sampled_from(tiles(shape, tile, chosen, options)))
+    whole_box = tiles(shape, 1 << 20, chosen, options)[0]
+    whole = TileDecision(decision, tile_plan(whole_box, shape, reaches), options)
+    part = TileDecision(decision, tile_plan(box, shape, reaches), options)
+    np.testing.assert_array_equal(part.depth(3), whole.depth(3)[box.slices])
+    np.testing.assert_array_equal(part.confidence(), whole.confidence()[box.slices])
+
+
+def test_cells_of_tiles_partition_the_map():
+    shape, options = (301, 517), FusionOptions(map_level=2)
+    chosen = select_methods(["guided"])
+    seen = np.zeros(level_shape(shape, 2), int)
+    for box in tiles(shape, 64, chosen, options):
+        seen[cell_box(box, 2).slices] += 1
+    assert (seen == 1).all()
+
+
+def test_depth_runs_from_back_to_front_and_knows_where_it_guesses():
+    rng = np.random.default_rng(5)
+    sharp = rng.integers(0, 255, (120, 300, 3), np.uint8)
+    frames = [np.full_like(sharp, 128) for _ in range(3)]
+    for index, frame in enumerate(frames):
+        frame[:90, 100 * index : 100 * index + 100] = sharp[:90, 100 * index : 100 * index + 100]
+    maps = fuse(frames, ["depth_map"])
+    depth, confidence = maps["depth_map"], maps["depth_confidence"]
+    assert [int(depth[40, column]) for column in (50, 150, 250)] == [0, 32768, 65535]
+    assert (confidence[10:80, 10:90] > 200).all()
+    assert not confidence[105:].any()
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_the_map_follows_the_scene(level):
+    rendered = make_stack((360, 480), scene="blob", blur=6.0, noise=2.0, seed=4)
+    options = FusionOptions(map_level=level)
+    depth = fuse(rendered.frames, ["depth_map"], options)["depth_map"] / 65535
+    clear = np.abs(rendered.depth - 0.5) > 0.49
+    assert (np.abs(depth - rendered.depth) < 0.5)[clear].mean() > 0.97
+
+
+@pytest.mark.parametrize("method", DECIDED)
+def test_a_single_wrong_pixel_of_noise_does_not_come_through(method):
+    flat = np.full((80, 80), 100, np.uint8)
+    noisy = flat.copy()
+    noisy[40, 40] = 104
+    textured = np.random.default_rng(0).integers(0, 255, (80, 80), np.uint8)
+    flat[:, :30] = textured[:, :30]
+    fused = fuse([flat, noisy], [method])[METHODS[method].output]
+    assert abs(int(fused[40, 40]) - 100) <= 1
+
+
+@pytest.mark.parametrize("method", DECIDED)
+@pytest.mark.parametrize("n_frames", [7, 50])
+def test_noise_does_not_build_up_with_frames(method, n_frames):
+    rng = np.random.default_rng(n_frames)
+    scene = np.full((128, 192), 0.5)
+    scene[:, 96:] += rng.uniform(-0.4, 0.4, (128, 96))
+    frames = [
+        quantise(scene + rng.normal(0, 3 / 255, scene.shape), "uint8") for _ in range(n_frames)
+    ]
+    flat = (slice(16, -16), slice(16, 72))
+    single = min(frame[flat].std() for frame in frames)
+    selection = FusionOptions(median_sizes=(1,) * 5)  # the largest coefficient, uncleaned
+    selected = fuse(frames, ["median_mask"], selection)["focus_stacked_new_method"][flat].std()
+    fused = fuse(frames, [method])[METHODS[method].output][flat].std()
+    assert fused < 1.05 * single
+    assert selected > 1.1 * single
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_memory_does_not_grow_with_frames(method):
+    shape, options = (256, 320), FusionOptions()
+    (chosen,) = select_methods([method])
+    frames = stack(shape, 5)
+
+    def peak(n_frames):
+        def read(index, box):
+            return frames[index % 5][box.slices]
+
+        (box,) = tiles(shape, 1024, [chosen], options)
+        cells = np.zeros(shape, np.uint8)
+        decision = DecisionMap(cells, cells, 0)
+        tracemalloc.start()
+        fuse_tile(read, n_frames, box, shape, [chosen], options, decision)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(60) < 1.05 * peak(6)
