@@ -21,7 +21,8 @@ from natsort import natsorted
 from scipy.stats import rankdata
 
 from batchstack.fusion import METHODS, quality
-from batchstack.fusion.engine import DATA_RANGES, fuse
+from batchstack.fusion.codes import DATA_RANGES
+from batchstack.fusion.engine import fuse
 from batchstack.fusion.methods import select_methods
 from batchstack.fusion.registration import estimate_stack
 from batchstack.fusion.tiles import Box

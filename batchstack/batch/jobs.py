@@ -52,7 +52,7 @@ class Job:
         JPEG quality, 1 to 100.
     resize : bool
         The frames differ in size and are resized to that of the first.
-    tile : int
+    tile : int, optional
         Side of the tiles in pixels.
     score : bool
         Whether to score the fused images.
@@ -71,7 +71,7 @@ class Job:
     suffix: str
     quality: int
     resize: bool
-    tile: int
+    tile: int | None
     score: bool
     folder: Path
     scratch: Path

@@ -14,7 +14,7 @@ from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.quality import windows
 from batchstack.fusion.tiles import Box, inner_guard
 from batchstack.images import ImageInfo
-from batchstack.options import AlignOptions, FusionOptions
+from batchstack.options import DEFAULT_TILE, AlignOptions, FusionOptions
 
 # A worker process with everything imported, before it reads a pixel.
 PROCESS = 200 * 2**20
@@ -23,7 +23,9 @@ PROCESS = 200 * 2**20
 # pyramids and activities, and what each method adds.
 _FRAME_VALUES = 14
 _METHOD_VALUES = 1
-# The same while a frame is moved: the window, its padded copy and the result.
+# Bytes per value and per pixel that a pair takes which is fused at once.
+_PAIR_VALUE, _PAIR_PIXEL = 14, 8
+# Values per pixel while a frame is moved: the window, its padded copy and the result.
 _WARP_VALUES = 4
 _FLOAT = 4
 # Bytes per cell while the decision map is settled: labels, nearest cells, the map twice.
@@ -72,7 +74,7 @@ def predict(
     alignment: AlignOptions,
     *,
     suffix: str,
-    tile: int,
+    tile: int | None,
     score: bool = False,
 ) -> Footprint:
     """Predict the memory of a stack's tasks.
@@ -88,7 +90,7 @@ def predict(
     suffix : str
         Ending of the outputs; JPEG and PNG are encoded from the whole image, TIFF in
         rows of tiles.
-    tile : int
+    tile : int, optional
         Side of the tiles in pixels.
     score : bool
         Whether the fused images are scored.
@@ -101,11 +103,18 @@ def predict(
     if not alignment.is_off:
         process, registration, moving = PROCESS + _ALIGN_PROCESS, _REGISTRATION, _WARP_VALUES
     shape = (frame.height, frame.width)
-    values = _window(shape, methods, options, tile) * frame.channels * _FLOAT
+    side = DEFAULT_TILE if tile is None else tile
+    window = _window(shape, methods, options, side)
+    swift = n_frames == 2 and any(method.swift for method in methods)
+    others = [method for method in methods if not (swift and method.swift)]
+    # Working memory of the methods in tiles, and of those that take a pair at once.
+    values = window * frame.channels * _FLOAT if others else 0
+    in_tiles = values * (_FRAME_VALUES + _METHOD_VALUES * len(others))
+    per_pixel = _PAIR_VALUE * frame.channels + _PAIR_PIXEL if swift else 0
+    at_once = in_tiles + per_pixel * (frame.pixels if tile is None else window)
     settling = _settling(shape, methods, options)
     (rows, columns), *_ = (box.shape for box in windows(Box(0, 0, *shape)))
     scoring = rows * columns * _SCORE if score else 0
-    window = values * (_FRAME_VALUES + _METHOD_VALUES * len(methods))
     outputs = sum(len(method.outputs) for method in methods) * frame.nbytes
     held = 2 if n_frames == 2 else 0
     # Decoding holds the file beside the pixels, and the pixels twice while they turn.
@@ -114,7 +123,7 @@ def predict(
     return Footprint(
         whole=process
         + max(
-            held * frame.nbytes + outputs + max(window, encode, settling, scoring),
+            held * frame.nbytes + outputs + max(at_once, encode, settling, scoring),
             # A moved frame stands beside the frame for a while.
             (held + 1) * frame.nbytes + registration,
             2 * decode,
@@ -122,8 +131,8 @@ def predict(
         stage=process + (_band(frame) if frame.format == "tiff" else decode),
         align=process + registration,
         settle=PROCESS + settling,
-        tile=process + window + values * moving,
-        encode=process + max(_band(frame, tile) if suffix == ".tif" else 2 * encode, scoring),
+        tile=process + in_tiles + per_pixel * window + values * moving,
+        encode=process + max(_band(frame, side) if suffix == ".tif" else 2 * encode, scoring),
     )
 
 

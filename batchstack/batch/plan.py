@@ -17,7 +17,7 @@ from batchstack.batch.memory import Footprint, predict
 from batchstack.errors import ImageError, ManifestError, OptionError, StackError
 from batchstack.fusion.methods import Method, select_methods
 from batchstack.images import ImageInfo, file_digest, probe
-from batchstack.options import DEFAULT_TILE, AlignOptions, FusionOptions, OutputOptions
+from batchstack.options import AlignOptions, FusionOptions, OutputOptions
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
 # What each kind of output can hold.
@@ -45,7 +45,7 @@ class RunOptions:
     output : OutputOptions
     resize : bool
         Resize frames to the size of the first instead of refusing the stack.
-    tile : int
+    tile : int, optional
         Side of the tiles in pixels.
     score : bool
         Score the fused images, those that are done without scores too.
@@ -61,7 +61,7 @@ class RunOptions:
     alignment: AlignOptions = field(default_factory=AlignOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     resize: bool = False
-    tile: int = DEFAULT_TILE
+    tile: int | None = None
     score: bool = False
     rerun: bool = False
     scratch: Path | None = None

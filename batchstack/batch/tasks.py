@@ -10,6 +10,7 @@ and every file appears whole or not at all.
 import resource
 import shutil
 import sys
+import threading
 import time
 import traceback
 import uuid
@@ -34,8 +35,9 @@ from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.scoring import score_output
 from batchstack.batch.tile_files import bands, rows_in, tile_window, write_tile
 from batchstack.errors import BatchstackError, StackError
+from batchstack.fusion.blocks import Scratch
 from batchstack.fusion.decision import DecisionMap, map_level, resolved, settle
-from batchstack.fusion.engine import decide, fuse_tile, output_form, survey_tile, tiles
+from batchstack.fusion.engine import fuse_image, fuse_tile, output_form, survey_tile, tiles
 from batchstack.fusion.methods import METHODS, Method
 from batchstack.fusion.tiles import Box
 from batchstack.images import (
@@ -50,6 +52,8 @@ from batchstack.images import (
 )
 
 Pixels = npt.NDArray[Any]
+
+_thread = threading.local()
 
 # What a split stack's decision map consists of, in scratch.
 _MAPS = ("decision", "confidence")
@@ -236,12 +240,8 @@ def _fuse_and_write(job: Job, frames: Sequence[Frame], area: Box) -> dict[str, t
         for name in output_names(job)
     }
     read = windows(frames)
-    boxes = tiles(size, job.tile, methods, job.fusion)
-    decision = decide(read, len(frames), boxes, size, methods, job.fusion)
-    for box in boxes:
-        fused = fuse_tile(read, len(frames), box, size, methods, job.fusion, decision)
-        for name, values in fused.items():
-            outputs[name][box.slices] = values
+    scratch = _kept_scratch(job)
+    fuse_image(read, len(frames), size, methods, job.fusion, job.tile, outputs, scratch)
     metadata = read_metadata(job.frames[0])
 
     def score_and_write(name: str) -> tuple[int, Scores]:
@@ -251,6 +251,18 @@ def _fuse_and_write(job: Job, frames: Sequence[Frame], area: Box) -> dict[str, t
         return write_image(path, pixels, quality=job.quality, metadata=metadata), scores
 
     return {name: score_and_write(name) for name in output_names(job)}
+
+
+def _kept_scratch(job: Job) -> Scratch:
+    """Working memory of this thread, kept for the next pair.
+
+    Memory that is new to a process costs more time than what is computed in it.  Longer
+    stacks need memory of their own, so they give it back.
+    """
+    if len(job.frames) > 2 or not hasattr(_thread, "scratch"):
+        _thread.scratch = Scratch()
+    scratch: Scratch = _thread.scratch
+    return scratch
 
 
 def _sizes_and_scores(

@@ -9,6 +9,7 @@ import click
 from batchstack import __version__
 from batchstack.batch.machine import ClusterOptions, cores, memory
 from batchstack.cli import options as shared
+from batchstack.cli.progress import COLD_SECONDS
 from batchstack.errors import ClusterError, ExitCode
 
 PACKAGES = (
@@ -34,7 +35,7 @@ def command(**settings: Any) -> None:
     cluster: ClusterOptions = shared.take_cluster_options(settings)
     click.echo(f"batchstack {__version__}, python {sys.version.split()[0]}")
     click.echo(f"cores {cores()}, memory {memory() / 2**30:.1f} GiB")
-    problems = _packages()
+    problems = _packages() + _kernels()
     if cluster.external:
         problems += _cluster(cluster)
     for problem in problems:
@@ -60,6 +61,21 @@ def _packages() -> list[str]:
             "uninstall all of them, then install opencv-python-headless"
         )
     return problems
+
+
+def _kernels() -> list[str]:
+    """Load the compiled kernels, or compile and keep them now; return what keeps them cold."""
+    from batchstack.fusion.warm import kernels_are_kept, warm_up
+
+    seconds = warm_up()
+    if not kernels_are_kept():
+        return [
+            f"kernels cannot be kept, so every process compiles them, which took {seconds:.0f} s; "
+            "set NUMBA_CACHE_DIR to a folder that can be written"
+        ]
+    state = "were kept, loaded" if seconds < COLD_SECONDS else "were cold, compiled and kept now"
+    click.echo(f"kernels {state} in {seconds:.1f} s")
+    return []
 
 
 def _cluster(options: ClusterOptions) -> list[str]:

@@ -12,6 +12,7 @@ from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import Manifest, Row
 from batchstack.batch.plan import RunOptions, is_split, make_plan
 from batchstack.cli import options as shared
+from batchstack.cli.progress import load_kernels
 from batchstack.errors import ExitCode, OptionError
 
 # What the original script wrote.
@@ -49,6 +50,7 @@ def command(
     if step.job is None:
         click.echo(f"batchstack: {step.reasons[0]}", err=True)
         sys.exit(ExitCode.REFUSED if step.hopeless else ExitCode.FAILED)
+    load_kernels(step.job.methods)
     result = _fuse(step.job, step.shape, split=is_split(step, limit))
     if result.error:
         click.echo(f"batchstack: {result.error.removeprefix('fuse : ')}", err=True)

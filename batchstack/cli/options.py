@@ -236,8 +236,9 @@ fusion_options = bundle(
         "--tile",
         group="Fusion",
         type=int,
-        default=DEFAULT_TILE,
-        help="Side of the tiles large images are fused in, in pixels; "
+        default=None,
+        show_default=f"pairs at once where they can be, else {DEFAULT_TILE}",
+        help="Side of the tiles images are fused in, in pixels; "
         "changes memory and speed, never the result.",
     ),
 )
@@ -374,7 +375,7 @@ def take_run_options(settings: dict[str, Any]) -> Any:
     from batchstack.fusion.methods import select_methods
 
     select_methods(settings["methods"])
-    if settings["tile"] < 1:
+    if settings["tile"] is not None and settings["tile"] < 1:
         raise OptionError(f"tile is {settings['tile']}; give a number of pixels from 1 up")
     fusion, output = take_fusion_options(settings), take_output_options(settings)
     alignment = take_align_options(settings)

@@ -15,7 +15,7 @@ from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, Step, make_plan
 from batchstack.batch.run import Summary, interruptible, run_plan
 from batchstack.cli import options as shared
-from batchstack.cli.progress import Progress, closing_summary
+from batchstack.cli.progress import Progress, closing_summary, load_kernels
 from batchstack.errors import ExitCode
 from batchstack.fusion.methods import METHODS
 
@@ -119,8 +119,11 @@ def _engine(
     if not options.external:
         memory_limit: int | None = worker_memory(options)
         steps = plan(memory_limit)
+        methods = {name for step in steps if step.job for name in step.job.methods}
+        if methods:
+            load_kernels(methods)
         # A cluster takes seconds to start; without work none is.
-        if options.workers == 0 or all(step.action != "fuse" for step in steps):
+        if options.workers == 0 or not methods:
             yield LoopEngine(), steps, memory_limit
             return
     from batchstack.batch import cluster

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.fusion import kernels
-from batchstack.fusion.engine import CODE_MAX, DATA_RANGES
+from batchstack.fusion.codes import CODE_MAX, DATA_RANGES
 from batchstack.fusion.pyramid import REDUCE_REACH, level_shape
 from batchstack.fusion.tiles import Box, TilePlan
 from batchstack.options import FusionOptions

@@ -1,7 +1,7 @@
 """Fusing a stack tile by tile, all requested methods at once."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ import numpy.typing as npt
 from batchstack.errors import OptionError, StackError
 from batchstack.fusion.bands import Bands, expand_held
 from batchstack.fusion.blend import Blend, HardBlend
+from batchstack.fusion.codes import CODE_MAX, DATA_RANGES, to_code_values, to_pixels
 from batchstack.fusion.decision import (
     Confidence,
     DecisionMap,
@@ -34,12 +35,12 @@ from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.tiles import Box, TilePlan, partition, tile_plan
 from batchstack.options import DEFAULT_TILE, FusionOptions
 
+if TYPE_CHECKING:
+    from batchstack.fusion.blocks import Scratch
+
 Pixels = npt.NDArray[Any]
 Image = npt.NDArray[np.float32]
 ReadWindow = Callable[[int, Box], Pixels]
-
-CODE_MAX = 255.0  # frames are computed in units of 8-bit code values
-DATA_RANGES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 
 
 def fuse(
@@ -47,7 +48,7 @@ def fuse(
     methods: Iterable[str] = ("all",),
     options: FusionOptions | None = None,
     *,
-    tile: int = DEFAULT_TILE,
+    tile: int | None = None,
 ) -> dict[str, Pixels]:
     """Fuse the frames of a stack into images that are sharp throughout.
 
@@ -59,7 +60,7 @@ def fuse(
     methods : iterable of str
         Keys of `METHODS`, or "all".
     options : FusionOptions, optional
-    tile : int
+    tile : int, optional
         Side of the tiles in pixels.  It changes memory and speed, never the result.
 
     Returns
@@ -89,13 +90,47 @@ def fuse(
     def read(index: int, window: Box) -> Pixels:
         return frames[index][window.slices]
 
-    boxes = tiles(size, tile, chosen, options)
-    decision = decide(read, len(frames), boxes, size, chosen, options)
+    fuse_image(read, len(frames), size, chosen, options, tile, outputs)
+    return outputs
+
+
+def fuse_image(
+    read: ReadWindow,
+    n_frames: int,
+    shape: tuple[int, int],
+    methods: Sequence[Method],
+    options: FusionOptions,
+    tile: int | None,
+    outputs: dict[str, Pixels],
+    scratch: "Scratch | None" = None,
+) -> None:
+    """Fuse a whole image into given arrays.
+
+    Parameters
+    ----------
+    read, n_frames, shape, methods, options, scratch
+        As for `fuse_tile`.
+    tile : int, optional
+        Side of the tiles in pixels.  By default methods that work in blocks of their own
+        take the image at once, the others tiles of `DEFAULT_TILE`.
+    outputs : dict of str to ndarray
+        The arrays to fill, C-contiguous, of the forms that `output_form` gives.
+    """
+    options = resolved(options, shape)
+    boxes = tiles(shape, tile, methods, options)
+    decision = decide(read, n_frames, boxes, shape, methods, options)
+    if tile is None and n_frames == 2:
+        swift, methods = _split(methods)
+        if swift:
+            mine = {name: outputs[name] for method in swift for name in method.outputs}
+            _fuse_pair(read, Box(0, 0, *shape), shape, swift, options, scratch, mine)
+        if not methods:
+            return
+        boxes = tiles(shape, tile, methods, options)
     for box in boxes:
-        fused = fuse_tile(read, len(frames), box, size, chosen, options, decision)
+        fused = fuse_tile(read, n_frames, box, shape, methods, options, decision, scratch)
         for name, values in fused.items():
             outputs[name][box.slices] = values
-    return outputs
 
 
 def check_frames(frames: Sequence[Pixels]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -123,9 +158,13 @@ def check_frames(frames: Sequence[Pixels]) -> tuple[tuple[int, ...], np.dtype[np
 
 
 def tiles(
-    shape: tuple[int, int], tile: int, methods: Sequence[Method], options: FusionOptions
+    shape: tuple[int, int], tile: int | None, methods: Sequence[Method], options: FusionOptions
 ) -> list[Box]:
-    """The tiles of an image of `shape` (rows, columns), in reading order."""
+    """The tiles of an image of `shape` (rows, columns), in reading order.
+
+    Their side is `tile` pixels, by default `DEFAULT_TILE`, rounded up to the grid.
+    """
+    tile = DEFAULT_TILE if tile is None else tile
     if tile < 1:
         raise OptionError(f"tile is {tile}; give a number of pixels from 1 up")
     return list(partition(shape, tile, len(level_reaches(methods, resolved(options, shape)))))
@@ -207,6 +246,7 @@ def fuse_tile(
     methods: Sequence[Method],
     options: FusionOptions,
     decision: DecisionMap | None = None,
+    scratch: "Scratch | None" = None,
 ) -> dict[str, Pixels]:
     """Fuse one tile of a stack.
 
@@ -223,6 +263,8 @@ def fuse_tile(
     options : FusionOptions
     decision : DecisionMap, optional
         Of the whole image, for methods that look it up; see `decide`.
+    scratch : Scratch, optional
+        Working memory to keep from call to call; not for two threads at once.
 
     Returns
     -------
@@ -230,7 +272,14 @@ def fuse_tile(
         Output name to the pixels of the tile, in the type of the frames.
     """
     options = resolved(options, shape)
-    plan = tile_plan(tile, shape, level_reaches(methods, options), level_margins(methods, options))
+    fused: dict[str, Pixels] = {}
+    if n_frames == 2:
+        swift, methods = _split(methods)
+        if swift:
+            fused = _fuse_pair(read, tile, shape, swift, options, scratch)
+        if not methods:
+            return fused
+    plan = _plan(tile, shape, methods, options)
     stack = _Stack(read, n_frames, plan, options)
     setting = TileSetting(
         options,
@@ -247,7 +296,6 @@ def fuse_tile(
     if setting.decision is not None and any(method.finish for method in methods):
         composite = blends["composite", 0] = CompositeBlend(setting.decision)
     _sweep(stack, blends)
-    fused: dict[str, Pixels] = {}
     for method in methods:
         fused |= _maps(method, blends.get((method.name, 0)), setting, n_frames)
         if method.output is not None:
@@ -260,6 +308,35 @@ def fuse_tile(
                 image = method.finish(options, image, composite.result()[wanted])
             fused[method.output] = to_pixels(image, stack.dtype, options)
     return fused
+
+
+def _split(methods: Sequence[Method]) -> tuple[list[Method], list[Method]]:
+    """The methods that have a faster way for pairs, and the others."""
+    swift = [method for method in methods if method.swift]
+    return swift, [method for method in methods if method not in swift]
+
+
+def _fuse_pair(
+    read: ReadWindow,
+    tile: Box,
+    shape: tuple[int, int],
+    methods: Sequence[Method],
+    options: FusionOptions,
+    scratch: "Scratch | None",
+    outputs: dict[str, Pixels] | None = None,
+) -> dict[str, Pixels]:
+    from batchstack.fusion.pairs import fuse_pair
+
+    plan = _plan(tile, shape, methods, options)
+    back, front = (read(index, plan.guard) for index in range(2))
+    return fuse_pair(back, front, plan, methods, options, scratch, outputs)
+
+
+def _plan(
+    tile: Box, shape: tuple[int, int], methods: Sequence[Method], options: FusionOptions
+) -> TilePlan:
+    reaches, margins = level_reaches(methods, options), level_margins(methods, options)
+    return tile_plan(tile, shape, reaches, margins)
 
 
 class _Stack:
@@ -335,24 +412,3 @@ def _maps(
     assert setting.decision is not None
     maps = setting.decision.depth(n_frames), setting.decision.confidence()
     return dict(zip(method.maps, maps, strict=True))
-
-
-def to_code_values(pixels: Pixels, options: FusionOptions) -> Image:
-    """Pixels of any supported type as float32 in units of 8-bit code values."""
-    data_range = options.data_range or DATA_RANGES[pixels.dtype.name]
-    values = np.ascontiguousarray(pixels, np.float32)
-    if data_range == CODE_MAX:
-        return values
-    return values * np.float32(CODE_MAX / data_range)
-
-
-def to_pixels(values: Image, dtype: np.dtype[np.generic], options: FusionOptions) -> Pixels:
-    """8-bit code values back in the type of the frames: rounded, clipped, then cast."""
-    data_range = options.data_range or DATA_RANGES[dtype.name]
-    if data_range != CODE_MAX:
-        values = values * np.float32(data_range / CODE_MAX)
-    if dtype.kind == "f":
-        return values.astype(dtype)
-    rounded = np.rint(values)
-    white = min(data_range, np.iinfo(dtype.name).max)
-    return np.clip(rounded, 0, white, out=rounded).astype(dtype)

@@ -74,6 +74,8 @@ class Method:
         Names of the maps it writes, without ending, and their types.
     pyramid : bool
         False for a method that blends the frames themselves.
+    swift : bool
+        True for a method that has a faster way for pairs, in `pairs`.
     decided : bool
         True for a method that looks up the decision map of the whole image.
     """
@@ -90,6 +92,7 @@ class Method:
     algo_version: int = 1
     maps: dict[str, str] = field(default_factory=dict)
     pyramid: bool = True
+    swift: bool = False
     decided: bool = False
 
     @property
@@ -238,6 +241,7 @@ _ALL_METHODS = (
         levels=pyramid_levels,
         reach=soft_blend_reach,
         blend=all_channels,
+        swift=True,
     ),
     Method(
         "by_channel",
@@ -247,6 +251,7 @@ _ALL_METHODS = (
         levels=pyramid_levels,
         reach=soft_blend_reach,
         blend=by_channel,
+        swift=True,
     ),
     Method(
         "laplacian",
@@ -256,6 +261,7 @@ _ALL_METHODS = (
         levels=pyramid_levels,
         reach=laplacian_reach,
         blend=laplacian,
+        swift=True,
     ),
     Method(
         "median_mask",
@@ -265,6 +271,7 @@ _ALL_METHODS = (
         levels=pyramid_levels,
         reach=median_mask_reach,
         blend=median_mask,
+        swift=True,
         maps={"blending_mask": "uint8"},
     ),
     Method(
@@ -275,6 +282,7 @@ _ALL_METHODS = (
         levels=one_level,
         reach=soft_blend_reach,
         blend=direct,
+        swift=True,
         pyramid=False,
     ),
     Method(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from batchstack.errors import OptionError, StackError
 from batchstack.fusion import METHODS, fuse
-from batchstack.fusion.engine import DATA_RANGES
+from batchstack.fusion.codes import DATA_RANGES
 from batchstack.fusion.methods import level_reaches, select_methods
 from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.tiles import Box, grid_step, partition, tile_plan
@@ -30,7 +30,7 @@ options_of_any_kind = st.builds(
     n_frames=st.sampled_from([2, 2, 3]),
     dtype=st.sampled_from(sorted(DATA_RANGES)),
     grey=st.booleans(),
-    tile=st.sampled_from([1, 64, 128, 200]),
+    tile=st.sampled_from([None, 1, 64, 128, 200]),
     options=options_of_any_kind,
     methods=st.sets(st.sampled_from(sorted(METHODS)), min_size=1),
     seed=st.integers(0, 99),

@@ -1,0 +1,267 @@
+"""Fusing a pair, the main case, in blocks that fit the processor's cache.
+
+For two frames every method says one thing per coefficient: how far it *leans* towards
+the back frame, from -1 (front alone) through 0 (their mean) to 1 (back alone).
+A fused image is therefore the mean of both frames plus a deviation that is collapsed
+from the coarsest level up,
+
+    deviation[level] = expand(deviation[level + 1]) + lean * (back - front) / 2
+
+with the bands of back and front.  On each level, a first pass over the blocks finds all
+leans and finishes the methods that need no more; a second pass finishes those whose
+leans are smoothed or voted on by their neighbours.
+All levels advance together, from top to bottom of the image, so that what one leaves in
+the cache the next finds there.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from batchstack.fusion import kernels, leans
+from batchstack.fusion.activity import ACTIVITY_REACH, box_reach, gaussian_reach
+from batchstack.fusion.blend import MAX_DIFFERENCE
+from batchstack.fusion.blocks import NOTHING, Pair, Planes, Scratch, blocks, strips
+from batchstack.fusion.codes import CODE_MAX
+from batchstack.fusion.consistency import median_reach
+from batchstack.fusion.methods import LAPLACIAN_SIGMA, METHODS, Method, median_sizes
+from batchstack.fusion.pyramid import EXPAND_REACH
+from batchstack.fusion.tiles import Box, TilePlan
+from batchstack.options import FusionOptions
+
+Pixels = npt.NDArray[Any]
+
+PAIR_METHODS = frozenset({"all_channels", "by_channel", "laplacian", "median_mask", "direct"})
+# Methods whose leans depend on the leans around them.
+_LOOKING_AROUND = frozenset({"laplacian", "median_mask"})
+
+
+def fuse_pair(
+    back: Pixels,
+    front: Pixels,
+    plan: TilePlan,
+    methods: Sequence[Method],
+    options: FusionOptions,
+    scratch: Scratch | None = None,
+    outputs: dict[str, Pixels] | None = None,
+) -> dict[str, Pixels]:
+    """Fuse one tile of a pair.
+
+    Parameters
+    ----------
+    back, front : ndarray, shape (H, W) or (H, W, C)
+        Pixels of both frames over `plan.guard`; uint8, uint16 or float32.
+    plan : TilePlan
+        For the reach of the methods, at least.
+    methods : sequence of Method
+        Of those named in `PAIR_METHODS`.
+    options : FusionOptions
+    scratch : Scratch, optional
+        Working memory to keep from call to call, since fresh memory is slow when it is
+        first touched; not for two threads at once.
+    outputs : dict of str to ndarray, optional
+        C-contiguous arrays to fill, such as an earlier call has returned for a tile of
+        the same size; by default new ones.
+
+    Returns
+    -------
+    dict of str to ndarray
+        `outputs`: output name to the pixels of `plan.tile`, in the type of the frames; the mask is
+        uint8, 255 = back and 0 = front.
+    """
+    names = {method.name for method in methods}
+    levels = options.levels if names - {"direct"} else 1
+    if outputs is None:
+        outputs = {}
+        for name in names:
+            image, *masks = METHODS[name].outputs
+            outputs[image] = np.empty((*plan.tile.shape, *back.shape[2:]), back.dtype)
+            outputs |= {mask: np.empty(plan.tile.shape, np.uint8) for mask in masks}
+    pair = Pair(back, front, plan, options, levels, scratch or Scratch())
+    level = _Level(pair, names, levels - 1, None, outputs)
+    for number in reversed(range(levels - 1)):
+        level = _Level(pair, names, number, level, outputs)
+    level.fuse_until(plan.tile.bottom)
+    return outputs
+
+
+class _Level:
+    """The fusion of one level.
+
+    Leans are found over its analysed box, deviations over the smaller held one; on level
+    0 pixels are written, over the tile.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        names: set[str],
+        number: int,
+        coarser: "_Level | None",
+        outputs: dict[str, Pixels],
+    ) -> None:
+        plan, scratch, options = pair.plan.levels[number], pair.scratch, pair.options
+        self._pair, self._scratch, self._options = pair, scratch, options
+        self._names, self._number, self._coarser, self._outputs = names, number, coarser, outputs
+        self._margin = ACTIVITY_REACH + box_reach(options.kernel)
+        self._analysed = plan.analysed
+        self.held = plan.held if number else pair.plan.tile
+        # The strips still to come, and those that wait for their second pass.
+        self._coming = strips(self._analysed, self.held)
+        self._waiting = deque(strips(self.held, self.held) if names & _LOOKING_AROUND else ())
+        self._fused = self.held.top
+        around = []
+        if "laplacian" in names:
+            self._rough = scratch.planes(f"rough {number}", 1, *self._analysed.shape)
+            self._taps = gaussian_taps(LAPLACIAN_SIGMA)
+            around.append(gaussian_reach(LAPLACIAN_SIGMA))
+        if "median_mask" in names:
+            self._votes = scratch.counts(f"votes {number}", *self._analysed.shape)
+            self._median_size = median_sizes(options)[number]
+            around.append(median_reach(self._median_size))
+        self._around = max(around, default=0)
+        self.deviations: dict[str, Planes] = {}
+        if number:
+            shape = (pair.channels, *self.held.shape)
+            for name in names - {"direct"}:
+                self.deviations[name] = scratch.planes(f"{name} {number}", *shape)
+
+    def fuse_until(self, bottom: int) -> None:
+        """Both passes, strip by strip, until the held box is done down to `bottom`."""
+        while self._fused < min(bottom, self.held.bottom):
+            strip = next(self._coming)
+            if self._coarser is not None:
+                self._coarser.fuse_until(-(-strip.bottom // 2) + EXPAND_REACH)
+            self._fuse_strip(strip)
+
+    def _fuse_strip(self, strip: Box) -> None:
+        for block in blocks(strip, self.held):
+            self._first_pass(block)
+        if "median_mask" in self._names:
+            top, bottom = strip.top - self._analysed.top, strip.bottom - self._analysed.top
+            leans.count_across(self._votes, top, bottom, self._median_size)
+        if not self._names & _LOOKING_AROUND:
+            self._fused = strip.bottom
+        last = strip.bottom == self._analysed.bottom
+        while self._waiting and (last or self._waiting[0].bottom + self._around <= strip.bottom):
+            behind = self._waiting.popleft()
+            for block in blocks(behind, self.held):
+                self._second_pass(block)
+            self._fused = behind.bottom
+
+    def _first_pass(self, block: Box) -> None:
+        """Find the leans of a block, and finish the methods that need no more."""
+        names, margin = self._names, self._margin
+        wanted = block.intersection(self.held) == block
+        wide = block.grown(margin)
+        frames = self._pair.frames(self._number, wide)
+        if "direct" in names and self._number == 0 and wanted:
+            activity = self._channel_sum(self._second_difference(frames))
+            found = self._leans(self._summed(activity))
+            self._blend("direct", block, frames, frames, margin, found)
+        if names <= {"direct"}:
+            return
+        bands = self._pair.bands(self._number, wide, frames)
+        row, column = block.top - self._analysed.top, block.left - self._analysed.left
+        if "laplacian" in names:
+            activity = self._activity(1, bands)
+            leans.four_neighbour(bands, activity)
+            self._lean(self._summed(activity), row, column, self._rough)
+        if names <= {"direct", "laplacian"}:
+            return
+        activity = self._second_difference(bands)
+        if "by_channel" in names and wanted:
+            found = self._leans(self._summed(activity))
+            self._blend("by_channel", block, frames, bands, margin, found)
+        if names <= {"direct", "laplacian", "by_channel"}:
+            return
+        summed = self._summed(self._channel_sum(activity))
+        if "median_mask" in names:
+            here = slice(row, row + summed.shape[1]), slice(column, column + summed.shape[2])
+            np.greater_equal(summed[0], 0, out=self._votes[here].view(np.bool_))
+        if "all_channels" in names and wanted:
+            found = self._leans(summed)
+            self._blend("all_channels", block, frames, bands, margin, found)
+
+    def _second_pass(self, block: Box) -> None:
+        """Finish the methods whose leans depend on the leans around a block."""
+        frames = self._pair.frames(self._number, block)
+        halves = self._pair.bands(self._number, block, frames[self._pair.channels :])
+        row, column = block.top - self._analysed.top, block.left - self._analysed.left
+        settled = self._scratch.planes("leans", 1, *block.shape)
+        if "laplacian" in self._names:
+            leans.smooth(self._rough, self._taps, row, column, settled)
+            self._blend("laplacian", block, frames, halves, 0, settled)
+        if "median_mask" in self._names:
+            leans.majority(self._votes, self._median_size, row, column, settled)
+            self._blend("median_mask", block, frames, halves, 0, settled)
+            if self._number == 0:
+                (mask,) = METHODS["median_mask"].outputs[1:]
+                here = block.within(self.held).slices
+                np.multiply(settled[0] > 0, np.uint8(255), out=self._outputs[mask][here])
+
+    def _second_difference(self, pair: Planes) -> Planes:
+        activity = self._activity(self._pair.channels, pair)
+        leans.second_difference(pair, activity)
+        return activity
+
+    def _activity(self, planes: int, pair: Planes) -> Planes:
+        rows, columns = pair.shape[1] - 2 * ACTIVITY_REACH, pair.shape[2] - 2 * ACTIVITY_REACH
+        return self._scratch.planes("activity", planes, rows, columns)
+
+    def _channel_sum(self, activity: Planes) -> Planes:
+        total = self._scratch.planes("channel sum", 1, *activity.shape[1:])
+        leans.channel_sum(activity, total)
+        return total
+
+    def _summed(self, activity: Planes) -> Planes:
+        edge = 2 * box_reach(self._options.kernel)
+        if edge == 0:
+            return activity
+        planes, rows, columns = activity.shape
+        total = self._scratch.planes("summed", planes, rows - edge, columns - edge)
+        leans.box_sum(activity, total)
+        return total
+
+    def _leans(self, summed: Planes) -> Planes:
+        found = self._scratch.planes("leans", *summed.shape)
+        self._lean(summed, 0, 0, found)
+        return found
+
+    def _lean(self, summed: Planes, row: int, column: int, out: Planes) -> None:
+        # A lean is 2 w - 1, and the weight w the logistic function of beta times this.
+        leans.lean(summed, MAX_DIFFERENCE, self._options.beta / 2, row, column, out)
+
+    def _blend(
+        self, name: str, block: Box, frames: Planes, bands: Planes, margin: int, found: Planes
+    ) -> None:
+        """Write a block of a method: its deviation, or its pixels on level 0."""
+        pair, held = self._pair, self.held
+        halves = bands[-pair.channels :]
+        coarse, coarse_row, coarse_column = NOTHING, 0, 0
+        if self._coarser is not None and name != "direct":
+            below = self._coarser.held
+            coarse = self._coarser.deviations[name]
+            coarse_row, coarse_column = block.top - 2 * below.top, block.left - 2 * below.left
+        source = halves, margin, found, coarse, coarse_row, coarse_column
+        row, column = block.top - held.top, block.left - held.left
+        if self._number:
+            kernels.deviate(*source, row, column, self.deviations[name])
+            return
+        pixels = self._outputs[METHODS[name].outputs[0]]
+        white = 0.0
+        if pair.dtype.kind != "f":
+            white = min(pair.data_range, float(np.iinfo(pair.dtype.name).max))
+        scale = pair.data_range / CODE_MAX
+        rows = pixels.reshape(len(pixels), -1)
+        kernels.pack(frames[: pair.channels], *source, scale, white, row, column, rows)
+
+
+def gaussian_taps(sigma: float) -> Planes:
+    """Weights of a Gaussian from its centre outwards; on both sides they add up to one."""
+    taps = np.exp(-0.5 * (np.arange(gaussian_reach(sigma) + 1) / sigma) ** 2)
+    weights: Planes = (taps / (2 * taps.sum() - taps[0])).astype(np.float32)
+    return weights

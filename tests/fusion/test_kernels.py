@@ -1,0 +1,208 @@
+"""Every kernel does what its twin, a few lines of numpy or OpenCV, does."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchstack.fusion import kernels, leans
+from batchstack.fusion.pairs import gaussian_taps
+
+
+def planes(*shape, seed=0):
+    return np.random.default_rng(seed).normal(0, 40, shape).astype(np.float32)
+
+
+def mirrored(array, row, column, rows, columns):
+    """The window of the last two axes that begins at row, column; reflect-101 beyond."""
+    height, width = array.shape[-2:]
+    y = [fold(i, height) for i in range(row, row + rows)]
+    x = [fold(j, width) for j in range(column, column + columns)]
+    return array[..., y, :][..., x]
+
+
+def fold(index, size):
+    while not 0 <= index < size:
+        index = -index if index < 0 else 2 * (size - 1) - index
+        if size == 1:
+            return 0
+    return index
+
+
+def channels_last(array):
+    return np.ascontiguousarray(np.moveaxis(array, 0, -1))
+
+
+def channels_first(array, count):
+    return np.moveaxis(array.reshape(*array.shape[:2], count), -1, 0)
+
+
+# a block of 9 x 11 that lies inside, or reaches beyond an edge or all of them
+places = pytest.mark.parametrize(
+    ("shape", "place"),
+    [((30, 40), (7, 9)), ((30, 40), (-3, -2)), ((30, 40), (24, 33)), ((3, 4), (-3, -3))],
+    ids=str,
+)
+
+
+@settings(deadline=None)
+@given(index=st.integers(-500, 500), size=st.integers(1, 60))
+def test_mirrored_is_reflect_101(index, size):
+    assert kernels.mirrored(index, size) == fold(index, size)
+
+
+@places
+def test_crop_is_a_mirrored_window(shape, place):
+    source, block = planes(2, *shape), np.empty((2, 9, 11), np.float32)
+    kernels.crop(source, *place, block)
+    np.testing.assert_array_equal(block, mirrored(source, *place, 9, 11))
+
+
+@places
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_unpack_gives_mean_and_half_difference(shape, place, channels, dtype):
+    rng = np.random.default_rng(1)
+    back, front = (rng.integers(0, 255, (*shape, channels)).astype(dtype) for _ in range(2))
+    block = np.empty((2 * channels, 9, 11), np.float32)
+    rows = [frame.reshape(shape[0], -1) for frame in (back, front)]
+    kernels.unpack(*rows, *place, 0.5, block)
+    one, other = (mirrored(np.moveaxis(x, -1, 0) / 2, *place, 9, 11) for x in (back, front))
+    np.testing.assert_array_equal(block, np.concatenate([(one + other) / 2, (one - other) / 2]))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 200.0), (np.uint16, 900.0), ("f4", 0.0)])
+def test_pack_rounds_to_even_clips_and_leaves_the_rest_alone(channels, dtype, white):
+    means, halves = planes(channels, 8, 9), planes(channels, 8, 9, seed=1)
+    means[:, 2, 2:6], halves[:, 2, 2:6] = [10.5, 11.5, -3, 9999], 0
+    lean = np.clip(planes(channels, 4, 5), -1, 1)
+    pixels = np.full((10, 12 * channels), 7, dtype)
+    kernels.pack(means, halves, 2, lean, np.empty((0, 0, 0), "f4"), 0, 0, 1.0, white, 3, 4, pixels)
+    expected = means[:, 2:6, 2:7] + lean * halves[:, 2:6, 2:7]
+    if white:
+        expected = np.clip(np.rint(expected), 0, white)
+    whole = np.full((10, 12, channels), 7, dtype)
+    whole[3:7, 4:9] = channels_last(expected).astype(dtype)
+    np.testing.assert_array_equal(pixels.reshape(whole.shape), whole)
+
+
+def test_deviate_is_lean_times_half_difference_plus_what_is_coarser():
+    halves, lean, coarse = planes(3, 12, 13), planes(1, 8, 9, seed=1), planes(3, 10, 11, seed=2)
+    out = np.zeros((3, 20, 22), np.float32)
+    kernels.deviate(halves, 2, lean, coarse, 5, 7, 4, 6, out)
+    wide = channels_first(cv2.pyrUp(channels_last(coarse)), 3)[:, 5:13, 7:16]
+    expected = np.zeros_like(out)
+    expected[:, 4:12, 6:15] = lean * halves[:, 2:10, 2:11] + wide
+    np.testing.assert_allclose(out, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 1), (2, 2), (21, 18), (20, 33)], ids=str)
+def test_reduce_is_pyr_down(shape):
+    source = planes(2, *shape)
+    half = np.empty((2, -(-shape[0] // 2), -(-shape[1] // 2)), np.float32)
+    rows, columns = half.shape[1:]
+    kernels.reduce(mirrored(source, -2, -2, 2 * rows + 3, 2 * columns + 3), 0, 0, half)
+    expected = channels_first(cv2.pyrDown(channels_last(source)), 2)
+    np.testing.assert_allclose(half, expected, atol=1e-4)
+
+
+@places
+def test_subtract_expanded_is_mirrored_pyr_up(shape, place):
+    coarse = planes(2, -(-shape[0] // 2), -(-shape[1] // 2))
+    band, block = np.empty((2, 9, 11), np.float32), planes(2, 9, 11, seed=1)
+    wide = cv2.pyrUp(channels_last(coarse), dstsize=(shape[1], shape[0]))
+    wide = mirrored(channels_first(wide, 2), *place, 9, 11)
+    # what lies beyond the edge is mirrored, so the block must be as well
+    block = mirrored(planes(2, *shape, seed=2), *place, 9, 11)
+    kernels.subtract_expanded(block, coarse, *place, *shape, band)
+    np.testing.assert_allclose(band, block - wide, atol=1e-4)
+
+
+def halves_of(back, front):
+    return np.concatenate([(back + front) / 2, (back - front) / 2])
+
+
+def filtered(frames, taps):
+    """A 3 x 3 filter of every plane, without the outermost pixels."""
+    return np.stack([cv2.filter2D(x, cv2.CV_32F, taps)[1:-1, 1:-1] for x in frames])
+
+
+ACROSS = np.array([[0, 0, 0], [-1, 2, -1], [0, 0, 0]], np.float32)
+
+
+def test_activities_are_those_of_back_minus_front():
+    back, front = planes(3, 12, 17), planes(3, 12, 17, seed=1)
+    second, four = np.empty((3, 10, 15), np.float32), np.empty((1, 10, 15), np.float32)
+    leans.second_difference(halves_of(back, front), second)
+    leans.four_neighbour(halves_of(back, front), four)
+
+    def modified(x):
+        return np.abs(filtered(x, ACROSS)) + np.abs(filtered(x, ACROSS.T))
+
+    def laplacian(x):
+        return np.abs(filtered(x, ACROSS + ACROSS.T)).sum(axis=0, keepdims=True)
+
+    np.testing.assert_allclose(second, modified(back) - modified(front), atol=1e-3)
+    np.testing.assert_allclose(four, laplacian(back) - laplacian(front), atol=1e-3)
+
+
+@pytest.mark.parametrize("side", [3, 5, 9])
+def test_sums(side):
+    block = planes(3, 12, 15)
+    total, joint = np.empty((3, 13 - side, 16 - side), "f4"), np.empty((1, 12, 15), "f4")
+    leans.box_sum(block, total)
+    leans.channel_sum(block, joint)
+    squares = np.lib.stride_tricks.sliding_window_view(block, (side, side), axis=(1, 2))
+    np.testing.assert_allclose(total, squares.sum(axis=(3, 4)), atol=1e-3)
+    np.testing.assert_allclose(joint[0], block.sum(axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize("slope", [0.01, 0.05, 3.0, 5e5])
+def test_lean_is_tanh(slope):
+    differences = np.linspace(-80, 80, 4001, dtype=np.float32).reshape(1, 1, -1)
+    out = np.zeros((1, 3, 4003), np.float32)
+    leans.lean(differences, 50.0, slope, 1, 2, out)
+    expected = np.tanh(slope * np.clip(differences.astype(float), -50, 50))
+    np.testing.assert_allclose(out[:, 1:2, 2:], expected, atol=1e-6)
+    np.testing.assert_array_equal(out[0, 1, 2:], -out[0, 1, 2:][::-1])
+    assert not out[0, [0, 2]].any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (3, 4), (30, 40)], ids=str)
+def test_smooth_is_a_gaussian(shape):
+    plane = planes(1, *shape)
+    row, column = shape[0] // 3, shape[1] // 3
+    block = np.empty((1, shape[0] - row, shape[1] - column), np.float32)
+    leans.smooth(plane, gaussian_taps(3.0), row, column, block)
+    wide = mirrored(plane.astype(float), -12, -12, shape[0] + 24, shape[1] + 24)[0]
+    expected = cv2.GaussianBlur(wide, (25, 25), 3.0)[12:-12, 12:-12]
+    np.testing.assert_allclose(block[0], expected[row:, column:], atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 9, 19, 35, 255])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (40, 50)], ids=str)
+def test_majority_is_the_median(shape, size):
+    rng = np.random.default_rng(size)
+    votes = (cv2.blur(rng.normal(0, 1, shape), (5, 5)) > 0).astype(np.uint8).reshape(shape)
+    reach = size // 2
+    wide = mirrored(votes, -reach, -reach, shape[0] + 2 * reach, shape[1] + 2 * reach)
+    ones = np.lib.stride_tricks.sliding_window_view(wide, (size, size)).sum(axis=(2, 3))
+    expected = np.where(2 * ones > size * size, 1, -1)
+    middle = shape[0] // 2
+    leans.count_across(votes, 0, middle, size)
+    leans.count_across(votes, middle, shape[0], size)
+    row, column = shape[0] // 3, shape[1] // 3
+    out = np.empty((1, shape[0] - row, shape[1] - column), np.float32)
+    leans.majority(votes, size, row, column, out)
+    np.testing.assert_array_equal(out[0], expected[row:, column:])
+
+
+def test_a_value_does_not_depend_on_its_place_in_the_row():
+    pair, whole = planes(6, 7, 301), np.empty((3, 5, 299), np.float32)
+    leans.second_difference(pair, whole)
+    for start in range(1, 40):
+        part = np.empty((3, 5, 299 - start), np.float32)
+        leans.second_difference(np.ascontiguousarray(pair[:, :, start:]), part)
+        np.testing.assert_array_equal(part, whole[:, :, start:])
