@@ -40,7 +40,7 @@ class FusionOptions:
         Outputs of whole-number types are clipped to it.
     map_level : int, optional
         Pyramid level whose pixels are the cells of the decision map; by default the
-        finest of at most 4 million pixels.
+        finest of at most 1.5 million pixels.
     focus_sigma : float
         Standard deviation of the window of the focus measure, in cells.
     evidence : int

@@ -37,7 +37,7 @@ Index = npt.NDArray[np.unsignedinteger[Any]]
 Confidence = npt.NDArray[np.uint8]
 
 # The map of an image has at most this many cells.
-MAX_CELLS = 4_000_000
+MAX_CELLS = 1_500_000
 
 # Code values of activity: one frame must be above the others by this much to be told from
 # noise, and the ratio of two activities below this says nothing.
