@@ -15,8 +15,8 @@ import numpy as np
 
 from batchstack.batch.jobs import Job
 from batchstack.errors import StackError
-from batchstack.fusion.engine import ReadWindow
 from batchstack.fusion.registration import estimate_stack
+from batchstack.fusion.sweeps import ReadWindow
 from batchstack.fusion.tiles import Box
 from batchstack.fusion.warp import Transform, valid_area, warp_window
 from batchstack.images import Pixels, StagedImage, write_npy_rows

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchstack.batch.jobs import Job, Scores
-from batchstack.fusion.engine import ReadWindow
 from batchstack.fusion.methods import METHODS
 from batchstack.fusion.quality import score_windows
+from batchstack.fusion.sweeps import ReadWindow
 from batchstack.fusion.tiles import Box
 
 # What stacks are sorted by: of the measures without a truth it falls with blur, with double

@@ -1,15 +1,14 @@
 """Fusing a stack tile by tile, all requested methods at once."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from batchstack.errors import OptionError, StackError
-from batchstack.fusion.bands import Bands, expand_held
 from batchstack.fusion.blend import Blend, HardBlend
-from batchstack.fusion.codes import CODE_MAX, DATA_RANGES, to_code_values, to_pixels
+from batchstack.fusion.codes import CODE_MAX, DATA_RANGES, to_pixels
 from batchstack.fusion.decision import (
     Confidence,
     DecisionMap,
@@ -32,6 +31,7 @@ from batchstack.fusion.methods import (
 )
 from batchstack.fusion.prior import CompositeBlend
 from batchstack.fusion.pyramid import level_shape
+from batchstack.fusion.sweeps import Collapse, ReadWindow, Stack, show
 from batchstack.fusion.tiles import Box, TilePlan, partition, tile_plan
 from batchstack.options import DEFAULT_TILE, FusionOptions
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[Any]
 Image = npt.NDArray[np.float32]
-ReadWindow = Callable[[int, Box], Pixels]
 
 
 def fuse(
@@ -231,7 +230,7 @@ def survey_tile(
     reaches = (0,) * level + (survey_reach(options),)
     plan = tile_plan(tile, shape, reaches)
     survey = Survey(n_frames, options.focus_sigma)
-    stack = _Stack(read, n_frames, plan, options)
+    stack = Stack(read, n_frames, plan, options)
     for index in range(n_frames):
         survey.add(index, stack.frame(index).gaussian(level))
     wanted = cell_box(tile, level).within(plan.levels[level].analysed).slices
@@ -280,7 +279,7 @@ def fuse_tile(
         if not methods:
             return fused
     plan = _plan(tile, shape, methods, options)
-    stack = _Stack(read, n_frames, plan, options)
+    stack = Stack(read, n_frames, plan, options)
     setting = TileSetting(
         options,
         plan,
@@ -295,11 +294,11 @@ def fuse_tile(
     composite = None
     if setting.decision is not None and any(method.finish for method in methods):
         composite = blends["composite", 0] = CompositeBlend(setting.decision)
-    _sweep(stack, blends)
+    show(stack, blends)
     for method in methods:
         fused |= _maps(method, blends.get((method.name, 0)), setting, n_frames)
         if method.output is not None:
-            collapse = _Collapse(plan)
+            collapse = Collapse(plan)
             for level in reversed(method.blended_levels(options)):
                 collapse.add(level, blends.pop((method.name, level)).result())
             image = collapse.image
@@ -337,64 +336,6 @@ def _plan(
 ) -> TilePlan:
     reaches, margins = level_reaches(methods, options), level_margins(methods, options)
     return tile_plan(tile, shape, reaches, margins)
-
-
-class _Stack:
-    """The frames of one tile, taken apart one at a time."""
-
-    def __init__(
-        self, read: ReadWindow, n_frames: int, plan: TilePlan, options: FusionOptions
-    ) -> None:
-        self._read = read
-        self._options = options
-        self.n_frames = n_frames
-        self.plan = plan
-        self.dtype: np.dtype[np.generic] = np.dtype(np.uint8)
-
-    def frame(self, index: int) -> Bands:
-        pixels = self._read(index, self.plan.guard)
-        self.dtype = pixels.dtype
-        window = to_code_values(pixels, self._options)
-        return Bands(window, self.plan, self._options.kernel)
-
-
-def _sweep(stack: _Stack, blends: dict[tuple[str, int], Blend]) -> None:
-    """Show every frame to every blend, as often as it wants; one frame is held at a time.
-
-    A pair's frames are both kept, because taking them apart again would cost more.
-    """
-    # Level by level: what the methods share of a level is computed once and then dropped.
-    order = sorted(blends, key=lambda key: key[1])
-    frames: dict[int, Bands] = {}
-    for sweep in range(max((blend.sweeps for blend in blends.values()), default=0)):
-        for index in range(stack.n_frames):
-            frame = frames.get(index) or stack.frame(index)
-            if stack.n_frames == 2:
-                frames[index] = frame
-            for key in order:
-                if sweep < blends[key].sweeps:
-                    blends[key].add(sweep, index, frame)
-
-
-class _Collapse:
-    """Collapses a pyramid level by level, coarsest first, as its bands arrive."""
-
-    def __init__(self, plan: TilePlan) -> None:
-        self._plan = plan
-        self._image: Image | None = None
-
-    def add(self, level: int, band: Image) -> None:
-        here = self._plan.levels[level]
-        band = band[here.held.within(here.analysed).slices]
-        if self._image is None:
-            self._image = band
-        else:
-            self._image = expand_held(self._image, self._plan.levels[level + 1], here) + band
-
-    @property
-    def image(self) -> Image:
-        assert self._image is not None
-        return self._image[self._plan.tile.within(self._plan.levels[0].held).slices]
 
 
 def _maps(

@@ -222,14 +222,14 @@ def _resampler(channels: int) -> Callable[..., None]:
     Coordinates are float64 from absolute places and nothing is carried from pixel to pixel, so
     that a value does not depend on the window.
     """
-    from numba import njit
+    from batchstack.fusion.kernels import kernel
 
     span = _TAPS * channels
     # Unsigned indices spare the test for negative ones.
     one, wide, all_taps, all_channels = (np.uintp(n) for n in (1, span, _TAPS, channels))
     behind = 1 - _TAPS // 2
 
-    @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+    @kernel
     def resample(
         window: Values,
         corner: tuple[int, int],
