@@ -33,7 +33,8 @@ def part_file(path: Path) -> Iterator[Path]:
     except BatchstackError:
         raise
     except OSError as error:
-        reason = error.strerror or str(error)
+        # NumPy's own writing gives no system error when the disk takes only a part.
+        reason = error.strerror or f"only a part could be written ({error})"
         raise ImageError(
             f"{path}: cannot be written: {reason}; nothing is left under this name that was "
             "not there before, make room or choose another folder and run again"
