@@ -12,7 +12,7 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import click
 import cv2
@@ -22,20 +22,18 @@ from skimage import data
 
 from batchstack.fusion import METHODS
 from batchstack.fusion.blocks import Scratch
-from batchstack.fusion.methods import level_reaches, select_methods
-from batchstack.fusion.pairs import PAIR_METHODS, fuse_pair
-from batchstack.fusion.tiles import Box, tile_plan
+from batchstack.fusion.engine import fuse_image, output_form
+from batchstack.fusion.methods import Method, select_methods
 from batchstack.options import FusionOptions
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
 FACTORS = {"uint8": 1, "uint16": 257, "float32": 1 / 255}
-NAMES = [name for name in METHODS if name in PAIR_METHODS]
 
 
 @click.command(help=__doc__.splitlines()[0])
 @click.option("--megapixels", type=float, multiple=True, default=(12.0, 24.0), show_default=True)
 @click.option("--dtype", type=click.Choice(list(FACTORS)), default="uint8", show_default=True)
-@click.option("--methods", default=",".join(NAMES), show_default=True, help="Joined by commas.")
+@click.option("--methods", default=",".join(METHODS), show_default=True, help="Joined by commas.")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--fresh", is_flag=True, help="Do not keep working memory and outputs.")
 @click.option("--each", is_flag=True, help="Also time every method alone.")
@@ -102,11 +100,29 @@ def fuse(
     scratch: Scratch | None = None,
     outputs: dict[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    methods, options = select_methods(names), FusionOptions()
-    rows, columns = frames[0].shape[:2]
-    reaches = level_reaches(methods, options)
-    plan = tile_plan(Box(0, 0, rows, columns), (rows, columns), reaches)
-    return fuse_pair(*frames, plan, methods, options, scratch, outputs)
+    methods, shape = select_methods(names), frames[0].shape
+    if outputs is None:
+        outputs = new_outputs(frames, methods)
+    fuse_image(
+        lambda index, box: frames[index][box.slices],
+        len(frames),
+        shape[:2],
+        methods,
+        FusionOptions(),
+        None,
+        {name: outputs[name] for method in methods for name in method.outputs},
+        scratch,
+    )
+    return outputs
+
+
+def new_outputs(frames: list[np.ndarray], methods: Sequence[Method]) -> dict[str, np.ndarray]:
+    shape, dtype = frames[0].shape, frames[0].dtype
+    return {
+        name: np.empty(*output_form(name, methods, shape, dtype))
+        for method in methods
+        for name in method.outputs
+    }
 
 
 def codec_floor(files: list[np.ndarray]) -> None:

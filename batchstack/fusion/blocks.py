@@ -109,6 +109,10 @@ class Pair:
         self._coming = [strips(window, window) for window in self._windows]
         self._reduced = [window.top for window in self._windows]
 
+    def window(self, level: int) -> Box:
+        """What is held of a level."""
+        return self._windows[level]
+
     def frames(self, level: int, block: Box, name: str = "frames") -> Planes:
         """A block of the frames, or of one of their Gaussian levels, in scratch of that name."""
         if level:
@@ -124,12 +128,7 @@ class Pair:
         return planes
 
     def bands(self, level: int, block: Box, frames: Planes) -> Planes:
-        """The bands of `frames`, or the residual on the last level.
-
-        Only of their half differences if those are all that `frames` has.
-        """
-        if level == self.levels - 1:
-            return frames
+        """The bands of `frames`; only of their half differences if those are all that it has."""
         self._reduce_until(level + 1, block.bottom // 2 + 2)
         bands = self.scratch.planes("bands", *frames.shape)
         window = self._windows[level]

@@ -45,9 +45,9 @@ CONTRAST, FLOOR = 2.0, 0.1
 # Of 255: a cell is evidence if its frame has 1.5 times the activity of the others.
 SURE = 84
 
-# A frame is sharp in itself where its activity is above this share of that of pixels `_COARSE`
+# A frame is sharp in itself where its activity is above this share of that of pixels `COARSE`
 # apart, both under a Gaussian window, in cells.
-_RISE, _COARSE, _SHARP_SIGMA = 0.25, 3, 1.0
+RISE, COARSE, SHARP_SIGMA = 0.25, 3, 1.0
 
 _LUMA = np.array([[0.299, 0.587, 0.114]], np.float32)
 
@@ -122,9 +122,12 @@ def luma(image: Image) -> Image:
     """
     if image.ndim == 2:
         return image
-    channels = image.shape[2]
-    weights = _LUMA if channels == 3 else np.full((1, channels), 1 / channels, np.float32)
-    return cv2.transform(image, weights)  # type: ignore[no-any-return]
+    return cv2.transform(image, luma_shares(image.shape[2]))  # type: ignore[no-any-return]
+
+
+def luma_shares(channels: int) -> Image:
+    """What each channel adds to `luma`, shape (1, channels)."""
+    return _LUMA if channels == 3 else np.full((1, channels), 1 / channels, np.float32)
 
 
 class Survey:
@@ -163,14 +166,19 @@ class Survey:
         self._total += focus
 
     def confidence(self) -> Confidence:
-        """1 - (mean activity of the other frames) / (the winner's), scaled to 255."""
+        """`confidence` of the frames so far."""
         assert self._best is not None
         others = np.maximum(self._total - self._best, 0) / np.float32(self._n_frames - 1)
-        above = self._best - others
-        share = above / (self._best + np.float32(FLOOR))
-        share[above <= CONTRAST] = 0
-        scaled: Confidence = np.rint(share * np.float32(255)).astype(np.uint8)
-        return scaled
+        return confidence(self._best, others)
+
+
+def confidence(best: Image, others: Image) -> Confidence:
+    """How clearly the focus of the winner stands above the mean of the others, 0 to 255."""
+    above = best - others
+    share = above / (best + np.float32(FLOOR))
+    share[above <= CONTRAST] = 0
+    scaled: Confidence = np.rint(share * np.float32(255)).astype(np.uint8)
+    return scaled
 
 
 def index_type(n_frames: int) -> np.dtype[np.unsignedinteger[Any]]:
@@ -220,7 +228,7 @@ def settle(index: Index, confidence: Confidence, evidence: int) -> tuple[Index, 
 
 def near_reach(options: FusionOptions) -> int:
     """How many cells away `TileDecision.near` looks, on the level of the cells."""
-    return options.prior_radius + _COARSE + gaussian_reach(_SHARP_SIGMA)
+    return options.prior_radius + COARSE + gaussian_reach(SHARP_SIGMA)
 
 
 def is_sharp(image: Image, sharpness: np.float32) -> npt.NDArray[np.bool_]:
@@ -241,10 +249,10 @@ def is_sharp(image: Image, sharpness: np.float32) -> npt.NDArray[np.bool_]:
     ndarray of bool, shape (H, W)
     """
     fine, coarse = (
-        smoothed(_root_mean_square(spaced_difference(image, spacing)), _SHARP_SIGMA)
-        for spacing in (1, _COARSE)
+        smoothed(_root_mean_square(spaced_difference(image, spacing)), SHARP_SIGMA)
+        for spacing in (1, COARSE)
     )
-    return (fine > sharpness) & (fine > np.float32(_RISE) * coarse)
+    return (fine > sharpness) & (fine > np.float32(RISE) * coarse)
 
 
 def _root_mean_square(activity: Image) -> Image:
@@ -253,7 +261,7 @@ def _root_mean_square(activity: Image) -> Image:
     return np.sqrt(channel_mean(activity * activity))
 
 
-def _disc(radius: int) -> npt.NDArray[np.uint8]:
+def disc(radius: int) -> npt.NDArray[np.uint8]:
     side = 2 * radius + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))  # type: ignore[no-any-return]
 
@@ -301,7 +309,7 @@ class TileDecision:
         plan, levels = self._plan, len(self._plan.levels)
         wins = self._decision.index[cell_box(plan.guard, self.level).slices] == index
         sharp = is_sharp(frame.guarded(self.level), self._sharpness)
-        plane = cv2.dilate((wins | sharp).astype(np.uint8), _disc(self._radius)).astype(np.float32)
+        plane = cv2.dilate((wins | sharp).astype(np.uint8), disc(self._radius)).astype(np.float32)
         planes = {self.level: plane}
         for level in range(self.level + 1, levels):
             planes[level] = reduce(planes[level - 1])
@@ -316,20 +324,40 @@ class TileDecision:
 
     def depth(self, n_frames: int) -> npt.NDArray[np.uint16]:
         """The map over the tile as depth: back 0, front 65535, in equal steps."""
-        index = self._nearest(self._decision.index, self._plan.tile)
-        return np.rint(index * (65535 / (n_frames - 1))).astype(np.uint16)
+        depths = np.rint(np.arange(n_frames) * (65535 / (n_frames - 1))).astype(np.uint16)
+        depth: npt.NDArray[np.uint16] = np.take(
+            depths, self._nearest(self._decision.index, self._plan.tile)
+        )
+        return depth
 
     def confidence(self) -> Confidence:
         """Confidence of the map over the tile."""
         return self._nearest(self._decision.confidence, self._plan.tile)
 
     def _nearest(self, cells: Planes, box: Box) -> npt.NDArray[Any]:
-        """The nearest cell of each pixel of a box; a cell lies on the pixel its level keeps."""
-        step = 1 << self.level
-        if step == 1:
-            return np.asarray(cells[box.slices])
-        rows = np.minimum((np.arange(box.top, box.bottom) + step // 2) // step, cells.shape[0] - 1)
-        columns = (np.arange(box.left, box.right) + step // 2) // step
-        columns = np.minimum(columns, cells.shape[1] - 1)
-        window = cells[slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)]
-        return np.asarray(window)[np.ix_(rows - rows[0], columns - columns[0])]
+        return nearest(cells, self.level, box)
+
+
+def nearest(cells: Planes, level: int, box: Box) -> npt.NDArray[Any]:
+    """The nearest cell of each pixel of a box; a cell lies on the pixel its level keeps.
+
+    Parameters
+    ----------
+    cells : array-like, shape (rows, columns) of `level`
+    level : int
+    box : Box
+        Inside the image, in pixels.
+
+    Returns
+    -------
+    ndarray of the type of the cells, over `box`
+    """
+    step = 1 << level
+    if step == 1:
+        return np.asarray(cells[box.slices])
+    rows = np.minimum((np.arange(box.top, box.bottom) + step // 2) // step, cells.shape[0] - 1)
+    columns = (np.arange(box.left, box.right) + step // 2) // step
+    columns = np.minimum(columns, cells.shape[1] - 1)
+    window = cells[slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)]
+    across = np.take(window, columns - columns[0], axis=1)
+    return np.take(across, rows - rows[0], axis=0)  # type: ignore[no-any-return]

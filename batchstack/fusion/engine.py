@@ -116,13 +116,15 @@ def fuse_image(
         The arrays to fill, C-contiguous, of the forms that `output_form` gives.
     """
     options = resolved(options, shape)
-    boxes = tiles(shape, tile, methods, options)
-    decision = decide(read, n_frames, boxes, shape, methods, options)
-    if tile is None and n_frames == 2:
+    at_once = tile is None and n_frames == 2
+    whole = Box(0, 0, *shape)
+    boxes = [whole] if at_once else tiles(shape, tile, methods, options)
+    decision = decide(read, n_frames, boxes, shape, methods, options, scratch)
+    if at_once:
         swift, methods = _split(methods)
         if swift:
             mine = {name: outputs[name] for method in swift for name in method.outputs}
-            _fuse_pair(read, Box(0, 0, *shape), shape, swift, options, scratch, mine)
+            _fuse_pair(read, whole, shape, swift, options, decision, scratch, mine)
         if not methods:
             return
         boxes = tiles(shape, tile, methods, options)
@@ -186,15 +188,16 @@ def decide(
     shape: tuple[int, int],
     methods: Sequence[Method],
     options: FusionOptions,
+    scratch: "Scratch | None" = None,
 ) -> DecisionMap | None:
     """The decision map of a whole image, if any of the methods looks it up.
 
     Parameters
     ----------
-    read, n_frames, shape, methods, options
+    read, n_frames, shape, methods, options, scratch
         As for `fuse_tile`.
     boxes : sequence of Box
-        All `tiles` of the image.
+        All `tiles` of the image, or one box that is the image.
     """
     if not any(method.decided for method in methods):
         return None
@@ -205,18 +208,23 @@ def decide(
     confidence = np.empty(cells, np.uint8)
     for box in boxes:
         place = cell_box(box, level).slices
-        index[place], confidence[place] = survey_tile(read, n_frames, box, shape, options)
+        index[place], confidence[place] = survey_tile(read, n_frames, box, shape, options, scratch)
     return DecisionMap(*settle(index, confidence, options.evidence), level)
 
 
 def survey_tile(
-    read: ReadWindow, n_frames: int, tile: Box, shape: tuple[int, int], options: FusionOptions
+    read: ReadWindow,
+    n_frames: int,
+    tile: Box,
+    shape: tuple[int, int],
+    options: FusionOptions,
+    scratch: "Scratch | None" = None,
 ) -> tuple[Index, Confidence]:
     """What one tile contributes to the decision map, before it is settled.
 
     Parameters
     ----------
-    read, n_frames, tile, shape, options
+    read, n_frames, tile, shape, options, scratch
         As for `fuse_tile`.
 
     Returns
@@ -229,6 +237,11 @@ def survey_tile(
     level = map_level(options)
     reaches = (0,) * level + (survey_reach(options),)
     plan = tile_plan(tile, shape, reaches)
+    if n_frames == 2:
+        from batchstack.fusion.pair_map import survey_pair
+
+        back, front = (read(index, plan.guard) for index in range(2))
+        return survey_pair(back, front, plan, options, scratch)
     survey = Survey(n_frames, options.focus_sigma)
     stack = Stack(read, n_frames, plan, options)
     for index in range(n_frames):
@@ -275,7 +288,7 @@ def fuse_tile(
     if n_frames == 2:
         swift, methods = _split(methods)
         if swift:
-            fused = _fuse_pair(read, tile, shape, swift, options, scratch)
+            fused = _fuse_pair(read, tile, shape, swift, options, decision, scratch)
         if not methods:
             return fused
     plan = _plan(tile, shape, methods, options)
@@ -321,6 +334,7 @@ def _fuse_pair(
     shape: tuple[int, int],
     methods: Sequence[Method],
     options: FusionOptions,
+    decision: DecisionMap | None,
     scratch: "Scratch | None",
     outputs: dict[str, Pixels] | None = None,
 ) -> dict[str, Pixels]:
@@ -328,7 +342,7 @@ def _fuse_pair(
 
     plan = _plan(tile, shape, methods, options)
     back, front = (read(index, plan.guard) for index in range(2))
-    return fuse_pair(back, front, plan, methods, options, scratch, outputs)
+    return fuse_pair(back, front, plan, methods, options, scratch, outputs, decision)
 
 
 def _plan(

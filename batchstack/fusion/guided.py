@@ -13,8 +13,8 @@ from batchstack.options import FusionOptions
 Image = npt.NDArray[np.float32]
 
 # Filtered weights are stretched by this round 1/2, which narrows the seam.
-_GAIN = 2.0
-_WHITE = 255.0
+GAIN = 2.0
+WHITE = 255.0
 
 
 def guided_reach(radius: int) -> int:
@@ -46,7 +46,7 @@ class GuidedBlend:
 
     def __init__(self, options: FusionOptions, decision: TileDecision, plan: TilePlan) -> None:
         self._radius = options.guide_radius
-        self._epsilon = np.float32(options.guide_epsilon)
+        self._epsilon = options.guide_epsilon
         self._decision = decision
         self._plan = plan
         self._guide = np.zeros(decision.index.shape, np.float32)
@@ -64,8 +64,8 @@ class GuidedBlend:
         if not cell_wins.any():
             return
         if sweep == 0:
-            np.copyto(self._guide, luma(values) / np.float32(_WHITE), where=wins)
-            cells = luma(frame.gaussian(self._decision.level)) / np.float32(_WHITE)
+            np.copyto(self._guide, luma(values) / np.float32(WHITE), where=wins)
+            cells = luma(frame.gaussian(self._decision.level)) / np.float32(WHITE)
             np.copyto(self._cell_guide, cells, where=cell_wins)
             return
         weight = self._weight(wins, cell_wins)
@@ -79,29 +79,21 @@ class GuidedBlend:
     def _weight(self, wins: npt.NDArray[np.bool_], cell_wins: npt.NDArray[np.bool_]) -> Image:
         if not self._radius:
             return wins.astype(np.float32)
-        guide, target = self._cell_guide, cell_wins.astype(np.float32)
         if self._moments is None:
-            self._moments = self._mean_and_variance(guide)
-        guide_mean, variance = self._moments
-        mean = self._box(target)
-        slope = (self._box(guide * target) - guide_mean * mean) / (variance + self._epsilon)
-        offset = self._box(mean - slope * guide_mean)
-        filtered = self._to_pixels(self._box(slope)) * self._guide + self._to_pixels(offset)
+            self._moments = moments(self._cell_guide, self._radius)
+        slope, offset = guided_lines(
+            self._cell_guide,
+            cell_wins.astype(np.float32),
+            self._moments,
+            self._radius,
+            self._epsilon,
+        )
+        filtered = self._to_pixels(slope) * self._guide + self._to_pixels(offset)
         half = np.float32(0.5)
-        weight: Image = np.clip((filtered - half) * np.float32(_GAIN) + half, 0, 1)
+        weight: Image = np.clip((filtered - half) * np.float32(GAIN) + half, 0, 1)
         # Where no frame has weight the map alone decides.
         weight += np.float32(1e-6) * wins
         return weight
-
-    def _mean_and_variance(self, plane: Image) -> tuple[Image, Image]:
-        mean = self._box(plane)
-        return mean, self._box(plane * plane) - mean * mean
-
-    def _box(self, plane: Image) -> Image:
-        # No running sums: a value must not depend on where the tile starts.
-        side = 2 * self._radius + 1
-        ones = np.full(side, 1 / side, np.float32)
-        return cv2.sepFilter2D(plane, cv2.CV_32F, ones, ones)  # type: ignore[no-any-return]
 
     def _to_pixels(self, plane: Image) -> Image:
         """Expand a plane of the cells to pixels; what the tile does not hold stays 0."""
@@ -114,3 +106,42 @@ class GuidedBlend:
         pixels = np.zeros(plans[0].analysed.shape, np.float32)
         pixels[plans[0].held.within(plans[0].analysed).slices] = plane
         return pixels
+
+
+def moments(guide: Image, radius: int) -> tuple[Image, Image]:
+    """Mean and variance of a guide round each cell."""
+    mean = _box_mean(guide, radius)
+    return mean, _box_mean(guide * guide, radius) - mean * mean
+
+
+def guided_lines(
+    guide: Image, target: Image, of_guide: tuple[Image, Image], radius: int, epsilon: float
+) -> tuple[Image, Image]:
+    """Slope and offset, for each cell, of the line from the guide to the filtered target.
+
+    Parameters
+    ----------
+    guide, target : ndarray of float32, shape (H, W)
+    of_guide : tuple of ndarray
+        Its `moments`.
+    radius : int
+        Half the side of the window, in cells.
+    epsilon : float
+        Variance that counts as an edge.
+
+    Returns
+    -------
+    slope, offset : ndarray of float32, shape (H, W)
+    """
+    guide_mean, variance = of_guide
+    mean = _box_mean(target, radius)
+    covariance = _box_mean(guide * target, radius) - guide_mean * mean
+    slope = covariance / (variance + np.float32(epsilon))
+    return _box_mean(slope, radius), _box_mean(mean - slope * guide_mean, radius)
+
+
+def _box_mean(plane: Image, radius: int) -> Image:
+    # No running sums: a value must not depend on where the tile starts.
+    side = 2 * radius + 1
+    ones = np.full(side, 1 / side, np.float32)
+    return cv2.sepFilter2D(plane, cv2.CV_32F, ones, ones)  # type: ignore[no-any-return]

@@ -134,13 +134,15 @@ def _unpack_row(stored: Pixels, scale: float, block: Planes, p: int, i: int, fir
 
 @kernel
 def pack(
-    means: Planes,
+    frames: Planes,
     halves: Planes,
     margin: int,
     leans: Planes,
     coarse: Planes,
     coarse_row: int,
     coarse_column: int,
+    hard: Planes,
+    shrink: float,
     scale: float,
     white: float,
     row: int,
@@ -149,28 +151,37 @@ def pack(
 ) -> None:
     """Write the fused block to `row`, `column` of pixels of shape (rows, columns * channels).
 
-    Its values are the means plus the deviation (`deviate`), times `scale`; they are
+    Its values are the means of `frames` plus the deviation (`deviate`), times `scale`; they are
     rounded and clipped to 0..`white`, or kept as they are if `white` is 0.
+    Unless `hard` is empty, they are first drawn by at most `shrink` to the frame that `hard`
+    leans to.
     """
+    close = np.float32(shrink)
     factor, most, least = np.float32(scale), np.float32(white), np.float32(0)
-    channels, (rows, columns) = means.shape[0], leans.shape[1:]
-    lines = np.empty((channels, columns), pixels.dtype)
+    channels, (rows, columns) = halves.shape[0], leans.shape[1:]
+    lines, values = np.empty((channels, columns), pixels.dtype), np.empty(columns, np.float32)
     tall, wide = np.empty(columns + 4, np.float32), np.zeros(columns + 4, np.float32)
     expanded = wide[coarse_column % 2 :]
     for i in range(rows):
         for channel in range(channels):
             if coarse.size:
                 _expand_row(coarse[channel], coarse_row + i, coarse_column, columns, tall, wide)
-            line, mean = lines[channel], means[channel, margin + i, margin:]
+            line, mean = lines[channel], frames[channel, margin + i, margin:]
             half = halves[channel, margin + i, margin:]
             lean = leans[min(channel, leans.shape[0] - 1), i]
+            for j in range(columns):
+                values[j] = (mean[j] + expanded[j]) + lean[j] * half[j]
+            if hard.size:
+                side, whole = hard[0, i], frames[channels + channel, margin + i, margin:]
+                for j in range(columns):
+                    away = values[j] - (mean[j] + side[j] * whole[j])
+                    values[j] -= min(max(away, -close), close)
             if white > 0:
                 for j in range(columns):
-                    value = ((mean[j] + expanded[j]) + lean[j] * half[j]) * factor
-                    line[j] = np.int32(min(max(np.rint(value), least), most))
+                    line[j] = np.int32(min(max(np.rint(values[j] * factor), least), most))
             else:
                 for j in range(columns):
-                    line[j] = ((mean[j] + expanded[j]) + lean[j] * half[j]) * factor
+                    line[j] = values[j] * factor
         stored = pixels[row + i, column * channels :]
         if channels == 3:
             red, green, blue = lines[0], lines[1], lines[2]
@@ -262,6 +273,20 @@ def subtract_expanded(
             for j in range(columns):
                 out[j] = source[j] - expanded[j]
             mirror_ends(band[p, i], column, width)
+
+
+@kernel
+def expand(coarse: Planes, row: int, column: int, block: Planes) -> None:
+    """The block that begins at `row`, `column` of planes twice as large."""
+    columns = block.shape[2]
+    tall, wide = np.empty(columns + 4, np.float32), np.empty(columns + 4, np.float32)
+    expanded = wide[column % 2 :]
+    for p in range(block.shape[0]):
+        for i in range(block.shape[1]):
+            _expand_row(coarse[p], row + i, column, columns, tall, wide)
+            line = block[p, i]
+            for j in range(columns):
+                line[j] = expanded[j]
 
 
 @kernel

@@ -10,6 +10,7 @@ A lean says how far a pixel is drawn to the back frame: 1 back alone, 0 the mean
 import numpy as np
 import numpy.typing as npt
 
+from batchstack.fusion.activity import gaussian_reach
 from batchstack.fusion.kernels import Planes, kernel, mirror_ends, mirrored
 
 Counts = npt.NDArray[np.uint8]
@@ -19,16 +20,19 @@ Counts = npt.NDArray[np.uint8]
 def second_difference(pair: Planes, difference: Planes) -> None:
     """|[-1 2 -1] * x| + |[-1 2 -1]^T * x| of the back minus that of the front frame.
 
-    `pair` is one pixel wider than `difference` on each side.
+    `pair` is wider than `difference` by one pixel or more on each side.
     """
     two = np.float32(2)
     channels, rows, columns = difference.shape
+    rim = (pair.shape[1] - rows) // 2 - 1
     for channel in range(channels):
         mean, half = pair[channel], pair[channels + channel]
         for i in range(rows):
             out = difference[channel, i]
-            above, here, below = mean[i], mean[i + 1], mean[i + 2]
-            half_above, half_here, half_below = half[i], half[i + 1], half[i + 2]
+            y = rim + i
+            above, here, below = mean[y, rim:], mean[y + 1, rim:], mean[y + 2, rim:]
+            half_above, half_here = half[y, rim:], half[y + 1, rim:]
+            half_below = half[y + 2, rim:]
             for j in range(columns):
                 twice, half_twice = two * here[j + 1], two * half_here[j + 1]
                 across = twice - (here[j] + here[j + 2])
@@ -45,14 +49,17 @@ def four_neighbour(pair: Planes, difference: Planes) -> None:
     """|4 x - x_up - x_down - x_left - x_right| instead, and summed over the channels."""
     four = np.float32(4)
     channels, (rows, columns) = pair.shape[0] // 2, difference.shape[1:]
+    rim = (pair.shape[1] - rows) // 2 - 1
     for i in range(rows):
         difference[0, i] = 0
     for channel in range(channels):
         mean, half = pair[channel], pair[channels + channel]
         for i in range(rows):
             out = difference[0, i]
-            above, here, below = mean[i], mean[i + 1], mean[i + 2]
-            half_above, half_here, half_below = half[i], half[i + 1], half[i + 2]
+            y = rim + i
+            above, here, below = mean[y, rim:], mean[y + 1, rim:], mean[y + 2, rim:]
+            half_above, half_here = half[y, rim:], half[y + 1, rim:]
+            half_below = half[y + 2, rim:]
             for j in range(columns):
                 around = (above[j + 1] + below[j + 1]) + (here[j] + here[j + 2])
                 half_around = half_above[j + 1] + half_below[j + 1]
@@ -132,6 +139,13 @@ def lean(
                 below = below * y + np.float32(2.26843463243900e-03)
                 below = below * y + np.float32(4.89352518554385e-03)
                 result[j] = x * above / below
+
+
+def gaussian_taps(sigma: float) -> Planes:
+    """Weights of a Gaussian from its centre outwards; on both sides they add up to one."""
+    taps = np.exp(-0.5 * (np.arange(gaussian_reach(sigma) + 1) / sigma) ** 2)
+    weights: Planes = (taps / (2 * taps.sum() - taps[0])).astype(np.float32)
+    return weights
 
 
 @kernel

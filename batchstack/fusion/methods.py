@@ -220,6 +220,7 @@ _ALL_METHODS = (
         margin=bayesian_margin,
         blend=bayesian,
         finish=draw_to_composite,
+        swift=True,
         decided=True,
     ),
     Method(
@@ -231,6 +232,7 @@ _ALL_METHODS = (
         reach=guided_method_reach,
         blend=guided,
         pyramid=False,
+        swift=True,
         decided=True,
     ),
     Method(

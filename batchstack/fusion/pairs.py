@@ -10,6 +10,7 @@ from the coarsest level up,
 with the bands of back and front.  On each level, a first pass over the blocks finds all
 leans and finishes the methods that need no more; a second pass finishes those whose
 leans are smoothed or voted on by their neighbours.
+Methods that follow the decision map have their leans from `pair_map`.
 All levels advance together, from top to bottom of the image, so that what one leaves in
 the cache the next finds there.
 """
@@ -22,19 +23,25 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.fusion import kernels, leans
-from batchstack.fusion.activity import ACTIVITY_REACH, box_reach, gaussian_reach
-from batchstack.fusion.blend import MAX_DIFFERENCE
+from batchstack.fusion.activity import box_reach, gaussian_reach
+from batchstack.fusion.blend import MAX_DIFFERENCE, soft_reach
 from batchstack.fusion.blocks import NOTHING, Pair, Planes, Scratch, blocks, strips
 from batchstack.fusion.codes import CODE_MAX
 from batchstack.fusion.consistency import median_reach
+from batchstack.fusion.decision import DecisionMap
 from batchstack.fusion.methods import LAPLACIAN_SIGMA, METHODS, Method, median_sizes
+from batchstack.fusion.pair_map import PairMap
+from batchstack.fusion.prior import prior_reach
 from batchstack.fusion.pyramid import EXPAND_REACH
 from batchstack.fusion.tiles import Box, TilePlan
 from batchstack.options import FusionOptions
 
 Pixels = npt.NDArray[Any]
 
-PAIR_METHODS = frozenset({"all_channels", "by_channel", "laplacian", "median_mask", "direct"})
+# Methods that follow the decision map, and those that compare activities.
+_MAPPED = frozenset({"bayesian", "guided"})
+_ACTIVE = frozenset({"all_channels", "by_channel", "laplacian", "median_mask", "direct"})
+PAIR_METHODS = _MAPPED | _ACTIVE
 # Methods whose leans depend on the leans around them.
 _LOOKING_AROUND = frozenset({"laplacian", "median_mask"})
 
@@ -47,6 +54,7 @@ def fuse_pair(
     options: FusionOptions,
     scratch: Scratch | None = None,
     outputs: dict[str, Pixels] | None = None,
+    decision: DecisionMap | None = None,
 ) -> dict[str, Pixels]:
     """Fuse one tile of a pair.
 
@@ -59,12 +67,15 @@ def fuse_pair(
     methods : sequence of Method
         Of those named in `PAIR_METHODS`.
     options : FusionOptions
+        Resolved for the image if any of the methods is `decided`.
     scratch : Scratch, optional
         Working memory to keep from call to call, since fresh memory is slow when it is
         first touched; not for two threads at once.
     outputs : dict of str to ndarray, optional
         C-contiguous arrays to fill, such as an earlier call has returned for a tile of
         the same size; by default new ones.
+    decision : DecisionMap, optional
+        Of the whole image, for methods that look it up.
 
     Returns
     -------
@@ -72,18 +83,19 @@ def fuse_pair(
         `outputs`: output name to the pixels of `plan.tile`, in the type of the frames; the mask is
         uint8, 255 = back and 0 = front.
     """
-    names = {method.name for method in methods}
-    levels = options.levels if names - {"direct"} else 1
+    levels = max(method.levels(options) for method in methods)
     if outputs is None:
         outputs = {}
-        for name in names:
-            image, *masks = METHODS[name].outputs
+        for method in methods:
+            image, *masks = method.outputs
             outputs[image] = np.empty((*plan.tile.shape, *back.shape[2:]), back.dtype)
             outputs |= {mask: np.empty(plan.tile.shape, np.uint8) for mask in masks}
     pair = Pair(back, front, plan, options, levels, scratch or Scratch())
-    level = _Level(pair, names, levels - 1, None, outputs)
-    for number in reversed(range(levels - 1)):
-        level = _Level(pair, names, number, level, outputs)
+    mapped = None if decision is None else PairMap(decision, pair)
+    level: _Level | None = None
+    for number in reversed(range(levels)):
+        level = _Level(pair, mapped, methods, number, level, outputs)
+    assert level is not None
     level.fuse_until(plan.tile.bottom)
     return outputs
 
@@ -98,15 +110,23 @@ class _Level:
     def __init__(
         self,
         pair: Pair,
-        names: set[str],
+        mapped: PairMap | None,
+        methods: Sequence[Method],
         number: int,
         coarser: "_Level | None",
         outputs: dict[str, Pixels],
     ) -> None:
         plan, scratch, options = pair.plan.levels[number], pair.scratch, pair.options
         self._pair, self._scratch, self._options = pair, scratch, options
-        self._names, self._number, self._coarser, self._outputs = names, number, coarser, outputs
-        self._margin = ACTIVITY_REACH + box_reach(options.kernel)
+        self._mapped, self._number, self._coarser, self._outputs = mapped, number, coarser, outputs
+        blended = {method.name: method.blended_levels(options) for method in methods}
+        self._names = names = {name for name, levels in blended.items() if number in levels}
+        # On its last level a method blends what is left of the frames, not a band.
+        self._last = {name for name in names if number == blended[name][-1]}
+        self._margin = max(
+            soft_reach(options.kernel) if names & _ACTIVE else 0,
+            prior_reach() if "bayesian" in names else 0,
+        )
         self._analysed = plan.analysed
         self.held = plan.held if number else pair.plan.tile
         # The strips still to come, and those that wait for their second pass.
@@ -116,7 +136,7 @@ class _Level:
         around = []
         if "laplacian" in names:
             self._rough = scratch.planes(f"rough {number}", 1, *self._analysed.shape)
-            self._taps = gaussian_taps(LAPLACIAN_SIGMA)
+            self._taps = leans.gaussian_taps(LAPLACIAN_SIGMA)
             around.append(gaussian_reach(LAPLACIAN_SIGMA))
         if "median_mask" in names:
             self._votes = scratch.counts(f"votes {number}", *self._analysed.shape)
@@ -126,7 +146,7 @@ class _Level:
         self.deviations: dict[str, Planes] = {}
         if number:
             shape = (pair.channels, *self.held.shape)
-            for name in names - {"direct"}:
+            for name in names:
                 self.deviations[name] = scratch.planes(f"{name} {number}", *shape)
 
     def fuse_until(self, bottom: int) -> None:
@@ -156,61 +176,84 @@ class _Level:
         """Find the leans of a block, and finish the methods that need no more."""
         names, margin = self._names, self._margin
         wanted = block.intersection(self.held) == block
+        if not wanted:
+            names = names & _LOOKING_AROUND
+        if not names:
+            return
         wide = block.grown(margin)
         frames = self._pair.frames(self._number, wide)
-        if "direct" in names and self._number == 0 and wanted:
-            activity = self._channel_sum(self._second_difference(frames))
+        bands = self._bands(names, wide, frames)
+        for name in names & _MAPPED:
+            found = self._mapped_leans(name, block, bands[name])
+            self._blend(name, block, frames, bands[name], margin, found)
+        if "direct" in names:
+            activity = self._channel_sum(self._second_difference(block, frames))
             found = self._leans(self._summed(activity))
             self._blend("direct", block, frames, frames, margin, found)
-        if names <= {"direct"}:
-            return
-        bands = self._pair.bands(self._number, wide, frames)
         row, column = block.top - self._analysed.top, block.left - self._analysed.left
         if "laplacian" in names:
-            activity = self._activity(1, bands)
-            leans.four_neighbour(bands, activity)
+            activity = self._activity(1, block)
+            leans.four_neighbour(bands["laplacian"], activity)
             self._lean(self._summed(activity), row, column, self._rough)
-        if names <= {"direct", "laplacian"}:
+        alike = names & {"by_channel", "median_mask", "all_channels"}
+        if not alike:
             return
-        activity = self._second_difference(bands)
-        if "by_channel" in names and wanted:
+        shared = bands[min(alike)]  # their levels, and so their bands, are the same
+        activity = self._second_difference(block, shared)
+        if "by_channel" in names:
             found = self._leans(self._summed(activity))
-            self._blend("by_channel", block, frames, bands, margin, found)
-        if names <= {"direct", "laplacian", "by_channel"}:
+            self._blend("by_channel", block, frames, shared, margin, found)
+        if alike == {"by_channel"}:
             return
         summed = self._summed(self._channel_sum(activity))
         if "median_mask" in names:
             here = slice(row, row + summed.shape[1]), slice(column, column + summed.shape[2])
             np.greater_equal(summed[0], 0, out=self._votes[here].view(np.bool_))
-        if "all_channels" in names and wanted:
+        if "all_channels" in names:
             found = self._leans(summed)
-            self._blend("all_channels", block, frames, bands, margin, found)
+            self._blend("all_channels", block, frames, shared, margin, found)
+
+    def _mapped_leans(self, name: str, block: Box, values: Planes) -> Planes:
+        """Leans of a method that follows the decision map."""
+        assert self._mapped is not None
+        if name == "guided":
+            return self._mapped.guided(block, values, self._margin)
+        residual = name in self._last
+        return self._mapped.likelier(self._number, block, values, residual=residual)
 
     def _second_pass(self, block: Box) -> None:
         """Finish the methods whose leans depend on the leans around a block."""
+        names = self._names & _LOOKING_AROUND
         frames = self._pair.frames(self._number, block)
-        halves = self._pair.bands(self._number, block, frames[self._pair.channels :])
+        halves = self._bands(names, block, frames[self._pair.channels :])
         row, column = block.top - self._analysed.top, block.left - self._analysed.left
         settled = self._scratch.planes("leans", 1, *block.shape)
-        if "laplacian" in self._names:
+        if "laplacian" in names:
             leans.smooth(self._rough, self._taps, row, column, settled)
-            self._blend("laplacian", block, frames, halves, 0, settled)
-        if "median_mask" in self._names:
+            self._blend("laplacian", block, frames, halves["laplacian"], 0, settled)
+        if "median_mask" in names:
             leans.majority(self._votes, self._median_size, row, column, settled)
-            self._blend("median_mask", block, frames, halves, 0, settled)
+            self._blend("median_mask", block, frames, halves["median_mask"], 0, settled)
             if self._number == 0:
                 (mask,) = METHODS["median_mask"].outputs[1:]
                 here = block.within(self.held).slices
                 np.multiply(settled[0] > 0, np.uint8(255), out=self._outputs[mask][here])
 
-    def _second_difference(self, pair: Planes) -> Planes:
-        activity = self._activity(self._pair.channels, pair)
+    def _bands(self, names: set[str], block: Box, frames: Planes) -> dict[str, Planes]:
+        """What each method blends of a block of frames."""
+        bands = frames
+        if names - self._last:
+            bands = self._pair.bands(self._number, block, frames)
+        return {name: frames if name in self._last else bands for name in names}
+
+    def _second_difference(self, block: Box, pair: Planes) -> Planes:
+        activity = self._activity(self._pair.channels, block)
         leans.second_difference(pair, activity)
         return activity
 
-    def _activity(self, planes: int, pair: Planes) -> Planes:
-        rows, columns = pair.shape[1] - 2 * ACTIVITY_REACH, pair.shape[2] - 2 * ACTIVITY_REACH
-        return self._scratch.planes("activity", planes, rows, columns)
+    def _activity(self, planes: int, block: Box) -> Planes:
+        wide = block.grown(box_reach(self._options.kernel))
+        return self._scratch.planes("activity", planes, *wide.shape)
 
     def _channel_sum(self, activity: Planes) -> Planes:
         total = self._scratch.planes("channel sum", 1, *activity.shape[1:])
@@ -242,7 +285,7 @@ class _Level:
         pair, held = self._pair, self.held
         halves = bands[-pair.channels :]
         coarse, coarse_row, coarse_column = NOTHING, 0, 0
-        if self._coarser is not None and name != "direct":
+        if self._coarser is not None and name in self._coarser.deviations:
             below = self._coarser.held
             coarse = self._coarser.deviations[name]
             coarse_row, coarse_column = block.top - 2 * below.top, block.left - 2 * below.left
@@ -256,12 +299,9 @@ class _Level:
         if pair.dtype.kind != "f":
             white = min(pair.data_range, float(np.iinfo(pair.dtype.name).max))
         scale = pair.data_range / CODE_MAX
+        hard, shrink = NOTHING, 0.0
+        if name == "bayesian":
+            assert self._mapped is not None
+            hard, shrink = self._mapped.hard(0, block), self._options.shrink
         rows = pixels.reshape(len(pixels), -1)
-        kernels.pack(frames[: pair.channels], *source, scale, white, row, column, rows)
-
-
-def gaussian_taps(sigma: float) -> Planes:
-    """Weights of a Gaussian from its centre outwards; on both sides they add up to one."""
-    taps = np.exp(-0.5 * (np.arange(gaussian_reach(sigma) + 1) / sigma) ** 2)
-    weights: Planes = (taps / (2 * taps.sum() - taps[0])).astype(np.float32)
-    return weights
+        kernels.pack(frames, *source, hard, shrink, scale, white, row, column, rows)

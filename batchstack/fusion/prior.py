@@ -19,13 +19,15 @@ Image = npt.NDArray[np.float32]
 
 # The likelihood is the fifth power of the strength: the window it is summed over, in pixels of
 # the level, what is added to it, and what it is divided by to stay small, in 8-bit code values.
-_SIGMA = 1.0
-_FLOOR, _SCALE = np.float32(5), np.float32(100)
+STRENGTH_SIGMA = 1.0
+STRENGTH_FLOOR, _SCALE = 5.0, 100.0
+# What the smoothed detail is multiplied by, and the share of the coefficient itself in it.
+STRENGTH_GAIN, STRENGTH_SHARE = 3.0, 3.0
 
 
 def prior_reach() -> int:
     """How many pixels of its level away a `PriorBlend` looks."""
-    return ACTIVITY_REACH + gaussian_reach(_SIGMA)
+    return ACTIVITY_REACH + gaussian_reach(STRENGTH_SIGMA)
 
 
 class PriorBlend:
@@ -89,8 +91,8 @@ def strength(values: Image, *, residual: bool) -> Image:
     """
     detail = second_difference(values)
     if not residual:
-        detail += np.float32(3) * np.abs(values)
-    return np.float32(3) * smoothed(channel_mean(detail), _SIGMA) + _FLOOR
+        detail += STRENGTH_SHARE * np.abs(values)
+    return STRENGTH_GAIN * smoothed(channel_mean(detail), STRENGTH_SIGMA) + STRENGTH_FLOOR
 
 
 class CompositeBlend:

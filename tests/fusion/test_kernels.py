@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchstack.fusion import kernels, leans
-from batchstack.fusion.pairs import gaussian_taps
+from batchstack.fusion.leans import gaussian_taps
 
 
 def planes(*shape, seed=0):
@@ -79,7 +79,9 @@ def test_pack_rounds_to_even_clips_and_leaves_the_rest_alone(channels, dtype, wh
     means[:, 2, 2:6], halves[:, 2, 2:6] = [10.5, 11.5, -3, 9999], 0
     lean = np.clip(planes(channels, 4, 5), -1, 1)
     pixels = np.full((10, 12 * channels), 7, dtype)
-    kernels.pack(means, halves, 2, lean, np.empty((0, 0, 0), "f4"), 0, 0, 1.0, white, 3, 4, pixels)
+    nothing = np.empty((0, 0, 0), "f4")
+    source = means, halves, 2, lean, nothing, 0, 0
+    kernels.pack(*source, nothing, 0.0, 1.0, white, 3, 4, pixels)
     expected = means[:, 2:6, 2:7] + lean * halves[:, 2:6, 2:7]
     if white:
         expected = np.clip(np.rint(expected), 0, white)
