@@ -37,18 +37,12 @@ class Stack:
 
 
 def show(stack: Stack, blends: dict[tuple[str, int], Blend]) -> None:
-    """Show every frame to every blend, as often as it wants; one frame is held at a time.
-
-    A pair's frames are both kept, because taking them apart again would cost more.
-    """
+    """Show every frame to every blend, as often as it wants; one frame is held at a time."""
     # Level by level: what the methods share of a level is computed once and then dropped.
     order = sorted(blends, key=lambda key: key[1])
-    frames: dict[int, Bands] = {}
     for sweep in range(max((blend.sweeps for blend in blends.values()), default=0)):
         for index in range(stack.n_frames):
-            frame = frames.get(index) or stack.frame(index)
-            if stack.n_frames == 2:
-                frames[index] = frame
+            frame = stack.frame(index)
             for key in order:
                 if sweep < blends[key].sweeps:
                     blends[key].add(sweep, index, frame)
