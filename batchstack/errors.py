@@ -44,12 +44,6 @@ class ManifestError(BatchstackError, ValueError):
     exit_code = ExitCode.REFUSED
 
 
-class MemoryBudgetError(BatchstackError):
-    """A task is predicted to need more memory than a worker has."""
-
-    exit_code = ExitCode.REFUSED
-
-
 class OutputInUseError(BatchstackError):
     """Another run writes to the same output directory."""
 

@@ -1,7 +1,7 @@
 """Predicting what a task needs, in bytes, from shapes alone.
 
-The coefficients are upper bounds of what `benchmarks/memory.py` measures; a test holds
-the measured peak of a task under its prediction.
+The coefficients are upper bounds of what `benchmarks/compute.py`, `frames.py` and
+`main_job.py` measure; a test holds the measured peak of a task under its prediction.
 """
 
 from collections.abc import Sequence

@@ -29,21 +29,6 @@ def scene(**options):
 
 
 @pytest.fixture
-def files(workspace):
-    """Write the frames of rendered stacks and their manifest."""
-
-    def write(columns=(), **stacks):
-        paths = {}
-        for name, rendered in stacks.items():
-            paths[name] = [f"frames/{name}{i}.png" for i in range(len(rendered.frames))]
-            for path, frame in zip(paths[name], rendered.frames, strict=True):
-                write_image(workspace.root / path, frame)
-        return workspace.manifest(paths, columns=columns)
-
-    return write
-
-
-@pytest.fixture
 def plan(workspace):
     def make(**options):
         manifest = load_manifest(workspace.root / "pairs.csv", known_methods=METHODS)

@@ -17,7 +17,7 @@ from batchstack.batch.tile_files import tile_window, write_tile
 from batchstack.fusion import METHODS, quality
 from batchstack.fusion.synthetic import make_stack
 from batchstack.fusion.tiles import Box
-from batchstack.images import read_image, write_image
+from batchstack.images import read_image
 from batchstack.options import AlignOptions
 
 MOVE = {"breathing": 0.01, "shift": (5.0, -3.0), "rotation": 0.4}
@@ -28,21 +28,6 @@ MEASURES = {"Qabf", "NMI", "QY", "QCB"}
 @cache
 def scene(shape=(300, 360), **options):
     return make_stack(shape, blur=3.0, scene="hair", **options)
-
-
-@pytest.fixture
-def files(workspace):
-    """Write the frames of rendered stacks and their manifest."""
-
-    def write(columns=(), suffix=".png", **stacks):
-        paths = {}
-        for name, rendered in stacks.items():
-            paths[name] = [f"frames/{name}{i}{suffix}" for i in range(len(rendered.frames))]
-            for path, frame in zip(paths[name], rendered.frames, strict=True):
-                write_image(workspace.root / path, frame)
-        return workspace.manifest(paths, columns=columns)
-
-    return write
 
 
 @pytest.fixture
