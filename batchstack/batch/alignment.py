@@ -9,7 +9,7 @@ Fusion works on the whole image whatever moved; outputs are cropped when they ar
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from batchstack.fusion.tiles import Box
 from batchstack.fusion.warp import Transform, valid_area, warp_window
 from batchstack.images import Pixels, StagedImage, write_npy_rows
 from batchstack.options import AlignOptions
+
+if TYPE_CHECKING:
+    from batchstack.fusion.blocks import Scratch
 
 # Raised whenever registration or resampling change the outputs of the same input and options.
 ALGO_VERSION = 1
@@ -142,12 +145,12 @@ def windows(frames: Sequence[Frame]) -> ReadWindow:
 
 
 def move_frames(
-    job: Job, frames: Sequence[Frame], alignment: Alignment, folder: Path
+    job: Job, frames: Sequence[Frame], alignment: Alignment, folder: Path, memory: "Scratch"
 ) -> list[Frame]:
     """The moved frames, where the frames were: in memory, or in a folder of scratch.
 
     Windows of tiles overlap and stacks are read in several sweeps, so to move frames once
-    is to move fewer pixels.
+    is to move fewer pixels.  Frames that stay as they are, are not copied.
     """
     read = aligned_windows(job, frames, alignment)
     moved = []
@@ -166,7 +169,7 @@ def move_frames(
             frame.pixels.path.unlink()
             moved.append(Frame(frame.path, StagedImage(target)))
         else:
-            pixels = np.empty_like(frame.pixels)
+            pixels = memory.array(f"moved {index}", frame.shape, frame.dtype)
             for box in boxes:
                 pixels[box.slices] = read(index, box)
             moved.append(Frame(frame.path, pixels))

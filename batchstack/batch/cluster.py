@@ -15,6 +15,7 @@ from distributed import Client, LocalCluster
 from distributed.security import Security
 
 from batchstack.batch.machine import ClusterOptions, worker_count, worker_memory
+from batchstack.batch.tasks import forget
 from batchstack.errors import ClusterError, ClusterLostError
 
 CONNECT_SECONDS = 10
@@ -99,6 +100,8 @@ def connected(options: ClusterOptions) -> Iterator[Client]:
     with client:
         _check_versions(client, where)
         yield client
+        # These workers outlive the run.
+        client.run(forget, on_error="ignore")
 
 
 def check_visible(client: Client, directory: Path) -> None:

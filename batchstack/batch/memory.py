@@ -120,14 +120,11 @@ def predict(
     # Decoding holds the file beside the pixels, and the pixels twice while they turn.
     decode = 3 * frame.nbytes
     encode = 2 * frame.nbytes
+    # A pair's memory is kept for the next one, which is decoded and aligned beside it; a
+    # moved frame stands beside the frame for a while.
+    kept = held * frame.nbytes + outputs + at_once
     return Footprint(
-        whole=process
-        + max(
-            held * frame.nbytes + outputs + max(at_once, encode, settling, scoring),
-            # A moved frame stands beside the frame for a while.
-            (held + 1) * frame.nbytes + registration,
-            2 * decode,
-        ),
+        whole=process + kept + max(encode, settling, scoring, frame.nbytes + registration, decode),
         stage=process + (_band(frame) if frame.format == "tiff" else decode),
         align=process + registration,
         settle=PROCESS + settling,

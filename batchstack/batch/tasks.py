@@ -16,6 +16,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ from batchstack.images import (
 
 Pixels = npt.NDArray[Any]
 
-_thread = threading.local()
+# By thread, what its pairs are like and the memory that they share.
+_kept: dict[int, tuple[tuple[Any, ...], Scratch]] = {}
 
 # What a split stack's decision map consists of, in scratch.
 _MAPS = ("decision", "confidence")
@@ -171,6 +173,8 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
     """Run a part of a job; what goes wrong becomes a message that names the row."""
     # One task, one core: the parallel work is in the tasks.
     cv2.setNumThreads(1)
+    if work is not _fuse_stack or len(job.frames) != 2:
+        _kept.pop(threading.get_ident(), None)
     start = time.perf_counter()
     try:
         value = work(job, *arguments)
@@ -199,7 +203,7 @@ def _fuse_stack(job: Job) -> Result:
     try:
         frames, inputs = _load(job, private)
         alignment = align(job, frames)
-        frames = move_frames(job, frames, alignment, private)
+        frames = move_frames(job, frames, alignment, private, _scratch(job))
         sizes, scores = _sizes_and_scores(_fuse_and_write(job, frames, alignment.area))
     finally:
         shutil.rmtree(private, ignore_errors=True)
@@ -221,7 +225,8 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
     for index, path in enumerate(job.frames):
         if len(job.frames) == 2:
             status = path.stat()
-            pixels, digest = read_image_and_digest(path)
+            empty = partial(_scratch(job).array, f"frame {index}")
+            pixels, digest = read_image_and_digest(path, empty)
             if frames:
                 pixels = _fitting(job, path, pixels, frames[0].shape)
             frames.append(Frame(path, pixels))
@@ -235,17 +240,17 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
 
 def _fuse_and_write(job: Job, frames: Sequence[Frame], area: Box) -> dict[str, tuple[int, Scores]]:
     size, methods = _size(frames[0].shape), _methods(job)
+    scratch, form = _scratch(job), (frames[0].shape, frames[0].dtype)
     outputs = {
-        name: np.empty(*output_form(name, methods, frames[0].shape, frames[0].dtype))
+        name: scratch.array(f"output {name}", *output_form(name, methods, *form))
         for name in output_names(job)
     }
     read = windows(frames)
-    scratch = _kept_scratch(job)
     fuse_image(read, len(frames), size, methods, job.fusion, job.tile, outputs, scratch)
     metadata = read_metadata(job.frames[0])
 
     def score_and_write(name: str) -> tuple[int, Scores]:
-        image, path = outputs.pop(name), job.output_path(name)
+        image, path = outputs[name], job.output_path(name)
         scores = score_output(job, name, read, lambda box: image[box.slices], area)
         pixels = image[area.slices]
         return write_image(path, pixels, quality=job.quality, metadata=metadata), scores
@@ -253,15 +258,23 @@ def _fuse_and_write(job: Job, frames: Sequence[Frame], area: Box) -> dict[str, t
     return {name: score_and_write(name) for name in output_names(job)}
 
 
-def _kept_scratch(job: Job) -> Scratch:
-    """Working memory of this thread, kept for the next pair.
+def forget() -> None:
+    """Give back the working memory that is kept between pairs."""
+    _kept.clear()
 
-    Memory that is new to a process costs more time than what is computed in it.  Longer
-    stacks need memory of their own, so they give it back.
+
+def _scratch(job: Job) -> Scratch:
+    """Working memory of this thread, kept for pairs of the same methods.
+
+    Memory that is new to a process costs more time than what is computed in it.  What
+    needs other arrays gets them instead of these, not beside them.
     """
-    if len(job.frames) > 2 or not hasattr(_thread, "scratch"):
-        _thread.scratch = Scratch()
-    scratch: Scratch = _thread.scratch
+    thread, form = threading.get_ident(), (len(job.frames), job.methods, job.tile)
+    known, scratch = _kept.get(thread, (None, None))
+    if scratch is None or known != form:
+        scratch = Scratch()
+    if len(job.frames) == 2:
+        _kept[thread] = form, scratch
     return scratch
 
 

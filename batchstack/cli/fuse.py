@@ -74,10 +74,7 @@ def _fuse(job: Job, shape: tuple[int, int], *, split: bool) -> Result:
         from batchstack.batch.tasks import fuse_stack
 
         return fuse_stack(job)
-    import dask
-
+    from batchstack.batch.engines import compute_here
     from batchstack.batch.graph import split_graph
 
-    result: Result
-    (result,) = dask.compute(split_graph(job, "fuse", shape), scheduler="sync")
-    return result
+    return compute_here(split_graph(job, "fuse", shape))

@@ -1,6 +1,9 @@
 """The `batchstack` command: its subcommands are imported only when they are used."""
 
+import atexit
+import gc
 import importlib
+import os
 import sys
 
 import click
@@ -48,6 +51,13 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; the one place where errors become messages and exit codes."""
+    # NumPy asks for huge pages, which virtual machines may take long to find; workers
+    # inherit the setting.
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
+    # Half a million objects of the libraries live until the end: to look through them for
+    # garbage while they are loaded, and again at the exit, takes half a second.
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:

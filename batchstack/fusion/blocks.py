@@ -53,22 +53,24 @@ class Scratch:
     """Working arrays that are used again: for every block, and for the next pair."""
 
     def __init__(self) -> None:
-        self._held: dict[str, npt.NDArray[Any]] = {}
+        self._held: dict[str, Counts] = {}  # their bytes
 
     def planes(self, name: str, *shape: int) -> Planes:
         """The float32 array of that name, of any content."""
-        return self._array(name, np.float32, shape)
+        return self.array(name, shape, np.float32)
 
     def counts(self, name: str, *shape: int) -> Counts:
         """The uint8 array of that name, of any content."""
-        return self._array(name, np.uint8, shape)
+        return self.array(name, shape, np.uint8)
 
-    def _array(self, name: str, dtype: type, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        size = prod(shape)
+    def array(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """The array of that name, of any content."""
+        dtype = np.dtype(dtype)
+        size = prod(shape) * dtype.itemsize
         held = self._held.get(name)
         if held is None or held.size < size:
-            held = self._held[name] = np.empty(size, dtype)
-        return held[:size].reshape(shape)
+            held = self._held[name] = np.empty(size, np.uint8)
+        return held[:size].view(dtype).reshape(shape)
 
 
 class Pair:

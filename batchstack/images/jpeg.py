@@ -84,23 +84,25 @@ def _plain_header(head: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-def read_pixels(path: Path, data: bytes, channels: int) -> Pixels:
+def read_pixels(path: Path, data: bytes, pixels: Pixels) -> Pixels:
     """Decode all pixels as stored, or raise; never grey filling for a missing part.
+
+    They go to the memory of `pixels`, which has their number but maybe not their shape.
 
     Every warning of libjpeg refuses the file: it reports only the last one, so that a
     harmless oddity of a header cannot be told from damage behind it.
     """
-    colours = "GRAY" if channels == 1 else "RGB"
+    colours = "GRAY" if pixels.ndim == 2 else "RGB"
     try:
-        pixels: Pixels = simplejpeg.decode_jpeg(
-            data, colours, fastdct=False, fastupsample=False, strict=True
+        decoded: Pixels = simplejpeg.decode_jpeg(
+            data, colours, fastdct=False, fastupsample=False, strict=True, buffer=pixels
         )
     except ValueError as error:
         raise ImageError(
             f"{path}: is damaged or incomplete ({error}); copy it again from the source, "
             "or if it looks right in a viewer rewrite it, e.g. jpegtran -copy all"
         ) from error
-    return pixels[..., 0] if channels == 1 else pixels
+    return decoded[..., 0] if pixels.ndim == 2 else decoded
 
 
 def _exif(image: JpegImageFile) -> bytes | None:

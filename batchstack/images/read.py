@@ -1,17 +1,21 @@
 """Whole images and what belongs to them."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from batchstack.errors import ImageError
 from batchstack.images.info import ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, orient, upright
 from batchstack.images.probe import kind_of, open_image, probe_file
+
+Empty = Callable[[tuple[int, ...], npt.DTypeLike], Pixels]
 
 
 def read_image(path: Path | str) -> Pixels:
@@ -37,8 +41,15 @@ def read_image(path: Path | str) -> Pixels:
         return _read(path, file)
 
 
-def read_image_and_digest(path: Path | str) -> tuple[Pixels, str]:
+def read_image_and_digest(path: Path | str, empty: Empty = np.empty) -> tuple[Pixels, str]:
     """Read a whole image and the digest of the very bytes it is decoded from.
+
+    Parameters
+    ----------
+    path : Path
+        A JPEG, PNG or TIFF file.
+    empty : callable
+        Gives an array of a shape and type, of any content, that pixels may be decoded to.
 
     Returns
     -------
@@ -50,7 +61,7 @@ def read_image_and_digest(path: Path | str) -> tuple[Pixels, str]:
     path = Path(path)
     with open_image(path) as file:
         data = file.read()
-    return _read(path, BytesIO(data)), hashlib.blake2b(data, digest_size=16).hexdigest()
+    return _read(path, BytesIO(data), empty), hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def file_digest(path: Path | str) -> str:
@@ -100,11 +111,11 @@ def _stored_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     return metadata, exif_orientation(metadata.exif)
 
 
-def _read(path: Path, file: BinaryIO) -> Pixels:
+def _read(path: Path, file: BinaryIO, empty: Empty = np.empty) -> Pixels:
     info = probe_file(path, file)
     file.seek(0)
     if info.format == "tiff":
-        stored = _read_tiff(info, file)
+        stored = _read_tiff(info, file, empty)
     elif info.format == "png":
         from batchstack.images import png
 
@@ -112,16 +123,16 @@ def _read(path: Path, file: BinaryIO) -> Pixels:
     else:
         from batchstack.images import jpeg
 
-        stored = jpeg.read_pixels(path, file.read(), info.channels)
+        stored = jpeg.read_pixels(path, file.read(), empty(info.shape, info.dtype))
     return _as_promised(info, orient(stored, info.orientation))
 
 
-def _read_tiff(info: ImageInfo, file: BinaryIO) -> Pixels:
+def _read_tiff(info: ImageInfo, file: BinaryIO, empty: Empty) -> Pixels:
     from batchstack.images import tiff
 
     with tiff.open_tiff(info.path, file) as page:
         size = (page.imagelength, page.imagewidth, *info.shape[2:])
-        pixels = np.empty(size, info.dtype)
+        pixels = empty(size, info.dtype)
         top = 0
         for band in tiff.read_bands(info.path, page):
             pixels[top : top + len(band)] = band
