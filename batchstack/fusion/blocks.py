@@ -40,6 +40,17 @@ def blocks(strip: Box, core: Box) -> Iterator[Box]:
         yield Box(strip.top, left, strip.bottom, right)
 
 
+def ring_rows(around: int) -> int:
+    """Rows of a level that are held at once, if a second pass looks `around` rows away.
+
+    That pass is at most two strips and `around` rows behind the first, and looks as far
+    behind itself.  A coarser level is at most two strips and `around` rows ahead of what
+    is asked of it, and asked of it is half of the rows from the second pass to the first
+    with what it takes to expand them.
+    """
+    return 4 * BLOCK[0] + 3 * around + 8
+
+
 def _spans(cuts: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
     """Spans of at most `length`, alike as far as possible, that end at every cut."""
     for first, last in pairwise(cuts):

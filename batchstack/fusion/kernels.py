@@ -7,6 +7,8 @@ their difference, back minus front, in as many planes more: frames, Gaussian lev
 bands alike, for all of them are linear.
 A kernel works on a block that fits the processor's cache.  `row` and `column` say where
 in a larger array a block begins; beyond that array's edges it is mirrored (reflect-101).
+An array may be a *ring* that holds the latest rows only: row y is at y modulo its rows, and
+the `height` that it stands for is given beside it.
 
 Every value is computed from its own neighbours in one fixed order, without fused or
 reordered arithmetic: it does not depend on where a block, a row or an array begins.
@@ -139,6 +141,7 @@ def pack(
     margin: int,
     leans: Planes,
     coarse: Planes,
+    coarse_height: int,
     coarse_row: int,
     coarse_column: int,
     hard: Planes,
@@ -165,7 +168,8 @@ def pack(
     for i in range(rows):
         for channel in range(channels):
             if coarse.size:
-                _expand_row(coarse[channel], coarse_row + i, coarse_column, columns, tall, wide)
+                y, plane = coarse_row + i, coarse[channel]
+                _expand_row(plane, coarse_height, y, coarse_column, columns, tall, wide)
             line, mean = lines[channel], frames[channel, margin + i, margin:]
             half = halves[channel, margin + i, margin:]
             lean = leans[min(channel, leans.shape[0] - 1), i]
@@ -224,14 +228,14 @@ def reduce(block: Planes, row: int, column: int, half: Planes) -> None:
 
 @part
 def _expand_row(
-    plane: Planes, y: int, column: int, columns: int, tall: Planes, wide: Planes
+    plane: Planes, height: int, y: int, column: int, columns: int, tall: Planes, wide: Planes
 ) -> None:
     """Part of row `y` of a plane twice as large, from the even column at or before `column`.
 
-    As OpenCV does it, the plane is mirrored before its first sample and its last sample
-    is repeated.  `tall` and `wide` have room for 4 values more than the columns.
+    `plane` is a ring.  As OpenCV does it, it is mirrored before its first sample and its last
+    one is repeated.  `tall` and `wide` have room for 4 values more than the columns.
     """
-    height, width = plane.shape
+    kept, width = plane.shape
     first, last = column // 2, (column + columns + 1) // 2
     low, high = max(first - 1, 0), min(last + 1, width)
     k = y // 2
@@ -240,8 +244,8 @@ def _expand_row(
         other, a, b, c = k, np.float32(0), np.float32(4), np.float32(4)
     else:
         other, a, b, c = mirrored(k - 1, height), np.float32(1), np.float32(6), np.float32(1)
-    above, here = plane[other, low:high], plane[k, low:high]
-    below, inner = plane[min(k + 1, height - 1), low:high], tall[low - (first - 1) :]
+    above, here = plane[other % kept, low:high], plane[k % kept, low:high]
+    below, inner = plane[min(k + 1, height - 1) % kept, low:high], tall[low - (first - 1) :]
     for j in range(high - low):
         inner[j] = (a * above[j] + c * below[j]) + b * here[j]
     if first == 0:
@@ -268,7 +272,8 @@ def subtract_expanded(
     expanded = wide[(column + first) % 2 :]
     for p in range(block.shape[0]):
         for i in range(block.shape[1]):
-            _expand_row(coarse[p], mirrored(row + i, height), column + first, columns, tall, wide)
+            y, plane = mirrored(row + i, height), coarse[p]
+            _expand_row(plane, coarse.shape[1], y, column + first, columns, tall, wide)
             source, out = block[p, i, first:last], band[p, i, first:last]
             for j in range(columns):
                 out[j] = source[j] - expanded[j]
@@ -283,7 +288,7 @@ def expand(coarse: Planes, row: int, column: int, block: Planes) -> None:
     expanded = wide[column % 2 :]
     for p in range(block.shape[0]):
         for i in range(block.shape[1]):
-            _expand_row(coarse[p], row + i, column, columns, tall, wide)
+            _expand_row(coarse[p], coarse.shape[1], row + i, column, columns, tall, wide)
             line = block[p, i]
             for j in range(columns):
                 line[j] = expanded[j]
@@ -295,6 +300,7 @@ def deviate(
     margin: int,
     leans: Planes,
     coarse: Planes,
+    coarse_height: int,
     coarse_row: int,
     coarse_column: int,
     row: int,
@@ -306,7 +312,7 @@ def deviate(
     `leans` has one plane for all channels or one each; `halves` is `margin` pixels wider
     on each side.  The expanded deviation of the coarser level is added, unless `coarse`
     is empty; the block begins at `coarse_row`, `coarse_column` of that, at `row`,
-    `column` of `out`.
+    `column` of `out`.  Both are rings.
     """
     rows, columns = leans.shape[1:]
     tall, wide = np.empty(columns + 4, np.float32), np.zeros(columns + 4, np.float32)
@@ -314,8 +320,9 @@ def deviate(
     for channel in range(out.shape[0]):
         for i in range(rows):
             if coarse.size:
-                _expand_row(coarse[channel], coarse_row + i, coarse_column, columns, tall, wide)
-            line = out[channel, row + i, column:]
+                y, plane = coarse_row + i, coarse[channel]
+                _expand_row(plane, coarse_height, y, coarse_column, columns, tall, wide)
+            line = out[channel, (row + i) % out.shape[1], column:]
             half = halves[channel, margin + i, margin:]
             lean = leans[min(channel, leans.shape[0] - 1), i]
             for j in range(columns):

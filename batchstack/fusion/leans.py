@@ -116,14 +116,14 @@ def lean(
     """tanh(slope * clip(x, +-limit)), from `row`, `column` on: 1 all back, -1 all front.
 
     The weight of the back frame, the logistic function of twice the argument, is
-    (1 + lean) / 2.
+    (1 + lean) / 2.  `out` is a ring.
     The rational approximation is that of the Eigen library, good to 4e-7.
     """
     factor = np.float32(slope)
     most = min(np.float32(limit) * factor, _TANH_END)
     for p in range(differences.shape[0]):
         for i in range(differences.shape[1]):
-            line, result = differences[p, i], out[p, row + i, column:]
+            line, result = differences[p, i], out[p, (row + i) % out.shape[1], column:]
             for j in range(line.size):
                 x = min(max(line[j] * factor, -most), most)
                 y = x * x
@@ -149,13 +149,13 @@ def gaussian_taps(sigma: float) -> Planes:
 
 
 @kernel
-def smooth(plane: Planes, taps: Planes, row: int, column: int, block: Planes) -> None:
+def smooth(plane: Planes, height: int, taps: Planes, row: int, column: int, block: Planes) -> None:
     """A block of a plane, filtered both ways by a symmetric filter.
 
-    `plane` and `block` have one plane; `taps`, 3 n + 1 in all, run from the centre
+    `plane`, a ring, and `block` have one plane; `taps`, 3 n + 1 in all, run from the centre
     outwards.
     """
-    height, width = plane.shape[1:]
+    kept, width = plane.shape[1:]
     reach, columns = taps.size - 1, block.shape[2]
     tall = np.empty(columns + 2 * reach, np.float32)
     first, last = max(0, reach - column), min(tall.size, width - column + reach)
@@ -163,18 +163,18 @@ def smooth(plane: Planes, taps: Planes, row: int, column: int, block: Planes) ->
     inner, middle = tall[first:last], tall[reach:]
     for i in range(block.shape[1]):
         y = row + i
-        line = plane[0, y, start:stop]
+        line = plane[0, y % kept, start:stop]
         for j in range(inner.size):
             inner[j] = taps[0] * line[j]
         # Three taps at a time, so that the sum is fetched and stored less often.
         for k in range(1, reach, 3):
             a, b, c = taps[k], taps[k + 1], taps[k + 2]
-            up = plane[0, mirrored(y - k, height), start:stop]
-            up2 = plane[0, mirrored(y - k - 1, height), start:stop]
-            up3 = plane[0, mirrored(y - k - 2, height), start:stop]
-            down = plane[0, mirrored(y + k, height), start:stop]
-            down2 = plane[0, mirrored(y + k + 1, height), start:stop]
-            down3 = plane[0, mirrored(y + k + 2, height), start:stop]
+            up = plane[0, mirrored(y - k, height) % kept, start:stop]
+            up2 = plane[0, mirrored(y - k - 1, height) % kept, start:stop]
+            up3 = plane[0, mirrored(y - k - 2, height) % kept, start:stop]
+            down = plane[0, mirrored(y + k, height) % kept, start:stop]
+            down2 = plane[0, mirrored(y + k + 1, height) % kept, start:stop]
+            down3 = plane[0, mirrored(y + k + 2, height) % kept, start:stop]
             for j in range(inner.size):
                 near = a * (up[j] + down[j]) + b * (up2[j] + down2[j])
                 inner[j] += near + c * (up3[j] + down3[j])
@@ -191,8 +191,17 @@ def smooth(plane: Planes, taps: Planes, row: int, column: int, block: Planes) ->
 
 
 @kernel
+def vote(differences: Planes, row: int, column: int, votes: Counts) -> None:
+    """One where the back frame is at least as active, else zero, in a ring."""
+    for i in range(differences.shape[1]):
+        line, out = differences[0, i], votes[(row + i) % votes.shape[0], column:]
+        for j in range(line.size):
+            out[j] = line[j] >= 0
+
+
+@kernel
 def count_across(votes: Counts, top: int, bottom: int, size: int) -> None:
-    """Replace rows of a map of zeros and ones by sums of `size` pixels round each (odd).
+    """Replace rows of a ring of zeros and ones by sums of `size` pixels round each (odd).
 
     Rows are mirrored at their ends.
     """
@@ -200,9 +209,9 @@ def count_across(votes: Counts, top: int, bottom: int, size: int) -> None:
     line = np.empty(width + 2 * reach, np.uint8)
     total, doubled = np.empty(line.size, np.uint8), np.empty(line.size, np.uint8)
     for i in range(top, bottom):
-        vote, inner = votes[i], line[reach : reach + width]
+        stored, inner = votes[i % votes.shape[0]], line[reach : reach + width]
         for j in range(width):
-            inner[j] = vote[j]
+            inner[j] = stored[j]
         mirror_ends(line, -reach, width)
         for j in range(line.size):
             total[j] = line[j]
@@ -223,26 +232,26 @@ def count_across(votes: Counts, top: int, bottom: int, size: int) -> None:
                 total[j] = doubled[j]
             window = bits
         for j in range(width):
-            vote[j] = total[j]
+            stored[j] = total[j]
 
 
 @kernel
-def majority(counts: Counts, size: int, row: int, column: int, leans: Planes) -> None:
+def majority(counts: Counts, height: int, size: int, row: int, column: int, leans: Planes) -> None:
     """Median of a two-valued map over a square of `size` pixels (odd): 1 for true, else -1.
 
-    `counts` comes from `count_across`.  Columns are summed as they go: whole numbers are
+    `counts`, a ring, comes from `count_across`.  Columns are summed as they go: whole numbers are
     exact, wherever a sum starts.
     """
-    height, reach, half = counts.shape[0], size // 2, np.uint16(size * size // 2)
+    kept, reach, half = counts.shape[0], size // 2, np.uint16(size * size // 2)
     columns = leans.shape[2]
     total = np.zeros(columns, np.uint16)
     for i in range(row - reach, row + reach):
-        entering = counts[mirrored(i, height), column:]
+        entering = counts[mirrored(i, height) % kept, column:]
         for j in range(columns):
             total[j] += entering[j]
     for i in range(leans.shape[1]):
-        entering = counts[mirrored(row + i + reach, height), column:]
-        leaving = counts[mirrored(row + i - reach, height), column:]
+        entering = counts[mirrored(row + i + reach, height) % kept, column:]
+        leaving = counts[mirrored(row + i - reach, height) % kept, column:]
         line = leans[0, i]
         for j in range(columns):
             total[j] += entering[j]

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from batchstack.fusion import kernels, leans
 from batchstack.fusion.activity import box_reach, gaussian_reach
 from batchstack.fusion.blend import MAX_DIFFERENCE, soft_reach
-from batchstack.fusion.blocks import NOTHING, Pair, Planes, Scratch, blocks, strips
+from batchstack.fusion.blocks import NOTHING, Pair, Planes, Scratch, blocks, ring_rows, strips
 from batchstack.fusion.codes import CODE_MAX
 from batchstack.fusion.consistency import median_reach
 from batchstack.fusion.decision import DecisionMap
@@ -133,19 +133,22 @@ class _Level:
         self._coming = strips(self._analysed, self.held)
         self._waiting = deque(strips(self.held, self.held) if names & _LOOKING_AROUND else ())
         self._fused = self.held.top
-        around = []
+        sizes = median_sizes(options)
+        reaches = [median_reach(max(sizes)) if "median_mask" in blended else 0]
+        reaches += [gaussian_reach(LAPLACIAN_SIGMA) if "laplacian" in blended else 0]
+        self._around = max(reaches) if names & _LOOKING_AROUND else 0
+        kept = ring_rows(max(reaches))
+        rows, columns = self._analysed.shape
         if "laplacian" in names:
-            self._rough = scratch.planes(f"rough {number}", 1, *self._analysed.shape)
+            self._rough = scratch.planes(f"rough {number}", 1, min(rows, kept), columns)
             self._taps = leans.gaussian_taps(LAPLACIAN_SIGMA)
-            around.append(gaussian_reach(LAPLACIAN_SIGMA))
         if "median_mask" in names:
-            self._votes = scratch.counts(f"votes {number}", *self._analysed.shape)
-            self._median_size = median_sizes(options)[number]
-            around.append(median_reach(self._median_size))
-        self._around = max(around, default=0)
+            self._votes = scratch.counts(f"votes {number}", min(rows, kept), columns)
+            self._median_size = sizes[number]
         self.deviations: dict[str, Planes] = {}
         if number:
-            shape = (pair.channels, *self.held.shape)
+            rows, columns = self.held.shape
+            shape = (pair.channels, min(rows, kept), columns)
             for name in names:
                 self.deviations[name] = scratch.planes(f"{name} {number}", *shape)
 
@@ -207,8 +210,7 @@ class _Level:
             return
         summed = self._summed(self._channel_sum(activity))
         if "median_mask" in names:
-            here = slice(row, row + summed.shape[1]), slice(column, column + summed.shape[2])
-            np.greater_equal(summed[0], 0, out=self._votes[here].view(np.bool_))
+            leans.vote(summed, row, column, self._votes)
         if "all_channels" in names:
             found = self._leans(summed)
             self._blend("all_channels", block, frames, shared, margin, found)
@@ -227,12 +229,13 @@ class _Level:
         frames = self._pair.frames(self._number, block)
         halves = self._bands(names, block, frames[self._pair.channels :])
         row, column = block.top - self._analysed.top, block.left - self._analysed.left
+        height = self._analysed.shape[0]
         settled = self._scratch.planes("leans", 1, *block.shape)
         if "laplacian" in names:
-            leans.smooth(self._rough, self._taps, row, column, settled)
+            leans.smooth(self._rough, height, self._taps, row, column, settled)
             self._blend("laplacian", block, frames, halves["laplacian"], 0, settled)
         if "median_mask" in names:
-            leans.majority(self._votes, self._median_size, row, column, settled)
+            leans.majority(self._votes, height, self._median_size, row, column, settled)
             self._blend("median_mask", block, frames, halves["median_mask"], 0, settled)
             if self._number == 0:
                 (mask,) = METHODS["median_mask"].outputs[1:]
@@ -284,12 +287,12 @@ class _Level:
         """Write a block of a method: its deviation, or its pixels on level 0."""
         pair, held = self._pair, self.held
         halves = bands[-pair.channels :]
-        coarse, coarse_row, coarse_column = NOTHING, 0, 0
+        coarse, coarse_height, coarse_row, coarse_column = NOTHING, 0, 0, 0
         if self._coarser is not None and name in self._coarser.deviations:
             below = self._coarser.held
-            coarse = self._coarser.deviations[name]
+            coarse, coarse_height = self._coarser.deviations[name], below.shape[0]
             coarse_row, coarse_column = block.top - 2 * below.top, block.left - 2 * below.left
-        source = halves, margin, found, coarse, coarse_row, coarse_column
+        source = halves, margin, found, coarse, coarse_height, coarse_row, coarse_column
         row, column = block.top - held.top, block.left - held.left
         if self._number:
             kernels.deviate(*source, row, column, self.deviations[name])

@@ -80,7 +80,7 @@ def test_pack_rounds_to_even_clips_and_leaves_the_rest_alone(channels, dtype, wh
     lean = np.clip(planes(channels, 4, 5), -1, 1)
     pixels = np.full((10, 12 * channels), 7, dtype)
     nothing = np.empty((0, 0, 0), "f4")
-    source = means, halves, 2, lean, nothing, 0, 0
+    source = means, halves, 2, lean, nothing, 0, 0, 0
     kernels.pack(*source, nothing, 0.0, 1.0, white, 3, 4, pixels)
     expected = means[:, 2:6, 2:7] + lean * halves[:, 2:6, 2:7]
     if white:
@@ -93,7 +93,7 @@ def test_pack_rounds_to_even_clips_and_leaves_the_rest_alone(channels, dtype, wh
 def test_deviate_is_lean_times_half_difference_plus_what_is_coarser():
     halves, lean, coarse = planes(3, 12, 13), planes(1, 8, 9, seed=1), planes(3, 10, 11, seed=2)
     out = np.zeros((3, 20, 22), np.float32)
-    kernels.deviate(halves, 2, lean, coarse, 5, 7, 4, 6, out)
+    kernels.deviate(halves, 2, lean, coarse, 10, 5, 7, 4, 6, out)
     wide = channels_first(cv2.pyrUp(channels_last(coarse)), 3)[:, 5:13, 7:16]
     expected = np.zeros_like(out)
     expected[:, 4:12, 6:15] = lean * halves[:, 2:10, 2:11] + wide
@@ -177,7 +177,7 @@ def test_smooth_is_a_gaussian(shape):
     plane = planes(1, *shape)
     row, column = shape[0] // 3, shape[1] // 3
     block = np.empty((1, shape[0] - row, shape[1] - column), np.float32)
-    leans.smooth(plane, gaussian_taps(3.0), row, column, block)
+    leans.smooth(plane, shape[0], gaussian_taps(3.0), row, column, block)
     wide = mirrored(plane.astype(float), -12, -12, shape[0] + 24, shape[1] + 24)[0]
     expected = cv2.GaussianBlur(wide, (25, 25), 3.0)[12:-12, 12:-12]
     np.testing.assert_allclose(block[0], expected[row:, column:], atol=1e-4)
@@ -197,7 +197,7 @@ def test_majority_is_the_median(shape, size):
     leans.count_across(votes, middle, shape[0], size)
     row, column = shape[0] // 3, shape[1] // 3
     out = np.empty((1, shape[0] - row, shape[1] - column), np.float32)
-    leans.majority(votes, size, row, column, out)
+    leans.majority(votes, shape[0], size, row, column, out)
     np.testing.assert_array_equal(out[0], expected[row:, column:])
 
 

@@ -191,6 +191,21 @@ def test_blocks_of_any_size_give_the_same_pixels(block, monkeypatch):
         np.testing.assert_array_equal(values, expected[name], err_msg=name)
 
 
+@pytest.mark.parametrize("strip", [1, 3, 24])
+@pytest.mark.parametrize("medians", [(5, 3, 3), (3, 19, 5)])
+def test_rows_that_are_held_for_a_while_are_held_long_enough(strip, medians, monkeypatch):
+    frames = pair((701, 23), dtype="float32")
+    options = FusionOptions(levels=3, median_sizes=medians)
+    monkeypatch.setattr(blocks, "BLOCK", (1000, 1000))  # nothing is given up
+    expected = fuse_whole(frames, ALL, options)
+    monkeypatch.setattr(blocks, "BLOCK", (strip, 1000))
+    assert blocks.ring_rows(12) < 701 // 4
+    for name, values in fuse_whole(frames, ALL, options).items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+    for name, values in fuse_tiled(frames, 300, ALL, options).items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
 def test_one_method_alone_equals_the_same_method_among_all():
     frames = pair((130, 140), dtype="float32")
     together = fuse_whole(frames)
