@@ -8,7 +8,9 @@ one core; compilation is done before, and working memory and outputs are kept fr
 to pair, as by a worker.
 """
 
+import cProfile
 import os
+import pstats
 import resource
 import statistics
 import time
@@ -37,8 +39,15 @@ FACTORS = {"uint8": 1, "uint16": 257, "float32": 1 / 255}
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--fresh", is_flag=True, help="Do not keep working memory and outputs.")
 @click.option("--each", is_flag=True, help="Also time every method alone.")
+@click.option("--profile", is_flag=True, help="Show instead which kernels take the time.")
 def main(
-    megapixels: tuple[float, ...], dtype: str, methods: str, repeats: int, fresh: bool, each: bool
+    megapixels: tuple[float, ...],
+    dtype: str,
+    methods: str,
+    repeats: int,
+    fresh: bool,
+    each: bool,
+    profile: bool,
 ) -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
@@ -50,7 +59,10 @@ def main(
         fuse(small, group)
     click.echo(f"first call {time.perf_counter() - start:.1f} s (compiling, or loading from cache)")
     for size in sorted(megapixels):
-        measure(size, dtype, groups, repeats, fresh)
+        if profile:
+            show_profile(size, dtype, names, repeats)
+        else:
+            measure(size, dtype, groups, repeats, fresh)
 
 
 def measure(size: float, dtype: str, groups: list[list[str]], repeats: int, fresh: bool) -> None:
@@ -79,6 +91,23 @@ def measure(size: float, dtype: str, groups: list[list[str]], repeats: int, fres
             f"{ratio:.2f} x floor"
         )
     click.echo(f"  peak above frames and outputs: {above / pixels:.0f} bytes per pixel")
+
+
+def show_profile(size: float, dtype: str, names: list[str], repeats: int) -> None:
+    """Time within every function, kernels among them, of fusing pairs one after the other."""
+    frames, scratch = render(size, dtype), Scratch()
+    outputs = fuse(frames, names, scratch)
+    profiler = cProfile.Profile()
+    profiler.enable()
+    for _ in range(repeats):
+        fuse(frames, names, scratch, outputs)
+    profiler.disable()
+    stats = pstats.Stats(profiler).get_stats_profile()
+    functions = sorted(stats.func_profiles.items(), key=lambda entry: -entry[1].tottime)
+    click.echo(f"{size:g} MP {dtype}, {'+'.join(names)}: {1000 * stats.total_tt / repeats:.0f} ms")
+    for name, function in functions[:15]:
+        share = function.tottime / stats.total_tt
+        click.echo(f"  {share:6.1%}  {1000 * function.tottime / repeats:6.1f} ms  {name}")
 
 
 def render(megapixels: float, dtype: str) -> list[np.ndarray]:
