@@ -46,8 +46,8 @@ def measure(folder: Path, size: float, repeats: int) -> None:
         write_image(folder / f"{name}.jpg", frame)
     lines = ["id,back,front", *(f"p{i},back.jpg,front.jpg" for i in range(PAIRS))]
     (folder / "pairs.csv").write_text("\n".join(lines) + "\n")
-    run = [sys.executable, "-m", "batchstack", "run", "pairs.csv", "--workers", "0", "--rerun"]
-    run += ["--align", "off", "-o", "out", "--methods"]
+    run = [sys.executable, "-m", "batchstack", "run", "pairs.csv", "--workers", "0", "-o", "out"]
+    run += ["--align", "off", "--methods"]
     commands = {
         "enfuse, one output": ([*ENFUSE, "fused.jpg", "back.jpg", "front.jpg"], 1),
         "batchstack, six outputs": ([*run, ORIGINAL], PAIRS),
@@ -56,6 +56,7 @@ def measure(folder: Path, size: float, repeats: int) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(repeats):
         for name, (command, pairs) in commands.items():
+            shutil.rmtree(folder / "out", ignore_errors=True)
             start = time.perf_counter()
             subprocess.run(command, cwd=folder, check=True, capture_output=True)
             seconds[name].append((time.perf_counter() - start) / pairs)
