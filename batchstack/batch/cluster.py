@@ -6,7 +6,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +100,9 @@ def connected(options: ClusterOptions) -> Iterator[Client]:
     with client:
         _check_versions(client, where)
         yield client
-        # These workers outlive the run.
-        client.run(forget, on_error="ignore")
+        # These workers outlive the run; all is recorded, whatever becomes of them now.
+        with suppress(OSError):
+            client.run(forget, on_error="ignore")
 
 
 def check_visible(client: Client, directory: Path) -> None:

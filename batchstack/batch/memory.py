@@ -24,7 +24,7 @@ PROCESS = 200 * 2**20
 _FRAME_VALUES = 14
 _METHOD_VALUES = 1
 # Bytes per value and per pixel that a pair takes which is fused at once.
-_PAIR_VALUE, _PAIR_PIXEL = 6, 8
+_PAIR_VALUE, _PAIR_PIXEL = 14, 8
 # Values per pixel while a frame is moved: the window, its padded copy and the result.
 _WARP_VALUES = 4
 _FLOAT = 4
