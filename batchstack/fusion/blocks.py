@@ -25,6 +25,7 @@ Counts = npt.NDArray[np.uint8]
 
 # Rows and columns.  More rows do not fit the cache, fewer compute their margins too often.
 BLOCK = (24, 4096)
+_VIEWS = 1000  # that are remembered; pairs of one size need about a hundred
 NOTHING: Planes = np.empty((0, 0, 0), np.float32)
 
 
@@ -65,6 +66,7 @@ class Scratch:
 
     def __init__(self) -> None:
         self._held: dict[str, Counts] = {}  # their bytes
+        self._views: dict[tuple[Any, ...], npt.NDArray[Any]] = {}
 
     def planes(self, name: str, *shape: int) -> Planes:
         """The float32 array of that name, of any content."""
@@ -76,11 +78,21 @@ class Scratch:
 
     def array(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """The array of that name, of any content."""
-        dtype = np.dtype(dtype)
+        key = name, shape, dtype
+        view = self._views.get(key)
+        if view is None:
+            view = self._views[key] = self._view(name, shape, np.dtype(dtype))
+        return view
+
+    def _view(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         size = prod(shape) * dtype.itemsize
         held = self._held.get(name)
         if held is None or held.size < size:
             held = self._held[name] = np.empty(size, np.uint8)
+            # Views of what was held before would keep it.
+            self._views.clear()
+        elif len(self._views) >= _VIEWS:
+            self._views.clear()
         return held[:size].view(dtype).reshape(shape)
 
 
@@ -107,8 +119,12 @@ class Pair:
         scratch: Scratch,
     ) -> None:
         self.plan, self.options, self.levels, self.scratch = plan, options, levels, scratch
-        self.dtype, self.channels = back.dtype, prod(back.shape[2:])
+        self.channels = prod(back.shape[2:])
         self.data_range = options.data_range or DATA_RANGES[back.dtype.name]
+        # The largest value that a fused pixel may have; 0 if it is not rounded either.
+        self.white = 0.0
+        if back.dtype.kind != "f":
+            self.white = min(self.data_range, float(np.iinfo(back.dtype).max))
         self._back, self._front = (
             np.ascontiguousarray(frame).reshape(len(frame), -1) for frame in (back, front)
         )
@@ -140,14 +156,22 @@ class Pair:
             kernels.unpack(self._back, self._front, row, column, scale, planes)
         return planes
 
-    def bands(self, level: int, block: Box, frames: Planes) -> Planes:
-        """The bands of `frames`; only of their half differences if those are all that it has."""
+    def bands(self, level: int, block: Box, planes: int, frames: Planes) -> Planes:
+        """A block of the bands, or of the last `planes` of them.
+
+        On level 0 they are made of these `frames`, of as many planes.
+        """
         self._reduce_until(level + 1, block.bottom // 2 + 2)
-        bands = self.scratch.planes("bands", *frames.shape)
+        bands = self.scratch.planes("bands", planes, *block.shape)
         window = self._windows[level]
         row, column = block.top - window.top, block.left - window.left
-        coarse = self._gaussian[level + 1][-len(frames) :]
-        kernels.subtract_expanded(frames, coarse, row, column, *window.shape, bands)
+        coarse = self._gaussian[level + 1][-planes:]
+        if level:
+            self._reduce_until(level, block.bottom)
+            kernels.band_of(self._gaussian[level][-planes:], coarse, row, column, bands)
+        else:
+            frames = frames[-planes:]
+            kernels.subtract_expanded(frames, coarse, row, column, *window.shape, bands)
         return bands
 
     def _reduce_until(self, level: int, bottom: int) -> None:

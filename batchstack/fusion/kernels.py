@@ -97,41 +97,59 @@ def crop(planes: Planes, row: int, column: int, block: Planes) -> None:
 @kernel
 def unpack(back: Pixels, front: Pixels, row: int, column: int, scale: float, block: Planes) -> None:
     """Pixels of shape (rows, columns * channels), times `scale`, as a pair."""
-    half, channels = np.float32(0.5), block.shape[0] // 2
+    factor, part, channels = np.float32(scale), np.float32(0.5), block.shape[0] // 2
     height, width = back.shape[0], back.shape[1] // channels
     first, last = max(0, -column), min(block.shape[2], width - column)
-    start, stop = (column + first) * channels, (column + last) * channels
+    columns, start, stop = last - first, (column + first) * channels, (column + last) * channels
+    backs, fronts = np.empty((2, channels, columns), back.dtype)
     for i in range(block.shape[1]):
         y = mirrored(row + i, height)
-        _unpack_row(back[y, start:stop], scale, block, 0, i, first)
-        _unpack_row(front[y, start:stop], scale, block, channels, i, first)
+        _apart(back[y, start:stop], backs)
+        _apart(front[y, start:stop], fronts)
         for channel in range(channels):
-            mean = block[channel, i, first:last]
-            difference = block[channels + channel, i, first:last]
-            for j in range(last - first):
-                here, there = mean[j], difference[j]
-                mean[j] = half * (here + there)
-                difference[j] = half * (here - there)
+            stored, other = backs[channel], fronts[channel]
+            mean, half = block[channel, i, first:last], block[channels + channel, i, first:last]
+            for j in range(columns):
+                here, there = np.float32(stored[j]) * factor, np.float32(other[j]) * factor
+                mean[j] = part * (here + there)
+                half[j] = part * (here - there)
             mirror_ends(block[channel, i], column, width)
             mirror_ends(block[channels + channel, i], column, width)
 
 
 @part
-def _unpack_row(stored: Pixels, scale: float, block: Planes, p: int, i: int, first: int) -> None:
-    factor, channels = np.float32(scale), block.shape[0] // 2
-    columns = stored.size // channels
+def _apart(stored: Pixels, lines: Pixels) -> None:
+    """The channels of a row of pixels, each in a line of its own."""
+    channels, columns = lines.shape
     if channels == 3:
         # Whole pixels at once are vectorised only if the number of channels is known.
-        red, green, blue = block[p, i, first:], block[p + 1, i, first:], block[p + 2, i, first:]
+        red, green, blue = lines[0], lines[1], lines[2]
         for j in range(columns):
-            red[j] = np.float32(stored[3 * j]) * factor
-            green[j] = np.float32(stored[3 * j + 1]) * factor
-            blue[j] = np.float32(stored[3 * j + 2]) * factor
+            red[j] = stored[3 * j]
+            green[j] = stored[3 * j + 1]
+            blue[j] = stored[3 * j + 2]
     else:
         for channel in range(channels):
-            line = block[p + channel, i, first:]
+            line = lines[channel]
             for j in range(columns):
-                line[j] = np.float32(stored[channels * j + channel]) * factor
+                line[j] = stored[channels * j + channel]
+
+
+@part
+def _together(lines: Pixels, stored: Pixels) -> None:
+    """The reverse of `_apart`."""
+    channels, columns = lines.shape
+    if channels == 3:
+        red, green, blue = lines[0], lines[1], lines[2]
+        for j in range(columns):
+            stored[3 * j] = red[j]
+            stored[3 * j + 1] = green[j]
+            stored[3 * j + 2] = blue[j]
+    else:
+        for channel in range(channels):
+            line = lines[channel]
+            for j in range(columns):
+                stored[channels * j + channel] = line[j]
 
 
 @kernel
@@ -163,18 +181,29 @@ def pack(
     factor, most, least = np.float32(scale), np.float32(white), np.float32(0)
     channels, (rows, columns) = halves.shape[0], leans.shape[1:]
     lines, values = np.empty((channels, columns), pixels.dtype), np.empty(columns, np.float32)
-    tall, wide = np.empty(columns + 4, np.float32), np.zeros(columns + 4, np.float32)
-    expanded = wide[coarse_column % 2 :]
+    wide, held = np.zeros((channels, 3, columns + 4), np.float32), np.full((channels, 3), -1)
+    odd = coarse_column % 2
     for i in range(rows):
         for channel in range(channels):
+            y, window = coarse_row + i, wide[channel]
+            a, b, c = 0, 0, 0
             if coarse.size:
-                y, plane = coarse_row + i, coarse[channel]
-                _expand_row(plane, coarse_height, y, coarse_column, columns, tall, wide)
+                plane, known = coarse[channel], held[channel]
+                a, b, c = _widen(plane, coarse_height, y, coarse_column, columns, window, known)
+            above, here, below = window[a, odd:], window[b, odd:], window[c, odd:]
+            ends, centre, last = _shares(y)
             line, mean = lines[channel], frames[channel, margin + i, margin:]
             half = halves[channel, margin + i, margin:]
             lean = leans[min(channel, leans.shape[0] - 1), i]
+            if hard.size == 0 and white > 0:
+                for j in range(columns):
+                    expanded = (ends * above[j] + last * below[j]) + centre * here[j]
+                    value = (mean[j] + expanded) + lean[j] * half[j]
+                    line[j] = np.int32(min(max(np.rint(value * factor), least), most))
+                continue
             for j in range(columns):
-                values[j] = (mean[j] + expanded[j]) + lean[j] * half[j]
+                expanded = (ends * above[j] + last * below[j]) + centre * here[j]
+                values[j] = (mean[j] + expanded) + lean[j] * half[j]
             if hard.size:
                 side, whole = hard[0, i], frames[channels + channel, margin + i, margin:]
                 for j in range(columns):
@@ -186,18 +215,7 @@ def pack(
             else:
                 for j in range(columns):
                     line[j] = values[j] * factor
-        stored = pixels[row + i, column * channels :]
-        if channels == 3:
-            red, green, blue = lines[0], lines[1], lines[2]
-            for j in range(columns):
-                stored[3 * j] = red[j]
-                stored[3 * j + 1] = green[j]
-                stored[3 * j + 2] = blue[j]
-        else:
-            for channel in range(channels):
-                line = lines[channel]
-                for j in range(columns):
-                    stored[channels * j + channel] = line[j]
+        _together(lines, pixels[row + i, column * channels :])
 
 
 # --- pyramids
@@ -227,35 +245,60 @@ def reduce(block: Planes, row: int, column: int, half: Planes) -> None:
 
 
 @part
-def _expand_row(
-    plane: Planes, height: int, y: int, column: int, columns: int, tall: Planes, wide: Planes
-) -> None:
-    """Part of row `y` of a plane twice as large, from the even column at or before `column`.
+def _widen(
+    plane: Planes,
+    height: int,
+    y: int,
+    column: int,
+    columns: int,
+    wide: Planes,
+    held: npt.NDArray[np.int64],
+) -> tuple[int, int, int]:
+    """The three rows of a plane, expanded across, that row `y` of a twice larger one is made of.
 
     `plane` is a ring.  As OpenCV does it, it is mirrored before its first sample and its last
-    one is repeated.  `tall` and `wide` have room for 4 values more than the columns.
+    one is repeated.
+    `wide` has room for three rows, from the even column at or before `column`, of 4 values more
+    than the columns; `held` says which rows of the plane it holds.  Their places are returned.
     """
-    kept, width = plane.shape
-    first, last = column // 2, (column + columns + 1) // 2
-    low, high = max(first - 1, 0), min(last + 1, width)
     k = y // 2
-    # An odd row lies between two rows, an even one on a row between two others.
-    if y % 2:
-        other, a, b, c = k, np.float32(0), np.float32(4), np.float32(4)
-    else:
-        other, a, b, c = mirrored(k - 1, height), np.float32(1), np.float32(6), np.float32(1)
-    above, here = plane[other % kept, low:high], plane[k % kept, low:high]
-    below, inner = plane[min(k + 1, height - 1) % kept, low:high], tall[low - (first - 1) :]
+    rows = mirrored(k - 1, height), k, min(k + 1, height - 1)
+    for row in rows:
+        if held[row % 3] != row:
+            _expand_across(plane[row % plane.shape[0]], column, columns, wide[row % 3])
+            held[row % 3] = row
+    return rows[0] % 3, rows[1] % 3, rows[2] % 3
+
+
+@part
+def _expand_across(line: Planes, column: int, columns: int, wide: Planes) -> None:
+    first, last, width = column // 2, (column + columns + 1) // 2, line.size
+    low, high = max(first, 1), min(last, width - 1)
+    left, here, right = line[low - 1 :], line[low:], line[low + 1 :]
+    inner = wide[2 * (low - first) :]
+    four, six = np.float32(4), np.float32(6)
     for j in range(high - low):
-        inner[j] = (a * above[j] + c * below[j]) + b * here[j]
+        inner[2 * j] = (left[j] + right[j]) + six * here[j]
+        inner[2 * j + 1] = four * (here[j] + right[j])
     if first == 0:
-        tall[0] = tall[min(2, width)]
-    if last == width:
-        tall[last - first + 1] = tall[last - first]
-    four, six, part = np.float32(4), np.float32(6), np.float32(1 / 64)
-    for j in range(last - first):
-        wide[2 * j] = ((tall[j] + tall[j + 2]) + six * tall[j + 1]) * part
-        wide[2 * j + 1] = four * (tall[j + 1] + tall[j + 2]) * part
+        after = line[min(1, width - 1)]
+        wide[0] = (after + after) + six * line[0]
+        wide[1] = four * (line[0] + after)
+    if last == width > 1:
+        end = wide[2 * (width - 1 - first) :]
+        end[0] = (line[width - 2] + line[width - 1]) + six * line[width - 1]
+        end[1] = four * (line[width - 1] + line[width - 1])
+
+
+@part
+def _shares(y: int) -> tuple[np.float32, np.float32, np.float32]:
+    """What the three rows of `_widen` are multiplied by: above, here, below.
+
+    An odd row lies between two rows, an even one on a row between two others.
+    """
+    if y % 2:
+        return np.float32(0), np.float32(4 / 64), np.float32(4 / 64)
+    return np.float32(1 / 64), np.float32(6 / 64), np.float32(1 / 64)
 
 
 @kernel
@@ -267,31 +310,66 @@ def subtract_expanded(
     `row`, `column` is where the block begins in a level of `height` and `width`.
     """
     first, last = max(0, -column), min(block.shape[2], width - column)
-    columns = last - first
-    tall, wide = np.empty(columns + 4, np.float32), np.empty(columns + 4, np.float32)
-    expanded = wide[(column + first) % 2 :]
+    wide, held = np.empty((3, last - first + 4), np.float32), np.empty(3, np.int64)
     for p in range(block.shape[0]):
+        held[:] = -1
         for i in range(block.shape[1]):
-            y, plane = mirrored(row + i, height), coarse[p]
-            _expand_row(plane, coarse.shape[1], y, column + first, columns, tall, wide)
-            source, out = block[p, i, first:last], band[p, i, first:last]
-            for j in range(columns):
-                out[j] = source[j] - expanded[j]
-            mirror_ends(band[p, i], column, width)
+            y, source, out = mirrored(row + i, height), block[p, i, first:last], band[p, i]
+            _band_row(source, coarse[p], y, column + first, wide, held, out[first:last])
+            mirror_ends(out, column, width)
+
+
+@kernel
+def band_of(level: Planes, coarse: Planes, row: int, column: int, band: Planes) -> None:
+    """`subtract_expanded` of the block of a level that begins at `row` and `column`."""
+    height, width = level.shape[1:]
+    first, last = max(0, -column), min(band.shape[2], width - column)
+    wide, held = np.empty((3, last - first + 4), np.float32), np.empty(3, np.int64)
+    for p in range(band.shape[0]):
+        held[:] = -1
+        for i in range(band.shape[1]):
+            y, out = mirrored(row + i, height), band[p, i]
+            source = level[p, y, column + first : column + last]
+            _band_row(source, coarse[p], y, column + first, wide, held, out[first:last])
+            mirror_ends(out, column, width)
+
+
+@part
+def _band_row(
+    source: Planes,
+    coarse: Planes,
+    y: int,
+    column: int,
+    wide: Planes,
+    held: npt.NDArray[np.int64],
+    out: Planes,
+) -> None:
+    """A part of row `y` of a band, from `column` on."""
+    a, b, c = _widen(coarse, coarse.shape[0], y, column, out.size, wide, held)
+    above, here, below = wide[a, column % 2 :], wide[b, column % 2 :], wide[c, column % 2 :]
+    ends, centre, end = _shares(y)
+    if y % 2:
+        for j in range(out.size):
+            out[j] = source[j] - (end * below[j] + centre * here[j])
+    else:
+        for j in range(out.size):
+            out[j] = source[j] - ((ends * above[j] + end * below[j]) + centre * here[j])
 
 
 @kernel
 def expand(coarse: Planes, row: int, column: int, block: Planes) -> None:
     """The block that begins at `row`, `column` of planes twice as large."""
-    columns = block.shape[2]
-    tall, wide = np.empty(columns + 4, np.float32), np.empty(columns + 4, np.float32)
-    expanded = wide[column % 2 :]
+    odd, columns = column % 2, block.shape[2]
+    wide, held = np.empty((3, columns + 4), np.float32), np.empty(3, np.int64)
     for p in range(block.shape[0]):
+        held[:] = -1
         for i in range(block.shape[1]):
-            _expand_row(coarse[p], coarse.shape[1], row + i, column, columns, tall, wide)
-            line = block[p, i]
+            y, line = row + i, block[p, i]
+            a, b, c = _widen(coarse[p], coarse.shape[1], y, column, columns, wide, held)
+            above, here, below = wide[a, odd:], wide[b, odd:], wide[c, odd:]
+            ends, centre, end = _shares(y)
             for j in range(columns):
-                line[j] = expanded[j]
+                line[j] = (ends * above[j] + end * below[j]) + centre * here[j]
 
 
 @kernel
@@ -315,15 +393,20 @@ def deviate(
     `column` of `out`.  Both are rings.
     """
     rows, columns = leans.shape[1:]
-    tall, wide = np.empty(columns + 4, np.float32), np.zeros(columns + 4, np.float32)
-    expanded = wide[coarse_column % 2 :]
+    wide, held = np.zeros((3, columns + 4), np.float32), np.empty(3, np.int64)
+    odd = coarse_column % 2
     for channel in range(out.shape[0]):
+        held[:] = -1
         for i in range(rows):
+            y, a, b, c = coarse_row + i, 0, 0, 0
             if coarse.size:
-                y, plane = coarse_row + i, coarse[channel]
-                _expand_row(plane, coarse_height, y, coarse_column, columns, tall, wide)
+                plane = coarse[channel]
+                a, b, c = _widen(plane, coarse_height, y, coarse_column, columns, wide, held)
+            above, here, below = wide[a, odd:], wide[b, odd:], wide[c, odd:]
+            ends, centre, end = _shares(y)
             line = out[channel, (row + i) % out.shape[1], column:]
             half = halves[channel, margin + i, margin:]
             lean = leans[min(channel, leans.shape[0] - 1), i]
             for j in range(columns):
-                line[j] = expanded[j] + lean[j] * half[j]
+                expanded = (ends * above[j] + end * below[j]) + centre * here[j]
+                line[j] = expanded + lean[j] * half[j]

@@ -11,28 +11,33 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.fusion.activity import gaussian_reach
-from batchstack.fusion.kernels import Planes, kernel, mirror_ends, mirrored
+from batchstack.fusion.kernels import Planes, kernel, mirror_ends, mirrored, part
 
 Counts = npt.NDArray[np.uint8]
 
 
 @kernel
-def second_difference(pair: Planes, difference: Planes) -> None:
-    """|[-1 2 -1] * x| + |[-1 2 -1]^T * x| of the back minus that of the front frame.
+def differences(pair: Planes, margin: int, channels: Planes, total: Planes, around: Planes) -> None:
+    """Activities of the back minus those of the front frame.
 
-    `pair` is wider than `difference` by one pixel or more on each side.
+    `channels` has |[-1 2 -1] * x| + |[-1 2 -1]^T * x| in a plane per channel, `total` its sum;
+    `around` has the sum of |4 x - x_up - x_down - x_left - x_right|.
+    `pair` is `margin` pixels, 1 or more, wider on each side.  Whoever does not want one of the
+    others gives one row of it: they are rings.
     """
-    two = np.float32(2)
-    channels, rows, columns = difference.shape
-    rim = (pair.shape[1] - rows) // 2 - 1
-    for channel in range(channels):
-        mean, half = pair[channel], pair[channels + channel]
-        for i in range(rows):
-            out = difference[channel, i]
-            y = rim + i
+    count, rows, columns = pair.shape[0] // 2, pair.shape[1] - 2 * margin, total.shape[2]
+    rim, two = margin - 1, np.float32(2)
+    for i in range(rows):
+        y = rim + i
+        summed, laplacian = total[0, i % total.shape[1]], around[0, i % around.shape[1]]
+        summed[:] = 0
+        laplacian[:] = 0
+        for channel in range(count):
+            mean, half = pair[channel], pair[count + channel]
             above, here, below = mean[y, rim:], mean[y + 1, rim:], mean[y + 2, rim:]
             half_above, half_here = half[y, rim:], half[y + 1, rim:]
             half_below = half[y + 2, rim:]
+            out = channels[channel, i % channels.shape[1]]
             for j in range(columns):
                 twice, half_twice = two * here[j + 1], two * half_here[j + 1]
                 across = twice - (here[j] + here[j + 2])
@@ -42,102 +47,67 @@ def second_difference(pair: Planes, difference: Planes) -> None:
                 back = abs(across + half_across) + abs(down + half_down)
                 front = abs(across - half_across) + abs(down - half_down)
                 out[j] = back - front
+                summed[j] += back - front
+                x, half_x = across + down, half_across + half_down
+                laplacian[j] += abs(x + half_x) - abs(x - half_x)
 
 
-@kernel
-def four_neighbour(pair: Planes, difference: Planes) -> None:
-    """|4 x - x_up - x_down - x_left - x_right| instead, and summed over the channels."""
-    four = np.float32(4)
-    channels, (rows, columns) = pair.shape[0] // 2, difference.shape[1:]
-    rim = (pair.shape[1] - rows) // 2 - 1
-    for i in range(rows):
-        difference[0, i] = 0
-    for channel in range(channels):
-        mean, half = pair[channel], pair[channels + channel]
-        for i in range(rows):
-            out = difference[0, i]
-            y = rim + i
-            above, here, below = mean[y, rim:], mean[y + 1, rim:], mean[y + 2, rim:]
-            half_above, half_here = half[y, rim:], half[y + 1, rim:]
-            half_below = half[y + 2, rim:]
-            for j in range(columns):
-                around = (above[j + 1] + below[j + 1]) + (here[j] + here[j + 2])
-                half_around = half_above[j + 1] + half_below[j + 1]
-                half_around += half_here[j] + half_here[j + 2]
-                x = four * here[j + 1] - around
-                half_x = four * half_here[j + 1] - half_around
-                out[j] += abs(x + half_x) - abs(x - half_x)
-
-
-@kernel
-def channel_sum(planes: Planes, total: Planes) -> None:
-    """All planes added up, in order."""
-    for i in range(planes.shape[1]):
-        out, line = total[0, i], planes[0, i]
+@part
+def _box_row(plane: Planes, i: int, side: int, tall: Planes, out: Planes) -> None:
+    """Sums over squares of `side` pixels (odd), the first of them in row `i` of a plane."""
+    first = plane[i]
+    if side == 1:
         for j in range(out.size):
-            out[j] = line[j]
-        for p in range(1, planes.shape[0]):
-            line = planes[p, i]
-            for j in range(out.size):
-                out[j] += line[j]
+            out[j] = first[j]
+        return
+    second, third = plane[i + 1], plane[i + 2]
+    for j in range(tall.size):
+        tall[j] = first[j] + (second[j] + third[j])
+    for k in range(3, side, 2):
+        second, third = plane[i + k], plane[i + k + 1]
+        for j in range(tall.size):
+            tall[j] += second[j] + third[j]
+    for j in range(out.size):
+        out[j] = tall[j] + (tall[j + 1] + tall[j + 2])
+    for k in range(3, side, 2):
+        shifted = tall[k:]
+        for j in range(out.size):
+            out[j] += shifted[j] + shifted[j + 1]
 
 
-@kernel
-def box_sum(block: Planes, total: Planes) -> None:
-    """Sum over the square (3 or more, odd) that a block is larger than its result by."""
-    side = block.shape[1] - total.shape[1] + 1
-    columns = total.shape[2]
-    tall = np.empty(block.shape[2], np.float32)
-    for p in range(block.shape[0]):
-        for i in range(total.shape[1]):
-            line, second, third = block[p, i], block[p, i + 1], block[p, i + 2]
-            for j in range(tall.size):
-                tall[j] = line[j] + (second[j] + third[j])
-            for k in range(3, side, 2):
-                second, third = block[p, i + k], block[p, i + k + 1]
-                for j in range(tall.size):
-                    tall[j] += second[j] + third[j]
-            out = total[p, i]
-            for j in range(columns):
-                out[j] = tall[j] + (tall[j + 1] + tall[j + 2])
-            for k in range(3, side, 2):
-                shifted = tall[k:]
-                for j in range(columns):
-                    out[j] += shifted[j] + shifted[j + 1]
-
-
-_TANH_END = np.float32(7.90531110763549805)  # from here on tanh is 1 in float32
+_TANH_END = np.float32(7.9053)  # from here on tanh is 1 in float32
 
 
 @kernel
 def lean(
-    differences: Planes, limit: float, slope: float, row: int, column: int, out: Planes
+    activity: Planes, side: int, limit: float, slope: float, row: int, column: int, out: Planes
 ) -> None:
-    """tanh(slope * clip(x, +-limit)), from `row`, `column` on: 1 all back, -1 all front.
+    """tanh(slope * clip(S, +-limit)), from `row`, `column` on: 1 all back, -1 all front.
 
+    S is the sum of the activity over a square of `side` pixels, by which less one `activity` is
+    larger than what is filled of `out`, a ring.
     The weight of the back frame, the logistic function of twice the argument, is
-    (1 + lean) / 2.  `out` is a ring.
-    The rational approximation is that of the Eigen library, good to 4e-7.
+    (1 + lean) / 2.
+    The rational function is the nearest of its degrees to tanh, 4e-7 off at most.
     """
     factor = np.float32(slope)
     most = min(np.float32(limit) * factor, _TANH_END)
-    for p in range(differences.shape[0]):
-        for i in range(differences.shape[1]):
-            line, result = differences[p, i], out[p, (row + i) % out.shape[1], column:]
-            for j in range(line.size):
+    columns = activity.shape[2] - side + 1
+    tall, line = np.empty(activity.shape[2], np.float32), np.empty(columns, np.float32)
+    for p in range(activity.shape[0]):
+        for i in range(activity.shape[1] - side + 1):
+            _box_row(activity[p], i, side, tall, line)
+            result = out[p, (row + i) % out.shape[1], column:]
+            for j in range(columns):
                 x = min(max(line[j] * factor, -most), most)
                 y = x * x
-                above = np.float32(-2.76076847742355e-16)
-                above = above * y + np.float32(2.00018790482477e-13)
-                above = above * y + np.float32(-8.60467152213735e-11)
-                above = above * y + np.float32(5.12229709037114e-08)
-                above = above * y + np.float32(1.48572235717979e-05)
-                above = above * y + np.float32(6.37261928935436e-04)
-                above = above * y + np.float32(4.89352455891786e-03)
-                below = np.float32(1.19825839466702e-06)
-                below = below * y + np.float32(1.18534705686654e-04)
-                below = below * y + np.float32(2.26843463243900e-03)
-                below = below * y + np.float32(4.89352518554385e-03)
+                above = np.float32(1.140902102e-05) * y + np.float32(2.947989370e-03)
+                above = above * y + np.float32(1.292219854e-01)
+                above = above * y + np.float32(9.999994225e-01)
+                below = np.float32(2.455426274e-07) * y + np.float32(2.383215610e-04)
+                below = below * y + np.float32(2.380137424e-02)
+                below = below * y + np.float32(4.625531797e-01)
+                below = below * y + np.float32(1)
                 result[j] = x * above / below
 
 
@@ -155,47 +125,63 @@ def smooth(plane: Planes, height: int, taps: Planes, row: int, column: int, bloc
     `plane`, a ring, and `block` have one plane; `taps`, 3 n + 1 in all, run from the centre
     outwards.
     """
-    kept, width = plane.shape[1:]
+    width, rows = plane.shape[2], block.shape[1]
     reach, columns = taps.size - 1, block.shape[2]
-    tall = np.empty(columns + 2 * reach, np.float32)
-    first, last = max(0, reach - column), min(tall.size, width - column + reach)
+    tall = np.empty((2, columns + 2 * reach), np.float32)
+    first, last = max(0, reach - column), min(tall.shape[1], width - column + reach)
     start, stop = column - reach + first, column - reach + last
-    inner, middle = tall[first:last], tall[reach:]
-    for i in range(block.shape[1]):
-        y = row + i
-        line = plane[0, y % kept, start:stop]
-        for j in range(inner.size):
-            inner[j] = taps[0] * line[j]
-        # Three taps at a time, so that the sum is fetched and stored less often.
+    for i in range(0, rows, 2):
+        # Two rows at once look at almost the same rows of the plane.
+        upper, lower = tall[0, first:last], tall[1, first:last]
+        here = _ring_row(plane, row + i, height)[start:stop]
+        under = _ring_row(plane, row + i + 1, height)[start:stop]
+        for j in range(upper.size):
+            upper[j] = taps[0] * here[j]
+            lower[j] = taps[0] * under[j]
         for k in range(1, reach, 3):
             a, b, c = taps[k], taps[k + 1], taps[k + 2]
-            up = plane[0, mirrored(y - k, height) % kept, start:stop]
-            up2 = plane[0, mirrored(y - k - 1, height) % kept, start:stop]
-            up3 = plane[0, mirrored(y - k - 2, height) % kept, start:stop]
-            down = plane[0, mirrored(y + k, height) % kept, start:stop]
-            down2 = plane[0, mirrored(y + k + 1, height) % kept, start:stop]
-            down3 = plane[0, mirrored(y + k + 2, height) % kept, start:stop]
-            for j in range(inner.size):
+            y = row + i - k
+            up3 = _ring_row(plane, y - 2, height)[start:stop]
+            up2 = _ring_row(plane, y - 1, height)[start:stop]
+            up = _ring_row(plane, y, height)[start:stop]
+            up0 = _ring_row(plane, y + 1, height)[start:stop]
+            y = row + i + k
+            down = _ring_row(plane, y, height)[start:stop]
+            down2 = _ring_row(plane, y + 1, height)[start:stop]
+            down3 = _ring_row(plane, y + 2, height)[start:stop]
+            down4 = _ring_row(plane, y + 3, height)[start:stop]
+            for j in range(upper.size):
                 near = a * (up[j] + down[j]) + b * (up2[j] + down2[j])
-                inner[j] += near + c * (up3[j] + down3[j])
-        mirror_ends(tall, column - reach, width)
-        out = block[0, i]
-        for j in range(columns):
-            out[j] = taps[0] * middle[j]
-        for k in range(1, reach, 3):
-            a, b, c = taps[k], taps[k + 1], taps[k + 2]
-            left, right = tall[reach - k - 2 :], tall[reach + k :]
+                upper[j] += near + c * (up3[j] + down3[j])
+                near = a * (up0[j] + down2[j]) + b * (up[j] + down3[j])
+                lower[j] += near + c * (up2[j] + down4[j])
+        for n in range(min(2, rows - i)):
+            mirror_ends(tall[n], column - reach, width)
+            out, middle = block[0, i + n], tall[n, reach:]
             for j in range(columns):
-                near = a * (left[j + 2] + right[j]) + b * (left[j + 1] + right[j + 1])
-                out[j] += near + c * (left[j] + right[j + 2])
+                out[j] = taps[0] * middle[j]
+            for k in range(1, reach, 3):
+                a, b, c = taps[k], taps[k + 1], taps[k + 2]
+                left, right = tall[n, reach - k - 2 :], tall[n, reach + k :]
+                for j in range(columns):
+                    near = a * (left[j + 2] + right[j]) + b * (left[j + 1] + right[j + 1])
+                    out[j] += near + c * (left[j] + right[j + 2])
+
+
+@part
+def _ring_row(plane: Planes, y: int, height: int) -> Planes:
+    return plane[0, mirrored(y, height) % plane.shape[1]]
 
 
 @kernel
-def vote(differences: Planes, row: int, column: int, votes: Counts) -> None:
-    """One where the back frame is at least as active, else zero, in a ring."""
-    for i in range(differences.shape[1]):
-        line, out = differences[0, i], votes[(row + i) % votes.shape[0], column:]
-        for j in range(line.size):
+def vote(activity: Planes, side: int, row: int, column: int, votes: Counts) -> None:
+    """One where the back frame is at least as active over a square, else zero, in a ring."""
+    columns = activity.shape[2] - side + 1
+    tall, line = np.empty(activity.shape[2], np.float32), np.empty(columns, np.float32)
+    for i in range(activity.shape[1] - side + 1):
+        _box_row(activity[0], i, side, tall, line)
+        out = votes[(row + i) % votes.shape[0], column:]
+        for j in range(columns):
             out[j] = line[j] >= 0
 
 

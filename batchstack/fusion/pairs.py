@@ -40,8 +40,17 @@ Pixels = npt.NDArray[Any]
 
 # Methods that follow the decision map, and those that compare activities.
 _MAPPED = frozenset({"bayesian", "guided"})
-_ACTIVE = frozenset({"all_channels", "by_channel", "laplacian", "median_mask", "direct"})
+_ACTIVITY = {  # which of `leans.differences`
+    "all_channels": "total",
+    "by_channel": "channels",
+    "laplacian": "around",
+    "median_mask": "total",
+    "direct": "total",
+}
+_ACTIVE = frozenset(_ACTIVITY)
 PAIR_METHODS = _MAPPED | _ACTIVE
+# Those that compare the bands of the same levels.
+_ALIKE = _ACTIVE - {"direct"}
 # Methods whose leans depend on the leans around them.
 _LOOKING_AROUND = frozenset({"laplacian", "median_mask"})
 
@@ -117,6 +126,7 @@ class _Level:
         outputs: dict[str, Pixels],
     ) -> None:
         plan, scratch, options = pair.plan.levels[number], pair.scratch, pair.options
+        self._activity_planes = {"channels": pair.channels, "total": 1, "around": 1}
         self._pair, self._scratch, self._options = pair, scratch, options
         self._mapped, self._number, self._coarser, self._outputs = mapped, number, coarser, outputs
         blended = {method.name: method.blended_levels(options) for method in methods}
@@ -184,36 +194,40 @@ class _Level:
         if not names:
             return
         wide = block.grown(margin)
-        frames = self._pair.frames(self._number, wide)
-        bands = self._bands(names, wide, frames)
+        frames, bands = self._frames_and_bands(names, wide, 2 * self._pair.channels)
         for name in names & _MAPPED:
             found = self._mapped_leans(name, block, bands[name])
             self._blend(name, block, frames, bands[name], margin, found)
         if "direct" in names:
-            activity = self._channel_sum(self._second_difference(block, frames))
-            found = self._leans(self._summed(activity))
-            self._blend("direct", block, frames, frames, margin, found)
+            self._compare({"direct"}, block, frames)
+            self._lean_and_blend("direct", block, frames, frames)
+        alike = names & _ALIKE
+        if alike:
+            self._compare(alike, block, bands[min(alike)])
         row, column = block.top - self._analysed.top, block.left - self._analysed.left
         if "laplacian" in names:
-            activity = self._activity(1, block)
-            leans.four_neighbour(bands["laplacian"], activity)
-            self._lean(self._summed(activity), row, column, self._rough)
-        alike = names & {"by_channel", "median_mask", "all_channels"}
-        if not alike:
-            return
-        shared = bands[min(alike)]  # their levels, and so their bands, are the same
-        activity = self._second_difference(block, shared)
-        if "by_channel" in names:
-            found = self._leans(self._summed(activity))
-            self._blend("by_channel", block, frames, shared, margin, found)
-        if alike == {"by_channel"}:
-            return
-        summed = self._summed(self._channel_sum(activity))
+            self._lean(self._activity("laplacian", block), row, column, self._rough)
         if "median_mask" in names:
-            leans.vote(summed, row, column, self._votes)
-        if "all_channels" in names:
-            found = self._leans(summed)
-            self._blend("all_channels", block, frames, shared, margin, found)
+            activity = self._activity("median_mask", block)
+            leans.vote(activity, self._options.kernel, row, column, self._votes)
+        for name in ("by_channel", "all_channels"):
+            if name in names:
+                self._lean_and_blend(name, block, frames, bands[name])
+
+    def _compare(self, names: set[str], block: Box, bands: Planes) -> None:
+        """Find the activities that some methods lean on, in the same bands."""
+        rows, columns = block.grown(box_reach(self._options.kernel)).shape
+        wanted = {_ACTIVITY[name] for name in names}
+        found = [
+            self._scratch.planes(kind, planes, rows if kind in wanted else 1, columns)
+            for kind, planes in self._activity_planes.items()
+        ]
+        leans.differences(bands, (bands.shape[1] - rows) // 2, *found)
+
+    def _activity(self, name: str, block: Box) -> Planes:
+        wide = block.grown(box_reach(self._options.kernel))
+        kind = _ACTIVITY[name]
+        return self._scratch.planes(kind, self._activity_planes[kind], *wide.shape)
 
     def _mapped_leans(self, name: str, block: Box, values: Planes) -> Planes:
         """Leans of a method that follows the decision map."""
@@ -226,8 +240,7 @@ class _Level:
     def _second_pass(self, block: Box) -> None:
         """Finish the methods whose leans depend on the leans around a block."""
         names = self._names & _LOOKING_AROUND
-        frames = self._pair.frames(self._number, block)
-        halves = self._bands(names, block, frames[self._pair.channels :])
+        frames, halves = self._frames_and_bands(names, block, self._pair.channels)
         row, column = block.top - self._analysed.top, block.left - self._analysed.left
         height = self._analysed.shape[0]
         settled = self._scratch.planes("leans", 1, *block.shape)
@@ -242,44 +255,28 @@ class _Level:
                 here = block.within(self.held).slices
                 np.multiply(settled[0] > 0, np.uint8(255), out=self._outputs[mask][here])
 
-    def _bands(self, names: set[str], block: Box, frames: Planes) -> dict[str, Planes]:
-        """What each method blends of a block of frames."""
-        bands = frames
+    def _frames_and_bands(
+        self, names: set[str], block: Box, planes: int
+    ) -> tuple[Planes, dict[str, Planes]]:
+        """A block of the frames, if it is needed, and what each method blends of it."""
+        pair, number = self._pair, self._number
+        frames = bands = NOTHING
+        if number == 0 or names & self._last:
+            frames = pair.frames(number, block)
         if names - self._last:
-            bands = self._pair.bands(self._number, block, frames)
-        return {name: frames if name in self._last else bands for name in names}
+            bands = pair.bands(number, block, planes, frames)
+        return frames, {name: frames[-planes:] if name in self._last else bands for name in names}
 
-    def _second_difference(self, block: Box, pair: Planes) -> Planes:
-        activity = self._activity(self._pair.channels, block)
-        leans.second_difference(pair, activity)
-        return activity
-
-    def _activity(self, planes: int, block: Box) -> Planes:
-        wide = block.grown(box_reach(self._options.kernel))
-        return self._scratch.planes("activity", planes, *wide.shape)
-
-    def _channel_sum(self, activity: Planes) -> Planes:
-        total = self._scratch.planes("channel sum", 1, *activity.shape[1:])
-        leans.channel_sum(activity, total)
-        return total
-
-    def _summed(self, activity: Planes) -> Planes:
-        edge = 2 * box_reach(self._options.kernel)
-        if edge == 0:
-            return activity
-        planes, rows, columns = activity.shape
-        total = self._scratch.planes("summed", planes, rows - edge, columns - edge)
-        leans.box_sum(activity, total)
-        return total
-
-    def _leans(self, summed: Planes) -> Planes:
-        found = self._scratch.planes("leans", *summed.shape)
-        self._lean(summed, 0, 0, found)
-        return found
-
-    def _lean(self, summed: Planes, row: int, column: int, out: Planes) -> None:
+    def _lean(self, activity: Planes, row: int, column: int, out: Planes) -> None:
         # A lean is 2 w - 1, and the weight w the logistic function of beta times this.
-        leans.lean(summed, MAX_DIFFERENCE, self._options.beta / 2, row, column, out)
+        slope = self._options.beta / 2
+        leans.lean(activity, self._options.kernel, MAX_DIFFERENCE, slope, row, column, out)
+
+    def _lean_and_blend(self, name: str, block: Box, frames: Planes, bands: Planes) -> None:
+        activity = self._activity(name, block)
+        found = self._scratch.planes("leans", len(activity), *block.shape)
+        self._lean(activity, 0, 0, found)
+        self._blend(name, block, frames, bands, self._margin, found)
 
     def _blend(
         self, name: str, block: Box, frames: Planes, bands: Planes, margin: int, found: Planes
@@ -298,13 +295,10 @@ class _Level:
             kernels.deviate(*source, row, column, self.deviations[name])
             return
         pixels = self._outputs[METHODS[name].outputs[0]]
-        white = 0.0
-        if pair.dtype.kind != "f":
-            white = min(pair.data_range, float(np.iinfo(pair.dtype.name).max))
         scale = pair.data_range / CODE_MAX
         hard, shrink = NOTHING, 0.0
         if name == "bayesian":
             assert self._mapped is not None
             hard, shrink = self._mapped.hard(0, block), self._options.shrink
         rows = pixels.reshape(len(pixels), -1)
-        kernels.pack(frames, *source, hard, shrink, scale, white, row, column, rows)
+        kernels.pack(frames, *source, hard, shrink, scale, pair.white, row, column, rows)

@@ -136,9 +136,9 @@ ACROSS = np.array([[0, 0, 0], [-1, 2, -1], [0, 0, 0]], np.float32)
 
 def test_activities_are_those_of_back_minus_front():
     back, front = planes(3, 12, 17), planes(3, 12, 17, seed=1)
-    second, four = np.empty((3, 10, 15), np.float32), np.empty((1, 10, 15), np.float32)
-    leans.second_difference(halves_of(back, front), second)
-    leans.four_neighbour(halves_of(back, front), four)
+    channels = np.empty((3, 10, 15), np.float32)
+    total, around = np.empty((2, 1, 10, 15), np.float32)
+    leans.differences(halves_of(back, front), 1, channels, total, around)
 
     def modified(x):
         return np.abs(filtered(x, ACROSS)) + np.abs(filtered(x, ACROSS.T))
@@ -146,30 +146,45 @@ def test_activities_are_those_of_back_minus_front():
     def laplacian(x):
         return np.abs(filtered(x, ACROSS + ACROSS.T)).sum(axis=0, keepdims=True)
 
-    np.testing.assert_allclose(second, modified(back) - modified(front), atol=1e-3)
-    np.testing.assert_allclose(four, laplacian(back) - laplacian(front), atol=1e-3)
+    expected = modified(back) - modified(front)
+    np.testing.assert_allclose(channels, expected, atol=1e-3)
+    np.testing.assert_allclose(total[0], expected.sum(axis=0), atol=1e-3)
+    np.testing.assert_allclose(around, laplacian(back) - laplacian(front), atol=1e-3)
 
 
-@pytest.mark.parametrize("side", [3, 5, 9])
-def test_sums(side):
-    block = planes(3, 12, 15)
-    total, joint = np.empty((3, 13 - side, 16 - side), "f4"), np.empty((1, 12, 15), "f4")
-    leans.box_sum(block, total)
-    leans.channel_sum(block, joint)
-    squares = np.lib.stride_tricks.sliding_window_view(block, (side, side), axis=(1, 2))
-    np.testing.assert_allclose(total, squares.sum(axis=(3, 4)), atol=1e-3)
-    np.testing.assert_allclose(joint[0], block.sum(axis=0), atol=1e-4)
+def test_activities_that_nobody_wants_take_one_row():
+    pair = planes(6, 14, 19)
+    full = [np.empty((count, 10, 15), np.float32) for count in (3, 1, 1)]
+    leans.differences(pair, 2, *full)
+    for wanted in range(3):
+        rings = [x if k == wanted else np.empty((len(x), 1, 15), "f4") for k, x in enumerate(full)]
+        expected, rings[wanted] = rings[wanted], np.empty_like(rings[wanted])
+        leans.differences(pair, 2, *rings)
+        np.testing.assert_array_equal(rings[wanted], expected)
 
 
 @pytest.mark.parametrize("slope", [0.01, 0.05, 3.0, 5e5])
 def test_lean_is_tanh(slope):
     differences = np.linspace(-80, 80, 4001, dtype=np.float32).reshape(1, 1, -1)
     out = np.zeros((1, 3, 4003), np.float32)
-    leans.lean(differences, 50.0, slope, 1, 2, out)
+    leans.lean(differences, 1, 50.0, slope, 1, 2, out)
     expected = np.tanh(slope * np.clip(differences.astype(float), -50, 50))
     np.testing.assert_allclose(out[:, 1:2, 2:], expected, atol=1e-6)
     np.testing.assert_array_equal(out[0, 1, 2:], -out[0, 1, 2:][::-1])
     assert not out[0, [0, 2]].any()
+
+
+@pytest.mark.parametrize("side", [1, 3, 5, 9])
+def test_leans_and_votes_are_of_sums_over_squares(side):
+    block = planes(3, 12, 15)
+    rows, columns = 13 - side, 16 - side
+    out, votes = np.empty((3, rows, columns), "f4"), np.empty((rows, columns), np.uint8)
+    leans.lean(block, side, 1e4, 1e-3, 0, 0, out)
+    leans.vote(block[:1], side, 0, 0, votes)
+    squares = np.lib.stride_tricks.sliding_window_view(block, (side, side), axis=(1, 2))
+    sums = squares.astype(float).sum(axis=(3, 4))
+    np.testing.assert_allclose(out, np.tanh(sums / 1000), atol=1e-4)
+    np.testing.assert_array_equal(votes, sums[0] >= 0)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (3, 4), (30, 40)], ids=str)
@@ -202,9 +217,10 @@ def test_majority_is_the_median(shape, size):
 
 
 def test_a_value_does_not_depend_on_its_place_in_the_row():
-    pair, whole = planes(6, 7, 301), np.empty((3, 5, 299), np.float32)
-    leans.second_difference(pair, whole)
+    pair, whole = planes(6, 7, 301), [np.empty((count, 5, 299), "f4") for count in (3, 1, 1)]
+    leans.differences(pair, 1, *whole)
     for start in range(1, 40):
-        part = np.empty((3, 5, 299 - start), np.float32)
-        leans.second_difference(np.ascontiguousarray(pair[:, :, start:]), part)
-        np.testing.assert_array_equal(part, whole[:, :, start:])
+        part = [np.empty((len(planes), 5, 299 - start), np.float32) for planes in whole]
+        leans.differences(np.ascontiguousarray(pair[:, :, start:]), 1, *part)
+        for here, there in zip(part, whole, strict=True):
+            np.testing.assert_array_equal(here, there[:, :, start:])
