@@ -252,8 +252,14 @@ def _fuse_and_write(job: Job, frames: Sequence[Frame], area: Box) -> dict[str, t
     def score_and_write(name: str) -> tuple[int, Scores]:
         image, path = outputs[name], job.output_path(name)
         scores = score_output(job, name, read, lambda box: image[box.slices], area)
-        pixels = image[area.slices]
-        return write_image(path, pixels, quality=job.quality, metadata=metadata), scores
+        size = write_image(
+            path,
+            image[area.slices],
+            quality=job.quality,
+            metadata=metadata,
+            empty=partial(scratch.array, "encoded"),
+        )
+        return size, scores
 
     return {name: score_and_write(name) for name in output_names(job)}
 

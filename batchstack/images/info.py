@@ -1,5 +1,6 @@
 """What the headers of an image file say, as frozen values."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -9,6 +10,12 @@ import numpy.typing as npt
 
 Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16 | np.float32]
 """(H, W) grey or (H, W, 3) RGB, C-contiguous, uint8, uint16 or float32."""
+
+Empty: TypeAlias = Callable[[tuple[int, ...], npt.DTypeLike], Pixels]
+"""Gives an array of a shape and type, of any content."""
+
+Piece: TypeAlias = bytes | memoryview
+"""A part of a file."""
 
 DTYPES = ("uint8", "uint16", "float32")
 

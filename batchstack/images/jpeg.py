@@ -17,7 +17,7 @@ from PIL.Image import Exif
 from PIL.JpegImagePlugin import JpegImageFile
 
 from batchstack.errors import ImageError
-from batchstack.images.info import ImageInfo, Metadata, Pixels
+from batchstack.images.info import Empty, ImageInfo, Metadata, Piece, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size
 
 _EXIF_PREFIX = b"Exif\0\0"
@@ -144,18 +144,22 @@ def _exif_resolution(exif: bytes | None) -> tuple[float, float] | None:
     return (x * per_inch, y * per_inch) if usable else None
 
 
-def encode(pixels: Pixels, quality: int, metadata: Metadata) -> bytes:
+def encode(pixels: Pixels, quality: int, metadata: Metadata, empty: Empty) -> list[Piece]:
     """Encode as baseline 4:2:0, byte for byte what `cv2.imwrite` gives, plus metadata.
 
+    The parts of the file are returned, the largest of them in memory that `empty` gives.
     EXIF and XMP longer than one segment (65 kB) are left out: most readers could not
     join them.
     """
     subsampling = None if pixels.ndim == 2 else "420"
-    data = bytes(imagecodecs.jpeg8_encode(pixels, level=quality, subsampling=subsampling))
+    # What does not fit would come in new memory.
+    room = empty((pixels.nbytes,), np.uint8)
+    encoded = imagecodecs.jpeg8_encode(pixels, level=quality, subsampling=subsampling, out=room)
+    data = memoryview(encoded)
     (length,) = struct.unpack_from(">H", data, 4)
     jfif_end = 4 + length
-    jfif = _with_density(data[:jfif_end], metadata.resolution)
-    return jfif + _segments(metadata) + data[jfif_end:]
+    jfif = _with_density(bytes(data[:jfif_end]), metadata.resolution)
+    return [jfif, _segments(metadata), data[jfif_end:]]
 
 
 def _with_density(jfif: bytes, resolution: tuple[float, float] | None) -> bytes:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import imagecodecs
 
 from batchstack.errors import ImageError
-from batchstack.images.info import ImageInfo, Metadata, Pixels
+from batchstack.images.info import ImageInfo, Metadata, Piece, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size
 
 _HEADER_END = 33  # signature and IHDR, always the first chunk
@@ -103,10 +103,14 @@ def _physical(payload: bytes) -> tuple[float, float] | None:
     return (x * _METRES_PER_INCH, y * _METRES_PER_INCH) if unit == 1 and x and y else None
 
 
-def encode(pixels: Pixels, metadata: Metadata) -> bytes:
-    """Encode fast: level 1 with the "sub" filter (twice the speed for 3 % more bytes)."""
-    data = bytes(imagecodecs.png_encode(pixels, level=1, filter=imagecodecs.PNG.FILTER.SUB))
-    return data[:_HEADER_END] + b"".join(_metadata_chunks(metadata)) + data[_HEADER_END:]
+def encode(pixels: Pixels, metadata: Metadata) -> list[Piece]:
+    """Encode fast: level 1 with the "sub" filter (twice the speed for 3 % more bytes).
+
+    The parts of the file are returned.
+    """
+    encoded = imagecodecs.png_encode(pixels, level=1, filter=imagecodecs.PNG.FILTER.SUB)
+    data = memoryview(encoded)
+    return [data[:_HEADER_END], *_metadata_chunks(metadata), data[_HEADER_END:]]
 
 
 def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:

@@ -1,21 +1,17 @@
 """Whole images and what belongs to them."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from batchstack.errors import ImageError
-from batchstack.images.info import ImageInfo, Metadata, Pixels
+from batchstack.images.info import Empty, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, orient, upright
 from batchstack.images.probe import kind_of, open_image, probe_file
-
-Empty = Callable[[tuple[int, ...], npt.DTypeLike], Pixels]
 
 
 def read_image(path: Path | str) -> Pixels:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from batchstack.errors import ImageError
 from batchstack.images.atomic import part_file
-from batchstack.images.info import DTYPES, ImageInfo, Metadata, Pixels
+from batchstack.images.info import DTYPES, Empty, ImageInfo, Metadata, Piece, Pixels
 from batchstack.images.orientation import upright
 from batchstack.images.probe import probe
 
@@ -27,7 +27,12 @@ _DEPTHS = {"jpeg": DTYPES[:1], "png": DTYPES[:2], "tiff": DTYPES}
 
 
 def write_image(
-    path: Path | str, pixels: Pixels, *, quality: int = 95, metadata: Metadata | None = None
+    path: Path | str,
+    pixels: Pixels,
+    *,
+    quality: int = 95,
+    metadata: Metadata | None = None,
+    empty: Empty = np.empty,
 ) -> int:
     """Write an image under a name that decides the format.
 
@@ -42,6 +47,8 @@ def write_image(
     metadata : Metadata, optional
         What the output inherits, its orientation reset to 1; a colour profile made for
         other channels is left out.
+    empty : callable
+        Gives an array of a shape and type, of any content, that a file may be encoded in.
 
     Returns
     -------
@@ -57,7 +64,7 @@ def write_image(
     pixels = np.asarray(pixels)
     bands = (pixels,)
     return write_image_rows(
-        path, pixels.shape, pixels.dtype, bands, quality=quality, metadata=metadata
+        path, pixels.shape, pixels.dtype, bands, quality=quality, metadata=metadata, empty=empty
     )
 
 
@@ -69,6 +76,7 @@ def write_image_rows(
     *,
     quality: int = 95,
     metadata: Metadata | None = None,
+    empty: Empty = np.empty,
 ) -> int:
     """Write an image from successive bands of rows, as `write_image` would the whole.
 
@@ -77,7 +85,7 @@ def write_image_rows(
 
     Parameters
     ----------
-    path, quality, metadata
+    path, quality, metadata, empty
         As for `write_image`.
     shape : tuple of int
         (H, W) or (H, W, 3) of the whole image.
@@ -110,7 +118,9 @@ def write_image_rows(
             next(blocks, None)  # notices a band too many
         else:
             (whole,) = regroup(path, shape, dtype, bands, shape[0])
-            part.write_bytes(_encode(kind, whole, quality, metadata))
+            with part.open("wb") as file:
+                for piece in _encode(kind, whole, quality, metadata, empty):
+                    file.write(piece)
         _check(path, part, ImageInfo(part, kind, shape[0], shape[1], channels, str(dtype)))
         return part.stat().st_size
 
@@ -182,7 +192,9 @@ def _refuse_stray(
         )
 
 
-def _encode(kind: str, pixels: Pixels, quality: int, metadata: Metadata) -> bytes:
+def _encode(
+    kind: str, pixels: Pixels, quality: int, metadata: Metadata, empty: Empty
+) -> list[Piece]:
     # A side of 1 may hide strides that imagecodecs refuses; a copy has plain ones.
     pixels = pixels.copy() if 1 in pixels.shape else np.ascontiguousarray(pixels)
     if kind == "png":
@@ -191,7 +203,7 @@ def _encode(kind: str, pixels: Pixels, quality: int, metadata: Metadata) -> byte
         return png.encode(pixels, metadata)
     from batchstack.images import jpeg
 
-    return jpeg.encode(pixels, quality, metadata)
+    return jpeg.encode(pixels, quality, metadata, empty)
 
 
 def _check(path: Path, part: Path, wanted: ImageInfo) -> None:
