@@ -7,6 +7,8 @@ A lean says how far a pixel is drawn to the back frame: 1 back alone, 0 the mean
 -1 front alone.  It is 2 w - 1 for a weight w of the back frame.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -111,6 +113,7 @@ def lean(
                 result[j] = x * above / below
 
 
+@lru_cache
 def gaussian_taps(sigma: float) -> Planes:
     """Weights of a Gaussian from its centre outwards; on both sides they add up to one."""
     taps = np.exp(-0.5 * (np.arange(gaussian_reach(sigma) + 1) / sigma) ** 2)

@@ -28,7 +28,6 @@ from batchstack.fusion.decision import (
     index_type,
     luma_shares,
     map_level,
-    nearest,
 )
 from batchstack.fusion.guided import GAIN, guided_lines, moments
 from batchstack.fusion.leans import gaussian_taps
@@ -117,15 +116,17 @@ class PairMap:
 
     def __init__(self, decision: DecisionMap, pair: Pair) -> None:
         self._pair, self._options, self._scratch = pair, pair.options, pair.scratch
-        self._index, self._level = decision.index, decision.level
+        # A copy in memory that is no file and may be written to is what kernels know.
+        self._index, self._level = np.array(decision.index), decision.level
+        self._hard: tuple[tuple[int, Box], Planes] | None = None
 
     def hard(self, level: int, block: Box) -> Planes:
         """Leans of the bare map; `level` is 0 or that of the cells."""
-        index = nearest(self._index, self._level if level == 0 else 0, block)
-        hard = self._scratch.planes("hard", 1, *block.shape)
-        np.multiply(index, np.float32(-2), out=hard[0])
-        hard += 1
-        return hard
+        if self._hard is None or self._hard[0] != (level, block):
+            hard = self._scratch.planes("hard", 1, *block.shape)
+            cells.hard(self._index, self._level - level, block.top, block.left, hard)
+            self._hard = (level, block), hard
+        return self._hard[1]
 
     def likelier(self, level: int, block: Box, bands: Planes, *, residual: bool) -> Planes:
         """Leans by likelihood times prior; `bands` is wider than the block by `prior_reach`."""

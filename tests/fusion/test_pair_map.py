@@ -138,6 +138,15 @@ def test_candidates_and_their_priors_are_those_of_the_general_code(level, grey):
     np.testing.assert_array_equal(pair_map.hard(0, plan.tile)[0], 1.0 - 2 * general.index)
 
 
+@pytest.mark.parametrize("level", [0, 1, 3])
+def test_a_block_of_the_map_is_that_of_the_nearest_cells(level):
+    found, block = random_map((90, 77), level), Box(31, 13, 90, 77)
+    leans = np.empty((1, *block.shape), np.float32)
+    cells.hard(found.index, level, block.top, block.left, leans)
+    expected = 1.0 - 2 * decision.nearest(found.index, level, block)
+    np.testing.assert_array_equal(leans[0], expected)
+
+
 @pytest.mark.parametrize("residual", [False, True])
 def test_likelihoods_are_those_of_the_general_code(residual):
     frames, options = two((60, 70)), FusionOptions(map_level=0, prior=0.0)
