@@ -2,7 +2,6 @@
 
 import logging
 import platform
-import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import dask
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
+from batchstack.batch import fork_server
 from batchstack.batch.machine import ClusterOptions, worker_count, worker_memory
 from batchstack.batch.tasks import forget
 from batchstack.errors import ClusterError, ClusterLostError
@@ -28,46 +28,33 @@ CONFIG = {
     "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.no-workers-timeout": "60s",
     "distributed.scheduler.worker-ttl": "10 minutes",
+    "distributed.worker.multiprocessing-method": "forkserver",
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.gil.enabled": False,
-    "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,
-    "distributed.nanny.pre-spawn-environ.OPENBLAS_NUM_THREADS": 1,
-    "distributed.nanny.pre-spawn-environ.MKL_NUM_THREADS": 1,
-    "distributed.nanny.pre-spawn-environ.OPENCV_FOR_THREADS_NUM": 1,
-    # Dask's own setting gives every freed array back to the system at once; getting the
-    # memory again, page by page, cost as much time as the fusion.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 512 * 2**20,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 512 * 2**20,
 }
 
 
 @contextmanager
 def embedded(options: ClusterOptions) -> Iterator[Client]:
-    """A cluster of processes on this machine, for as long as the run.
-
-    Workers ignore Ctrl-C: the client decides what an interrupt means.
-    """
+    """A cluster of processes on this machine, for as long as the run."""
     _quieten()
-    before = signal.getsignal(signal.SIGINT)
+    fork_server.start()
+    fork_server.wait()
     with dask.config.set(CONFIG):
-        _ignore_interrupts()
-        try:
-            cluster = LocalCluster(
-                n_workers=worker_count(options),
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=worker_memory(options),
-                host="127.0.0.1",
-                # A free port even without the dashboard: the scheduler serves HTTP anyway.
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": options.dashboard},
-            )
-        finally:
-            _restore_interrupts(before)
+        cluster = LocalCluster(
+            n_workers=worker_count(options),
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=worker_memory(options),
+            host="127.0.0.1",
+            # A free port even without the dashboard: the scheduler serves HTTP anyway.
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": options.dashboard},
+        )
         with cluster, Client(cluster) as client:
             if options.dashboard:
                 print(f"dashboard: {cluster.dashboard_link}", file=sys.stderr)
@@ -205,18 +192,3 @@ def _quieten() -> None:
     # What matters of a lost or restarted worker we say ourselves, in one line.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _ignore_interrupts() -> None:
-    # Only the main thread may, and only there do they arrive.
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:
-        return
-
-
-def _restore_interrupts(handler: Any) -> None:
-    try:
-        signal.signal(signal.SIGINT, handler)
-    except ValueError:
-        return

@@ -9,7 +9,6 @@ import click
 from batchstack import __version__
 from batchstack.batch.machine import ClusterOptions, cores, memory
 from batchstack.cli import options as shared
-from batchstack.cli.progress import COLD_SECONDS
 from batchstack.errors import ClusterError, ExitCode
 
 PACKAGES = (
@@ -65,7 +64,7 @@ def _packages() -> list[str]:
 
 def _kernels() -> list[str]:
     """Load the compiled kernels, or compile and keep them now; return what keeps them cold."""
-    from batchstack.fusion.warm import kernels_are_kept, warm_up
+    from batchstack.fusion.warm import COLD_SECONDS, kernels_are_kept, warm_up
 
     seconds = warm_up()
     if not kernels_are_kept():

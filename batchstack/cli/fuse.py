@@ -1,6 +1,7 @@
 """`batchstack fuse`: one stack, in this process."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import Manifest, Row
 from batchstack.batch.plan import RunOptions, is_split, make_plan
 from batchstack.cli import options as shared
-from batchstack.cli.progress import load_kernels
 from batchstack.errors import ExitCode, OptionError
+from batchstack.fusion.warm import warm_up
 
 # What the original script wrote.
 ORIGINAL_METHODS = "by_channel,all_channels,median_mask,direct"
@@ -50,7 +51,7 @@ def command(
     if step.job is None:
         click.echo(f"batchstack: {step.reasons[0]}", err=True)
         sys.exit(ExitCode.REFUSED if step.hopeless else ExitCode.FAILED)
-    load_kernels(step.job.methods)
+    warm_up(step.job.methods, partial(click.echo, err=True))
     result = _fuse(step.job, step.shape, split=is_split(step, limit))
     if result.error:
         click.echo(f"batchstack: {result.error.removeprefix('fuse : ')}", err=True)

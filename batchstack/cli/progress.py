@@ -2,9 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
-from threading import Timer
 from types import TracebackType
 
 import click
@@ -15,23 +13,6 @@ from batchstack.batch.scoring import SORT_BY, worst_first
 
 SECONDS_BETWEEN_LINES = 10.0
 WORST_SHOWN = 3
-COLD_SECONDS = 2.0  # loading kernels takes less, compiling them more
-
-
-def load_kernels(methods: Iterable[str]) -> None:
-    """Load the kernels in this process, and say so if they must be compiled first.
-
-    Workers that start later find them compiled, instead of all compiling them at once.
-    """
-    from batchstack.fusion.warm import warm_up
-
-    said = "batchstack: compiling for this machine, which happens once and takes ten seconds"
-    timer = Timer(COLD_SECONDS, click.echo, [said], {"err": True})
-    timer.start()
-    try:
-        warm_up(methods)
-    finally:
-        timer.cancel()
 
 
 class Progress:

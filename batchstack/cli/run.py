@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from batchstack.batch import fork_server
 from batchstack.batch.engines import Engine, LoopEngine, StopRequest
 from batchstack.batch.ledger import Ledger, lock
 from batchstack.batch.machine import ClusterOptions, worker_memory
@@ -15,9 +17,10 @@ from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, Step, make_plan
 from batchstack.batch.run import Summary, interruptible, run_plan
 from batchstack.cli import options as shared
-from batchstack.cli.progress import Progress, closing_summary, load_kernels
+from batchstack.cli.progress import Progress, closing_summary
 from batchstack.errors import ExitCode
 from batchstack.fusion.methods import METHODS
+from batchstack.fusion.warm import warm_up
 
 
 @click.command("run", cls=shared.GroupedCommand)
@@ -120,12 +123,13 @@ def _engine(
         memory_limit: int | None = worker_memory(options)
         steps = plan(memory_limit)
         methods = {name for step in steps if step.job for name in step.job.methods}
-        if methods:
-            load_kernels(methods)
         # A cluster takes seconds to start; without work none is.
         if options.workers == 0 or not methods:
+            if methods:
+                warm_up(methods, partial(click.echo, err=True))
             yield LoopEngine(), steps, memory_limit
             return
+        fork_server.start(methods)
     from batchstack.batch import cluster
     from batchstack.batch.engines import ClusterEngine
 

@@ -294,10 +294,11 @@ def test_a_run_killed_at_any_moment_resumes(long_run):
 def test_a_killed_worker_costs_nothing(long_run):
     process = long_run.start("run", "pairs.csv", "-o", "out", "--workers", 2)
     wait_for(lambda: long_run.finished("out") >= 3, process)
+    # Workers are children of the fork server.
     workers = [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "spawn_main" in " ".join(child.cmdline())
+        grandchild
+        for child in psutil.Process(process.pid).children()
+        for grandchild in child.children()
     ]
     workers[0].kill()
     said, _ = process.communicate(timeout=200)

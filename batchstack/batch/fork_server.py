@@ -1,0 +1,60 @@
+"""Where the workers of an embedded cluster come from, without loading Dask here.
+
+They are forked from a process that has imported all that they need: it is imported once
+instead of once per worker, held in memory once, and that while the run is prepared here.
+"""
+
+import os
+import signal
+from collections.abc import Collection
+from multiprocessing import forkserver, get_context
+from typing import Any
+
+# A worker does one task on one core: no library starts threads of its own.
+# The C library would give every freed array back to the system at once; getting the
+# memory again, page by page, costs as much time as the fusion.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+    "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
+    "MALLOC_MMAP_THRESHOLD_": str(512 * 2**20),
+}
+KERNELS = "BATCHSTACK_KERNELS"  # the methods whose kernels the server loads
+
+
+def start(methods: Collection[str] = ()) -> None:
+    """Start the server, unless it runs; it imports, and loads kernels, in the background.
+
+    Workers ignore Ctrl-C: the client decides what an interrupt means.
+
+    Parameters
+    ----------
+    methods : collection of str
+        Those whose kernels the workers will need.
+    """
+    os.environ.update(_ENVIRONMENT)
+    if methods:
+        os.environ[KERNELS] = ",".join(methods)
+    forkserver.set_forkserver_preload(["batchstack.batch.preload"])
+    before = _on_interrupt(signal.SIG_IGN)  # the server inherits it, and its workers
+    try:
+        forkserver.ensure_running()
+    finally:
+        _on_interrupt(before)
+
+
+def wait() -> None:
+    """Wait until the server can fork: seconds if it must compile kernels first."""
+    process = get_context("forkserver").Process(target=os.getpid, daemon=True)
+    process.start()
+    process.join()
+
+
+def _on_interrupt(handler: Any) -> Any:
+    # Only the main thread may, and only there do they arrive.
+    try:
+        return signal.signal(signal.SIGINT, handler)
+    except ValueError:
+        return handler

@@ -1,0 +1,22 @@
+"""What the fork server imports and loads before it forks workers."""
+
+import gc
+import os
+import sys
+from contextlib import suppress
+from functools import partial
+
+# All that is imported stays: no use to look through it for garbage again and again.
+gc.set_threshold(100_000)
+
+import distributed  # noqa: E402, F401
+
+import batchstack.batch.tasks  # noqa: E402, F401
+from batchstack.batch.fork_server import KERNELS  # noqa: E402
+from batchstack.fusion.warm import warm_up  # noqa: E402
+
+if os.environ.get(KERNELS):
+    # What cannot be loaded here fails again in the task, and its message names the row.
+    with suppress(Exception):
+        warm_up(os.environ[KERNELS].split(","), partial(print, file=sys.stderr, flush=True))
+gc.freeze()
