@@ -17,12 +17,24 @@ Rows are cut out once, before the loop over them, and never chosen by a conditio
 is what lets the compiler vectorise a loop and keeps reference counting out of it.
 """
 
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+
+# Numba would load SciPy's matrix routines, a fifth of what it takes to load the kernels;
+# none of them multiplies matrices.
+_BLAS = "scipy.linalg.cython_blas"
+if _BLAS not in sys.modules:
+    sys.modules[_BLAS] = None  # type: ignore[assignment]
+    try:
+        import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[_BLAS]
 
 Pixels = npt.NDArray[Any]
 Planes = npt.NDArray[np.float32]

@@ -154,7 +154,12 @@ def encode(pixels: Pixels, quality: int, metadata: Metadata, empty: Empty) -> li
     subsampling = None if pixels.ndim == 2 else "420"
     # What does not fit would come in new memory.
     room = empty((pixels.nbytes,), np.uint8)
-    encoded = imagecodecs.jpeg8_encode(pixels, level=quality, subsampling=subsampling, out=room)
+    encoded = imagecodecs.jpeg8_encode(
+        pixels,
+        level=quality,
+        subsampling=subsampling,
+        out=room,  # type: ignore[arg-type]
+    )
     data = memoryview(encoded)
     (length,) = struct.unpack_from(">H", data, 4)
     jfif_end = 4 + length
