@@ -252,8 +252,9 @@ class _Level:
             self._blend("median_mask", block, frames, halves["median_mask"], 0, settled)
             if self._number == 0:
                 (mask,) = METHODS["median_mask"].outputs[1:]
-                here = block.within(self.held).slices
-                np.multiply(settled[0] > 0, np.uint8(255), out=self._outputs[mask][here])
+                pixels = self._outputs[mask][block.within(self.held).slices]
+                np.greater(settled[0], 0, out=pixels.view(np.bool_))
+                pixels *= np.uint8(255)
 
     def _frames_and_bands(
         self, names: set[str], block: Box, planes: int

@@ -2,17 +2,19 @@
 
 Deflate is read by everything that reads TIFF; level 1 with a predictor is four times
 as fast as level 6 for a few percent more bytes.
-Pixels that it hardly makes smaller are stored as they are: the lower bits of 16-bit
+Pixels that it does not make much smaller are stored as they are: the lower bits of 16-bit
 photographs are noise, and to compress them would take six times as long as to write them.
+Below two fifths of the size deflate is fast enough for a run to take less than twice the
+time that it takes with JPEG.
 """
 
-import zlib
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from tifffile import TiffWriter
@@ -24,7 +26,7 @@ TILE = 512
 _ORIENTATION = 274
 _XMP = 700
 # Share of the size that deflate must get below.
-_WORTH = 0.8
+_WORTH = 0.4
 # Classic TIFF addresses 4 GiB; what deflate and the tags may add stays far below the rest.
 CLASSIC_BYTES = 3_900_000_000
 
@@ -75,11 +77,11 @@ def write_tiles(
 
 
 def _shrinks(pixels: Pixels) -> bool:
-    """Whether deflate makes pixels notably smaller."""
+    """Whether deflate makes pixels much smaller."""
     if pixels.dtype.kind != "f" and pixels.shape[1] > 1:
         pixels = pixels[:, 1:] - pixels[:, :-1]
     stored = np.ascontiguousarray(pixels)
-    return len(zlib.compress(stored.data, 1)) < _WORTH * stored.nbytes
+    return len(imagecodecs.deflate_encode(stored, level=1)) < _WORTH * stored.nbytes
 
 
 def tile_height(shape: tuple[int, ...]) -> int:
