@@ -49,8 +49,10 @@ def command(manifest: Path, output: Path | None, as_json: bool, **settings: Any)
     directory = output or nowhere
     limit = worker_memory(cluster)
     steps = make_plan(stacks, directory, options, Ledger(directory), memory_limit=limit)
-    for step in steps:
-        click.echo(json.dumps(_as_data(step, limit)) if as_json else _as_line(step, limit))
+    lines = [
+        json.dumps(_as_data(step, limit)) if as_json else _as_line(step, limit) for step in steps
+    ]
+    click.echo("\n".join(lines))
     counts = Counter(step.action for step in steps)
     click.echo(
         f"batchstack: {counts['fuse']} to fuse, {counts['skip']} to skip, "

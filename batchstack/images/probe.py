@@ -36,7 +36,8 @@ def probe(path: Path | str) -> ImageInfo:
         The file is missing, unreadable, no image, damaged, or of a kind that is not
         supported (alpha, CMYK, page stacks, ...).
     """
-    path = Path(path)
+    if isinstance(path, str):
+        path = Path(path)
     with open_image(path) as file:
         return probe_file(path, file)
 

@@ -81,7 +81,7 @@ def _shrinks(pixels: Pixels) -> bool:
     if pixels.dtype.kind != "f" and pixels.shape[1] > 1:
         pixels = pixels[:, 1:] - pixels[:, :-1]
     stored = np.ascontiguousarray(pixels)
-    return len(imagecodecs.deflate_encode(stored, level=1)) < _WORTH * stored.nbytes
+    return len(imagecodecs.deflate_encode(stored.tobytes(), level=1)) < _WORTH * stored.nbytes
 
 
 def tile_height(shape: tuple[int, ...]) -> int:

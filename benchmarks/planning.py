@@ -1,0 +1,110 @@
+"""What a run costs before it fuses: checking a long manifest, resuming a long run.
+
+    python benchmarks/planning.py
+
+The manifest has 100,000 rows whose frames are links to a few small files; the resumed run
+has 10,000 finished stacks, whose records and outputs are made from those of one stack.
+Each figure is the time of a whole process, from the first import to its exit.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from batchstack.fusion.synthetic import make_stack
+from batchstack.images import write_image
+
+FOLDERS = 100  # that the frames of the long manifest are spread over
+
+
+@click.command(help=__doc__.splitlines()[0])
+@click.option("--rows", type=int, default=100_000, show_default=True)
+@click.option("--finished", type=int, default=10_000, show_default=True)
+@click.option("--repeats", type=int, default=5, show_default=True)
+def main(rows: int, finished: int, repeats: int) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        stack = make_stack((48, 64), scene="hair", blur=2.0)
+        for side, frame in zip(("back", "front"), stack.frames, strict=True):
+            write_image(folder / f"{side}.jpg", frame)
+        write_manifest(folder, "long", rows)
+        measure(f"check of {rows} rows", ["check", "long.csv"], folder, repeats)
+        write_manifest(folder, "done", finished)
+        finish(folder, finished)
+        resume = ["run", "done.csv", "-o", "out", "--align", "off", "--methods", "all_channels"]
+        measure(f"resume of {finished} finished stacks", resume, folder, repeats)
+        measure("--help", ["--help"], folder, repeats)
+        fuse = ["fuse", "--back", "back.jpg", "--front", "front.jpg", "-o", "one"]
+        measure("fuse of a tiny pair", fuse, folder, repeats)
+
+
+def write_manifest(folder: Path, name: str, rows: int) -> None:
+    lines = ["id,back,front"]
+    for number in range(rows):
+        place = f"{name}/{number % FOLDERS:02}"
+        if number < FOLDERS:  # links to one file are limited
+            (folder / place).mkdir(parents=True)
+            for side in ("back", "front"):
+                shutil.copy(folder / f"{side}.jpg", folder / place)
+        paths = [f"{place}/{side}{number}.jpg" for side in ("back", "front")]
+        for side, path in zip(("back", "front"), paths, strict=True):
+            os.link(folder / place / f"{side}.jpg", folder / path)
+        lines.append(f"p{number},{','.join(paths)}")
+    (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+
+
+def finish(folder: Path, count: int) -> None:
+    """Fuse the first stack, and make what it left behind also that of the others."""
+    lines = (folder / "done.csv").read_text().splitlines()
+    (folder / "first.csv").write_text("\n".join(lines[:2]) + "\n")
+    batchstack(["run", "first.csv", "-o", "out", "--workers", "0", "--align", "off"], folder)
+    journal = folder / "out" / ".batchstack" / "journal.jsonl"
+    record = json.loads(journal.read_text())
+    records = []
+    for line in lines[1:]:
+        stack, *frames = line.split(",")
+        paths = [folder.resolve() / frame for frame in frames]
+        first = zip(paths, record["inputs"], strict=True)
+        inputs = [
+            [str(path), size, path.stat().st_mtime_ns, digest]
+            for path, (_, size, _, digest) in first
+        ]
+        records.append(json.dumps(record | {"id": stack, "inputs": inputs}))
+        target = folder / "out" / stack
+        target.mkdir(exist_ok=True)
+        for output in (folder / "out" / "p0").iterdir():
+            if stack != "p0":
+                os.link(output, target / output.name)
+    journal.write_text("\n".join(records) + "\n")
+
+
+def measure(title: str, arguments: list[str], folder: Path, repeats: int) -> None:
+    results = [batchstack(arguments, folder) for _ in range(repeats)]
+    seconds = statistics.median(seconds for seconds, _ in results)
+    peak = max(peak for _, peak in results)
+    click.echo(f"{title:34} {seconds:6.2f} s, {peak / 2**20:4.0f} MiB at most")
+
+
+def batchstack(arguments: list[str], folder: Path) -> tuple[float, int]:
+    """Seconds and peak memory, in bytes, of the command line."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "batchstack", *arguments]
+    with (folder / "said").open("w") as said:
+        process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise click.ClickException((folder / "said").read_text()[-1000:])
+    return time.perf_counter() - start, usage.ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()
