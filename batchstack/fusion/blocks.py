@@ -121,6 +121,7 @@ class Pair:
         self.plan, self.options, self.levels, self.scratch = plan, options, levels, scratch
         self.channels = prod(back.shape[2:])
         self.data_range = options.data_range or DATA_RANGES[back.dtype.name]
+        self._scale = CODE_MAX / self.data_range
         # The largest value that a fused pixel may have; 0 if it is not rounded either.
         self.white = 0.0
         if back.dtype.kind != "f":
@@ -152,8 +153,7 @@ class Pair:
         if level:
             kernels.crop(self._gaussian[level], row, column, planes)
         else:
-            scale = CODE_MAX / self.data_range
-            kernels.unpack(self._back, self._front, row, column, scale, planes)
+            kernels.unpack(self._back, self._front, row, column, self._scale, planes)
         return planes
 
     def bands(self, level: int, block: Box, planes: int, frames: Planes) -> Planes:
@@ -180,8 +180,12 @@ class Pair:
         while self._reduced[level] < min(bottom, window.bottom):
             strip = next(self._coming[level])
             for block in blocks(strip, window):
-                finer = self.frames(level - 1, block.doubled().grown(REDUCE_REACH), "reducing")
                 row, column = block.top - window.top, block.left - window.left
+                if level == 1:
+                    pixels, place = (self._back, self._front), (row, column, *block.shape)
+                    kernels.reduce_pixels(*pixels, self._scale, *place, self._gaussian[1])
+                    continue
+                finer = self.frames(level - 1, block.doubled().grown(REDUCE_REACH), "reducing")
                 kernels.reduce(finer, row, column, self._gaussian[level])
             self._reduced[level] = strip.bottom
 

@@ -116,8 +116,8 @@ def unpack(back: Pixels, front: Pixels, row: int, column: int, scale: float, blo
     backs, fronts = np.empty((2, channels, columns), back.dtype)
     for i in range(block.shape[1]):
         y = mirrored(row + i, height)
-        _apart(back[y, start:stop], backs)
-        _apart(front[y, start:stop], fronts)
+        _apart(back[y, start:stop], backs, 0)
+        _apart(front[y, start:stop], fronts, 0)
         for channel in range(channels):
             stored, other = backs[channel], fronts[channel]
             mean, half = block[channel, i, first:last], block[channels + channel, i, first:last]
@@ -130,19 +130,20 @@ def unpack(back: Pixels, front: Pixels, row: int, column: int, scale: float, blo
 
 
 @part
-def _apart(stored: Pixels, lines: Pixels) -> None:
-    """The channels of a row of pixels, each in a line of its own."""
-    channels, columns = lines.shape
+def _apart(stored: Pixels, lines: Pixels, first: int) -> None:
+    """The channels of a row of pixels, each in a line of its own from `first` on."""
+    channels = lines.shape[0]
+    columns = stored.size // channels
     if channels == 3:
         # Whole pixels at once are vectorised only if the number of channels is known.
-        red, green, blue = lines[0], lines[1], lines[2]
+        red, green, blue = lines[0, first:], lines[1, first:], lines[2, first:]
         for j in range(columns):
             red[j] = stored[3 * j]
             green[j] = stored[3 * j + 1]
             blue[j] = stored[3 * j + 2]
     else:
         for channel in range(channels):
-            line = lines[channel]
+            line = lines[channel, first:]
             for j in range(columns):
                 line[j] = stored[channels * j + channel]
 
@@ -254,6 +255,60 @@ def reduce(block: Planes, row: int, column: int, half: Planes) -> None:
                 ends = line[2 * j] + line[2 * j + 4]
                 near = line[2 * j + 1] + line[2 * j + 3]
                 out[j] = (ends + four * near + six * line[2 * j + 2]) * share
+
+
+@kernel
+def reduce_pixels(
+    back: Pixels,
+    front: Pixels,
+    scale: float,
+    row: int,
+    column: int,
+    rows: int,
+    columns: int,
+    half: Planes,
+) -> None:
+    """The block of level 1, of the pair that `unpack` gives, that begins at `row` and `column`.
+
+    Its rows and columns are filled in `half`, all of the level.
+    """
+    channels = half.shape[0] // 2
+    width = back.shape[1] // channels
+    left, size = 2 * column - 2, 2 * columns + 3
+    first, last = max(0, -left), min(size, width - left)
+    start, stop = (left + first) * channels, (left + last) * channels
+    line, lines = np.empty(stop - start, np.float32), np.empty((2, channels, size), np.float32)
+    four, six, share = np.float32(4), np.float32(6), np.float32(scale / 512)
+    for i in range(row, row + rows):
+        _reduce_down(back, 2 * i, start, line)
+        _apart(line, lines[0], first)
+        _reduce_down(front, 2 * i, start, line)
+        _apart(line, lines[1], first)
+        for channel in range(channels):
+            one, other = lines[0, channel], lines[1, channel]
+            mirror_ends(one, left, width)
+            mirror_ends(other, left, width)
+            mean, difference = half[channel, i, column:], half[channels + channel, i, column:]
+            for j in range(columns):
+                ends, near = one[2 * j] + one[2 * j + 4], one[2 * j + 1] + one[2 * j + 3]
+                here = ends + four * near + six * one[2 * j + 2]
+                ends, near = other[2 * j] + other[2 * j + 4], other[2 * j + 1] + other[2 * j + 3]
+                there = ends + four * near + six * other[2 * j + 2]
+                mean[j] = share * (here + there)
+                difference[j] = share * (here - there)
+
+
+@part
+def _reduce_down(stored: Pixels, y: int, start: int, line: Planes) -> None:
+    """Rows of pixels round row `y` under the filter of `reduce`, times 16."""
+    height, stop = stored.shape[0], start + line.size
+    a, e = stored[mirrored(y - 2, height), start:stop], stored[mirrored(y + 2, height), start:stop]
+    b, d = stored[mirrored(y - 1, height), start:stop], stored[mirrored(y + 1, height), start:stop]
+    c = stored[y, start:stop]
+    four, six = np.float32(4), np.float32(6)
+    for j in range(line.size):
+        ends, near = np.float32(a[j]) + np.float32(e[j]), np.float32(b[j]) + np.float32(d[j])
+        line[j] = ends + four * near + six * np.float32(c[j])
 
 
 @part

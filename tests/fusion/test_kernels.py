@@ -110,6 +110,25 @@ def test_reduce_is_pyr_down(shape):
     np.testing.assert_allclose(half, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 1), (2, 2), (21, 18), (40, 53)], ids=str)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_reduce_pixels_is_unpack_and_reduce(shape, channels, dtype):
+    rng = np.random.default_rng(1)
+    frames = [rng.integers(0, 255, (*shape, channels)).astype(dtype) for _ in range(2)]
+    frames = [frame.reshape(shape[0], -1) for frame in frames]
+    rows, columns = -(-shape[0] // 2), -(-shape[1] // 2)
+    block = np.empty((2 * channels, 2 * rows + 3, 2 * columns + 3), np.float32)
+    kernels.unpack(*frames, -2, -2, 0.5, block)
+    expected, half = np.empty((2, 2 * channels, rows, columns), np.float32)
+    kernels.reduce(block, 0, 0, expected)
+    top, left = rows // 2, columns // 3
+    for y, bottom in ((0, top), (top, rows)):
+        for x, right in ((0, left), (left, columns)):
+            kernels.reduce_pixels(*frames, 0.5, y, x, bottom - y, right - x, half)
+    np.testing.assert_allclose(half, expected, atol=1e-4)
+
+
 @places
 def test_subtract_expanded_is_mirrored_pyr_up(shape, place):
     coarse = planes(2, -(-shape[0] // 2), -(-shape[1] // 2))
