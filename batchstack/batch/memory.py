@@ -17,7 +17,7 @@ from batchstack.images import ImageInfo
 from batchstack.options import DEFAULT_TILE, AlignOptions, FusionOptions
 
 # A worker process with everything imported, before it reads a pixel.
-PROCESS = 200 * 2**20
+PROCESS = 220 * 2**20
 
 # float32 values held at once per pixel of the guard and channel: the frames with their
 # pyramids and activities, and what each method adds.

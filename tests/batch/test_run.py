@@ -103,6 +103,17 @@ def test_the_measured_peak_stays_under_the_prediction(workspace):
         assert json.loads(status)["peak_memory"] < predicted[name]
 
 
+@pytest.mark.parametrize("shape", [(300, 400), (900, 1200)], ids=str)
+def test_the_peak_of_a_small_pair_stays_under_the_prediction(workspace, shape):
+    """Nearly all of it is the process, and the decision map has its finest cells."""
+    workspace.manifest({"small": workspace.stack("small", shape=shape, suffix=".jpg")})
+    options = ["--align", "off", "--methods", "bayesian,guided", "--workers", 0]
+    predicted = json.loads(workspace.run("check", "pairs.csv", "--json", *options).stdout)
+    workspace.run("run", "pairs.csv", "-o", "out", *options)
+    known = json.loads(workspace.run("status", "out", "--json").stdout)
+    assert known["peak_memory"] < predicted["memory"]
+
+
 def test_a_second_run_does_nothing_and_says_so(mixed):
     run = ["run", "pairs.csv", "-o", "out", "--workers", 0]
     mixed.run(*run)
