@@ -27,7 +27,7 @@ from batchstack.batch.tasks import fuse_stack
 from batchstack.fusion import METHODS
 from batchstack.fusion.synthetic import make_stack
 from batchstack.images import write_image
-from batchstack.options import AlignOptions
+from batchstack.options import AlignOptions, OutputOptions
 
 ORIGINAL = "by_channel,all_channels,laplacian,median_mask,direct"
 DISTINCT = 4  # renders; the pairs are links to them
@@ -38,18 +38,28 @@ DISTINCT = 4  # renders; the pairs are links to them
 @click.option("--megapixels", type=float, default=12.0, show_default=True)
 @click.option("--methods", default=ORIGINAL, show_default=True)
 @click.option("--align", default="off", show_default=True)
+@click.option("--format", "suffix", default="auto", show_default=True, help="Of the outputs.")
+@click.option("--deep", is_flag=True, help="Frames are 16-bit TIFF instead of JPEG.")
 @click.option("--workers", type=int, default=2, show_default=True)
 @click.option("--repeats", type=int, default=3, show_default=True)
 def main(
-    pairs: int, megapixels: float, methods: str, align: str, workers: int, repeats: int
+    pairs: int,
+    megapixels: float,
+    methods: str,
+    align: str,
+    suffix: str,
+    deep: bool,
+    workers: int,
+    repeats: int,
 ) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
-        write_pairs(folder, pairs, megapixels)
+        write_pairs(folder, pairs, megapixels, deep)
+        options = {"methods": methods, "align": align, "format": suffix}
         ratios = []
         for number in range(repeats):
-            core = one_core(folder, methods, align, min(pairs, 12 if megapixels > 1 else 60))
-            seconds = whole_run(folder, f"out{number}", methods, align, workers)
+            core = one_core(folder, options, min(pairs, 12 if megapixels > 1 else 60))
+            seconds = whole_run(folder, f"out{number}", options, workers)
             ratio = pairs * core / workers / seconds
             ratios.append(ratio)
             click.echo(
@@ -59,20 +69,26 @@ def main(
         click.echo(f"median {100 * statistics.median(ratios):.0f} %")
 
 
-def write_pairs(folder: Path, pairs: int, megapixels: float) -> None:
+def write_pairs(folder: Path, pairs: int, megapixels: float, deep: bool) -> None:
     rows = round((megapixels * 1e6 * 3 / 4) ** 0.5)
+    end, kind = (".tif", {"dtype": "uint16", "noise": 1.0}) if deep else (".jpg", {})
     for number in range(DISTINCT):
-        stack = make_stack((rows, rows * 4 // 3), scene="hair", blur=6.0, seed=number)
+        stack = make_stack((rows, rows * 4 // 3), scene="hair", blur=6.0, seed=number, **kind)
         for side, frame in zip(("back", "front"), stack.frames, strict=True):
-            write_image(folder / f"{side}{number}.jpg", frame)
-    lines = [f"p{i:04},back{i % DISTINCT}.jpg,front{i % DISTINCT}.jpg" for i in range(pairs)]
+            write_image(folder / f"{side}{number}{end}", frame)
+    names = [f"back{i}{end},front{i}{end}" for i in range(DISTINCT)]
+    lines = [f"p{i:04},{names[i % DISTINCT]}" for i in range(pairs)]
     (folder / "pairs.csv").write_text("\n".join(["id,back,front", *lines]) + "\n")
 
 
-def one_core(folder: Path, methods: str, align: str, count: int) -> float:
+def one_core(folder: Path, wanted: dict[str, str], count: int) -> float:
     """Seconds per pair of the tasks alone."""
     manifest = load_manifest(folder / "pairs.csv", known_methods=METHODS)
-    options = RunOptions(methods=tuple(methods.split(",")), alignment=AlignOptions(align=align))
+    options = RunOptions(
+        methods=tuple(wanted["methods"].split(",")),
+        alignment=AlignOptions(align=wanted["align"]),
+        output=OutputOptions(format=wanted["format"]),
+    )
     output = folder / "core"
     steps = make_plan(manifest, output, options, Ledger(output))[: count + 1]
     everywhere = os.sched_getaffinity(0)
@@ -89,9 +105,10 @@ def one_core(folder: Path, methods: str, align: str, count: int) -> float:
         shutil.rmtree(output)
 
 
-def whole_run(folder: Path, output: str, methods: str, align: str, workers: int) -> float:
+def whole_run(folder: Path, output: str, options: dict[str, str], workers: int) -> float:
     command = [sys.executable, "-m", "batchstack", "run", "pairs.csv", "-o", output]
-    command += ["--workers", str(workers), "--methods", methods, "--align", align]
+    command += ["--workers", str(workers)]
+    command += [part for name, value in options.items() for part in (f"--{name}", value)]
     start = time.perf_counter()
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     seconds = time.perf_counter() - start
