@@ -89,9 +89,8 @@ class Scratch:
         held = self._held.get(name)
         if held is None or held.size < size:
             held = self._held[name] = np.empty(size, np.uint8)
-            # Views of what was held before would keep it.
-            self._views.clear()
-        elif len(self._views) >= _VIEWS:
+            self._views.clear()  # those of what was held before would keep it
+        if len(self._views) >= _VIEWS:
             self._views.clear()
         return held[:size].view(dtype).reshape(shape)
 

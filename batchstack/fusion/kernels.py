@@ -195,27 +195,27 @@ def pack(
     channels, (rows, columns) = halves.shape[0], leans.shape[1:]
     lines, values = np.empty((channels, columns), pixels.dtype), np.empty(columns, np.float32)
     wide, held = np.zeros((channels, 3, columns + 4), np.float32), np.full((channels, 3), -1)
-    odd = coarse_column % 2
     for i in range(rows):
         for channel in range(channels):
             y, window = coarse_row + i, wide[channel]
-            a, b, c = 0, 0, 0
+            above, here, below = window[0], window[1], window[2]
             if coarse.size:
                 plane, known = coarse[channel], held[channel]
-                a, b, c = _widen(plane, coarse_height, y, coarse_column, columns, window, known)
-            above, here, below = window[a, odd:], window[b, odd:], window[c, odd:]
-            ends, centre, last = _shares(y)
+                above, here, below = _widen(
+                    plane, coarse_height, y, coarse_column, columns, window, known
+                )
+            a, b, c = _shares(y)
             line, mean = lines[channel], frames[channel, margin + i, margin:]
             half = halves[channel, margin + i, margin:]
             lean = leans[min(channel, leans.shape[0] - 1), i]
             if hard.size == 0 and white > 0:
                 for j in range(columns):
-                    expanded = (ends * above[j] + last * below[j]) + centre * here[j]
+                    expanded = (a * above[j] + c * below[j]) + b * here[j]
                     value = (mean[j] + expanded) + lean[j] * half[j]
                     line[j] = np.int32(min(max(np.rint(value * factor), least), most))
                 continue
             for j in range(columns):
-                expanded = (ends * above[j] + last * below[j]) + centre * here[j]
+                expanded = (a * above[j] + c * below[j]) + b * here[j]
                 values[j] = (mean[j] + expanded) + lean[j] * half[j]
             if hard.size:
                 side, whole = hard[0, i], frames[channels + channel, margin + i, margin:]
@@ -268,9 +268,9 @@ def reduce_pixels(
     columns: int,
     half: Planes,
 ) -> None:
-    """The block of level 1, of the pair that `unpack` gives, that begins at `row` and `column`.
+    """`reduce` of what `unpack` gives, straight from pixels of shape (rows, columns * channels).
 
-    Its rows and columns are filled in `half`, all of the level.
+    `half` is all of level 1; filled of it are `rows` and `columns` from `row` and `column` on.
     """
     channels = half.shape[0] // 2
     width = back.shape[1] // channels
@@ -320,13 +320,13 @@ def _widen(
     columns: int,
     wide: Planes,
     held: npt.NDArray[np.int64],
-) -> tuple[int, int, int]:
-    """The three rows of a plane, expanded across, that row `y` of a twice larger one is made of.
+) -> tuple[Planes, Planes, Planes]:
+    """The rows above, at and below that row `y` of a twice larger plane is made of.
 
-    `plane` is a ring.  As OpenCV does it, it is mirrored before its first sample and its last
-    one is repeated.
-    `wide` has room for three rows, from the even column at or before `column`, of 4 values more
-    than the columns; `held` says which rows of the plane it holds.  Their places are returned.
+    They are expanded across, from `column` on.  `plane` is a ring.  As OpenCV does it, it is
+    mirrored before its first sample and its last one is repeated.
+    `wide` has room for three rows of 4 values more than the columns; `held` says which rows of
+    the plane it holds.
     """
     k = y // 2
     rows = mirrored(k - 1, height), k, min(k + 1, height - 1)
@@ -334,11 +334,13 @@ def _widen(
         if held[row % 3] != row:
             _expand_across(plane[row % plane.shape[0]], column, columns, wide[row % 3])
             held[row % 3] = row
-    return rows[0] % 3, rows[1] % 3, rows[2] % 3
+    odd = column % 2
+    return wide[rows[0] % 3, odd:], wide[rows[1] % 3, odd:], wide[rows[2] % 3, odd:]
 
 
 @part
 def _expand_across(line: Planes, column: int, columns: int, wide: Planes) -> None:
+    """A row twice as wide, times 8, from the even column at or before `column` on."""
     first, last, width = column // 2, (column + columns + 1) // 2, line.size
     low, high = max(first, 1), min(last, width - 1)
     left, here, right = line[low - 1 :], line[low:], line[low + 1 :]
@@ -359,7 +361,7 @@ def _expand_across(line: Planes, column: int, columns: int, wide: Planes) -> Non
 
 @part
 def _shares(y: int) -> tuple[np.float32, np.float32, np.float32]:
-    """What the three rows of `_widen` are multiplied by: above, here, below.
+    """What the three rows of `_widen` are multiplied by, from above to below.
 
     An odd row lies between two rows, an even one on a row between two others.
     """
@@ -412,31 +414,30 @@ def _band_row(
     out: Planes,
 ) -> None:
     """A part of row `y` of a band, from `column` on."""
-    a, b, c = _widen(coarse, coarse.shape[0], y, column, out.size, wide, held)
-    above, here, below = wide[a, column % 2 :], wide[b, column % 2 :], wide[c, column % 2 :]
-    ends, centre, end = _shares(y)
-    if y % 2:
+    above, here, below = _widen(coarse, coarse.shape[0], y, column, out.size, wide, held)
+    a, b, c = _shares(y)
+    if y % 2:  # the row above has no share; not to look at it saves a tenth
         for j in range(out.size):
-            out[j] = source[j] - (end * below[j] + centre * here[j])
+            out[j] = source[j] - (c * below[j] + b * here[j])
     else:
         for j in range(out.size):
-            out[j] = source[j] - ((ends * above[j] + end * below[j]) + centre * here[j])
+            out[j] = source[j] - ((a * above[j] + c * below[j]) + b * here[j])
 
 
 @kernel
 def expand(coarse: Planes, row: int, column: int, block: Planes) -> None:
     """The block that begins at `row`, `column` of planes twice as large."""
-    odd, columns = column % 2, block.shape[2]
+    columns = block.shape[2]
     wide, held = np.empty((3, columns + 4), np.float32), np.empty(3, np.int64)
     for p in range(block.shape[0]):
         held[:] = -1
         for i in range(block.shape[1]):
             y, line = row + i, block[p, i]
-            a, b, c = _widen(coarse[p], coarse.shape[1], y, column, columns, wide, held)
-            above, here, below = wide[a, odd:], wide[b, odd:], wide[c, odd:]
-            ends, centre, end = _shares(y)
+            plane, height = coarse[p], coarse.shape[1]
+            above, here, below = _widen(plane, height, y, column, columns, wide, held)
+            a, b, c = _shares(y)
             for j in range(columns):
-                line[j] = (ends * above[j] + end * below[j]) + centre * here[j]
+                line[j] = (a * above[j] + c * below[j]) + b * here[j]
 
 
 @kernel
@@ -461,19 +462,19 @@ def deviate(
     """
     rows, columns = leans.shape[1:]
     wide, held = np.zeros((3, columns + 4), np.float32), np.empty(3, np.int64)
-    odd = coarse_column % 2
     for channel in range(out.shape[0]):
         held[:] = -1
         for i in range(rows):
-            y, a, b, c = coarse_row + i, 0, 0, 0
+            y, above, here, below = coarse_row + i, wide[0], wide[1], wide[2]
             if coarse.size:
                 plane = coarse[channel]
-                a, b, c = _widen(plane, coarse_height, y, coarse_column, columns, wide, held)
-            above, here, below = wide[a, odd:], wide[b, odd:], wide[c, odd:]
-            ends, centre, end = _shares(y)
+                above, here, below = _widen(
+                    plane, coarse_height, y, coarse_column, columns, wide, held
+                )
+            a, b, c = _shares(y)
             line = out[channel, (row + i) % out.shape[1], column:]
             half = halves[channel, margin + i, margin:]
             lean = leans[min(channel, leans.shape[0] - 1), i]
             for j in range(columns):
-                expanded = (ends * above[j] + end * below[j]) + centre * here[j]
+                expanded = (a * above[j] + c * below[j]) + b * here[j]
                 line[j] = expanded + lean[j] * half[j]

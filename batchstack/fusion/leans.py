@@ -173,6 +173,7 @@ def smooth(plane: Planes, height: int, taps: Planes, row: int, column: int, bloc
 
 @part
 def _ring_row(plane: Planes, y: int, height: int) -> Planes:
+    """Row `y` of a ring, mirrored beyond the `height` that it stands for."""
     return plane[0, mirrored(y, height) % plane.shape[1]]  # type: ignore[no-any-return]
 
 
