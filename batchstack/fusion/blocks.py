@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.fusion import kernels
+from batchstack.fusion import kernels, pixels
 from batchstack.fusion.codes import CODE_MAX, DATA_RANGES
+from batchstack.fusion.levels import NAMES, Rows, Source
 from batchstack.fusion.pyramid import REDUCE_REACH, level_shape
 from batchstack.fusion.tiles import Box, TilePlan
 from batchstack.options import FusionOptions
@@ -23,33 +24,43 @@ Pixels = npt.NDArray[Any]
 Planes = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.uint8]
 
-# Rows and columns.  More rows do not fit the cache, fewer compute their margins too often.
-BLOCK = (24, 4096)
+# Rows of a strip on level 0 and at least.  More rows take more memory, fewer are computed too
+# often, where strips look at their neighbours.
+STRIP, LEAST = 64, 32
+# Columns of a block: wider rows no longer fit the caches, shorter ones begin too often.
+BLOCK = 4096
 _VIEWS = 1000  # that are remembered; pairs of one size need about a hundred
 NOTHING: Planes = np.empty((0, 0, 0), np.float32)
+NO_COUNTS: Counts = np.empty((0, 0), np.uint8)
 
 
-def strips(region: Box, core: Box) -> Iterator[Box]:
+def strips(region: Box, core: Box, level: int) -> Iterator[Box]:
     """Strips of a region from top to bottom, each of them beside its core or not."""
-    for top, bottom in _spans((region.top, core.top, core.bottom, region.bottom), BLOCK[0]):
+    cuts = region.top, core.top, core.bottom, region.bottom
+    for top, bottom in _spans(cuts, strip_rows(level)):
         yield Box(top, region.left, bottom, region.right)
+
+
+def strip_rows(level: int) -> int:
+    """Rows of a strip of a level, at most: those of the finer level halved."""
+    return max(STRIP >> level, LEAST)
 
 
 def blocks(strip: Box, core: Box) -> Iterator[Box]:
     """Blocks of a strip from left to right, each of them inside of the core or outside."""
-    for left, right in _spans((strip.left, core.left, core.right, strip.right), BLOCK[1]):
+    for left, right in _spans((strip.left, core.left, core.right, strip.right), BLOCK):
         yield Box(strip.top, left, strip.bottom, right)
 
 
-def ring_rows(around: int) -> int:
+def ring_rows(level: int, around: int) -> int:
     """Rows of a level that are held at once, if a second pass looks `around` rows away.
 
     That pass is at most two strips and `around` rows behind the first, and looks as far
     behind itself.  A coarser level is at most two strips and `around` rows ahead of what
-    is asked of it, and asked of it is half of the rows from the second pass to the first
-    with what it takes to expand them.
+    is asked of it, and asked of it is half of the rows from the second pass of the finer level
+    to its first with what it takes to expand them.
     """
-    return 4 * BLOCK[0] + 3 * around + 8
+    return 2 * strip_rows(level) + strip_rows(max(level - 1, 0)) + 2 * around + 8
 
 
 def _spans(cuts: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
@@ -119,6 +130,7 @@ class Pair:
     ) -> None:
         self.plan, self.options, self.levels, self.scratch = plan, options, levels, scratch
         self.channels = prod(back.shape[2:])
+        self.dtype = back.dtype
         self.data_range = options.data_range or DATA_RANGES[back.dtype.name]
         self._scale = CODE_MAX / self.data_range
         # The largest value that a fused pixel may have; 0 if it is not rounded either.
@@ -135,8 +147,9 @@ class Pair:
             else NOTHING
             for level, window in enumerate(self._windows)
         ]
-        self._coming = [strips(window, window) for window in self._windows]
+        self._coming = [strips(window, window, level) for level, window in enumerate(self._windows)]
         self._reduced = [window.top for window in self._windows]
+        self._rows: dict[tuple[int, int], Rows] = {}
 
     def window(self, level: int) -> Box:
         """What is held of a level."""
@@ -152,26 +165,68 @@ class Pair:
         if level:
             kernels.crop(self._gaussian[level], row, column, planes)
         else:
-            kernels.unpack(self._back, self._front, row, column, self._scale, planes)
+            pixels.unpack(self._back, self._front, row, column, self._scale, planes)
         return planes
 
-    def bands(self, level: int, block: Box, planes: int, frames: Planes) -> Planes:
-        """A block of the bands, or of the last `planes` of them.
-
-        On level 0 they are made of these `frames`, of as many planes.
-        """
+    def bands(self, level: int, block: Box, frames: Planes) -> Planes:
+        """A block of the bands; on level 0 they are made of these `frames`."""
         self._reduce_until(level + 1, block.bottom // 2 + 2)
-        bands = self.scratch.planes("bands", planes, *block.shape)
+        bands = self.scratch.planes("bands", 2 * self.channels, *block.shape)
         window = self._windows[level]
         row, column = block.top - window.top, block.left - window.left
-        coarse = self._gaussian[level + 1][-planes:]
+        coarse = self._gaussian[level + 1]
         if level:
             self._reduce_until(level, block.bottom)
-            kernels.band_of(self._gaussian[level][-planes:], coarse, row, column, bands)
+            kernels.band_of(self._gaussian[level], coarse, row, column, bands)
         else:
-            frames = frames[-planes:]
             kernels.subtract_expanded(frames, coarse, row, column, *window.shape, bands)
         return bands
+
+    def rows(self, columns: int, side: int) -> Rows:
+        """Room for the rows of a pass over `columns` that sums activities over squares of `side`.
+
+        With a `side` of 0 it looks around in nothing and blends half differences alone.
+        """
+        rows = self._rows.get((columns, side))
+        if rows is None:
+            rows = self._rows[columns, side] = self._new_rows(columns, side)
+        return rows
+
+    def _new_rows(self, columns: int, side: int) -> Rows:
+        scratch, channels = self.scratch, self.channels
+        margin = side // 2 + 1 if side else 0
+        near, far = max(columns + 2 * margin - 2, 0), columns + 2 * margin
+        # An activity is of three rows, and what is blended waits for those of `margin` rows more.
+        kept, planes = max(margin + 1, 3) if side else 1, 2 * channels if side else channels
+        return Rows(
+            scratch.planes("frame rows", kept, 2 * channels, far),
+            scratch.planes("value rows", kept, planes, far),
+            scratch.planes("channel rows", channels, side, near),
+            scratch.planes("total rows", side, near),
+            scratch.planes("around rows", side, near),
+            scratch.planes("direct rows", side, near),
+            scratch.planes("lean rows", channels, columns),
+            scratch.planes("sum row", columns),
+            scratch.planes("tall row", near),
+            scratch.array("apart rows", (2, channels, far), self.dtype),
+            scratch.array("packed rows", (channels, columns), self.dtype),
+            scratch.planes("wide rows", 2 * channels, 3, far + 5),
+            scratch.array("held rows", (2 * channels, 3), np.int64),
+            scratch.planes("coarse wide rows", len(NAMES), channels, 3, columns + 5),
+            scratch.array("coarse held rows", (len(NAMES), channels, 3), np.int64),
+        )
+
+    def source(self, level: int, bottom: int, *, residual: bool) -> Source:
+        """What compiled passes read of a level, made down to `bottom`."""
+        if level:
+            self._reduce_until(level, bottom)
+        coarse = NOTHING
+        if not residual:
+            self._reduce_until(level + 1, bottom // 2 + 2)
+            coarse = self._gaussian[level + 1]
+        return Source(
+            self._back, self._front, self._scale, self._gaussian[level], coarse, self.channels
+        )
 
     def _reduce_until(self, level: int, bottom: int) -> None:
         """Gaussian levels are made strip by strip, shortly before they are used."""
@@ -181,8 +236,10 @@ class Pair:
             for block in blocks(strip, window):
                 row, column = block.top - window.top, block.left - window.left
                 if level == 1:
-                    pixels, place = (self._back, self._front), (row, column, *block.shape)
-                    kernels.reduce_pixels(*pixels, self._scale, *place, self._gaussian[1])
+                    place = row, column, *block.shape
+                    pixels.reduce_pixels(
+                        self._back, self._front, self._scale, *place, self._gaussian[1]
+                    )
                     continue
                 finer = self.frames(level - 1, block.doubled().grown(REDUCE_REACH), "reducing")
                 kernels.reduce(finer, row, column, self._gaussian[level])

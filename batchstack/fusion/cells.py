@@ -7,7 +7,7 @@ singly has one plane for the back and one for the front frame.
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.fusion.kernels import Planes, kernel
+from batchstack.fusion.compiled import Planes, kernel
 
 Index = npt.NDArray[np.uint8]
 

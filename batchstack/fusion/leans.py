@@ -13,60 +13,113 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.fusion.activity import gaussian_reach
-from batchstack.fusion.kernels import Planes, kernel, mirror_ends, mirrored, part
+from batchstack.fusion.compiled import Planes, kernel, mirror_ends, mirrored, routine
 
 Counts = npt.NDArray[np.uint8]
 
 
-@kernel
-def differences(pair: Planes, margin: int, channels: Planes, total: Planes, around: Planes) -> None:
-    """Activities of the back minus those of the front frame.
+@routine
+def modified_row(above: Planes, here: Planes, below: Planes, total: Planes) -> None:
+    """Sum over the channels of |[-1 2 -1] * x| + |[-1 2 -1]^T * x| in a row.
 
-    `channels` has |[-1 2 -1] * x| + |[-1 2 -1]^T * x| in a plane per channel, `total` its sum;
-    `around` has the sum of |4 x - x_up - x_down - x_left - x_right|.
-    `pair` is `margin` pixels, 1 or more, wider on each side.  Whoever does not want one of the
-    others gives one row of it: they are rings.
+    The rows of the pair, (planes, columns), have one column more on each side.
     """
-    count, rows, columns = pair.shape[0] // 2, pair.shape[1] - 2 * margin, total.shape[2]
-    rim, two = margin - 1, np.float32(2)
-    for i in range(rows):
-        y = rim + i
-        summed, laplacian = total[0, i % total.shape[1]], around[0, i % around.shape[1]]
-        summed[:] = 0
-        laplacian[:] = 0
-        for channel in range(count):
-            mean, half = pair[channel], pair[count + channel]
-            above, here, below = mean[y, rim:], mean[y + 1, rim:], mean[y + 2, rim:]
-            half_above, half_here = half[y, rim:], half[y + 1, rim:]
-            half_below = half[y + 2, rim:]
-            out = channels[channel, i % channels.shape[1]]
-            for j in range(columns):
-                twice, half_twice = two * here[j + 1], two * half_here[j + 1]
-                across = twice - (here[j] + here[j + 2])
-                down = twice - (above[j + 1] + below[j + 1])
-                half_across = half_twice - (half_here[j] + half_here[j + 2])
-                half_down = half_twice - (half_above[j + 1] + half_below[j + 1])
-                back = abs(across + half_across) + abs(down + half_down)
-                front = abs(across - half_across) + abs(down - half_down)
-                out[j] = back - front
-                summed[j] += back - front
-                x, half_x = across + down, half_across + half_down
-                laplacian[j] += abs(x + half_x) - abs(x - half_x)
+    channels, two = here.shape[0] // 2, np.float32(2)
+    for channel in range(channels):
+        up, x, down = above[channel, 1:], here[channel], below[channel, 1:]
+        half_up, half_x, half_down = (
+            above[channels + channel, 1:],
+            here[channels + channel],
+            below[channels + channel, 1:],
+        )
+        if channel == 0:
+            for j in range(total.size):
+                total[j] = np.float32(0)
+        for j in range(total.size):
+            twice, half_twice = two * x[j + 1], two * half_x[j + 1]
+            across = twice - (x[j] + x[j + 2])
+            vertical = twice - (up[j] + down[j])
+            half_across = half_twice - (half_x[j] + half_x[j + 2])
+            half_vertical = half_twice - (half_up[j] + half_down[j])
+            back = abs(across + half_across) + abs(vertical + half_vertical)
+            front = abs(across - half_across) + abs(vertical - half_vertical)
+            total[j] += back - front
 
 
-@part
-def _box_row(plane: Planes, i: int, side: int, tall: Planes, out: Planes) -> None:
-    """Sums over squares of `side` pixels (odd), the first of them in row `i` of a plane."""
-    first = plane[i]
+@routine
+def activity_row(
+    above: Planes, here: Planes, below: Planes, each: Planes, row: int, around: Planes
+) -> None:
+    """`modified_row` of every channel, and the sum of |4 x - x_up - x_down - x_left - x_right|.
+
+    `each` has a plane per channel, which are filled in their row `row`.
+    """
+    channels, two = here.shape[0] // 2, np.float32(2)
+    for j in range(around.size):
+        around[j] = np.float32(0)
+    for channel in range(channels):
+        up, x, down = above[channel, 1:], here[channel], below[channel, 1:]
+        half_up, half_x, half_down = (
+            above[channels + channel, 1:],
+            here[channels + channel],
+            below[channels + channel, 1:],
+        )
+        out = each[channel, row]
+        for j in range(around.size):
+            twice, half_twice = two * x[j + 1], two * half_x[j + 1]
+            across = twice - (x[j] + x[j + 2])
+            vertical = twice - (up[j] + down[j])
+            half_across = half_twice - (half_x[j] + half_x[j + 2])
+            half_vertical = half_twice - (half_up[j] + half_down[j])
+            back = abs(across + half_across) + abs(vertical + half_vertical)
+            front = abs(across - half_across) + abs(vertical - half_vertical)
+            out[j] = back - front
+            whole, half_whole = across + vertical, half_across + half_vertical
+            around[j] += abs(whole + half_whole) - abs(whole - half_whole)
+
+
+@routine
+def add_channels(each: Planes, row: int, total: Planes) -> None:
+    """The sum of the planes in a row."""
+    for j in range(total.size):
+        total[j] = each[0, row, j]
+    for channel in range(1, each.shape[0]):
+        line = each[channel, row]
+        for j in range(total.size):
+            total[j] += line[j]
+
+
+@routine
+def vote_row(sums: Planes, votes: Counts) -> None:
+    """One where the back frame is at least as active, else zero."""
+    for j in range(votes.size):
+        votes[j] = sums[j] >= 0
+
+
+@routine
+def mask_row(leans: Planes, mask: Counts) -> None:
+    """255 where a lean is to the back, else 0."""
+    for j in range(mask.size):
+        mask[j] = np.uint8(255) if leans[j] > 0 else np.uint8(0)
+
+
+@routine
+def box_row(ring: Planes, top: int, tall: Planes, out: Planes) -> None:
+    """Sums over squares of an odd number of pixels, the first of them in row `top`.
+
+    `ring` has as many rows; `tall` has room for one.
+    """
+    side = len(ring)
+    first = ring[top % side]
     if side == 1:
         for j in range(out.size):
             out[j] = first[j]
         return
-    second, third = plane[i + 1], plane[i + 2]
+    second, third = ring[(top + 1) % side], ring[(top + 2) % side]
     for j in range(tall.size):
         tall[j] = first[j] + (second[j] + third[j])
     for k in range(3, side, 2):
-        second, third = plane[i + k], plane[i + k + 1]
+        second, third = ring[(top + k) % side], ring[(top + k + 1) % side]
         for j in range(tall.size):
             tall[j] += second[j] + third[j]
     for j in range(out.size):
@@ -80,37 +133,27 @@ def _box_row(plane: Planes, i: int, side: int, tall: Planes, out: Planes) -> Non
 _TANH_END = np.float32(7.9053)  # from here on tanh is 1 in float32
 
 
-@kernel
-def lean(
-    activity: Planes, side: int, limit: float, slope: float, row: int, column: int, out: Planes
-) -> None:
-    """tanh(slope * clip(S, +-limit)), from `row`, `column` on: 1 all back, -1 all front.
+@routine
+def lean_row(sums: Planes, slope: float, limit: float, out: Planes) -> None:
+    """tanh(slope * clip(sums, +-limit)): 1 all back, -1 all front.
 
-    S is the sum of the activity over a square of `side` pixels, by which less one `activity` is
-    larger than what is filled of `out`, a ring.
     The weight of the back frame, the logistic function of twice the argument, is
     (1 + lean) / 2.
     The rational function is the nearest of its degrees to tanh, 4e-7 off at most.
     """
     factor = np.float32(slope)
     most = min(np.float32(limit) * factor, _TANH_END)
-    columns = activity.shape[2] - side + 1
-    tall, line = np.empty(activity.shape[2], np.float32), np.empty(columns, np.float32)
-    for p in range(activity.shape[0]):
-        for i in range(activity.shape[1] - side + 1):
-            _box_row(activity[p], i, side, tall, line)
-            result = out[p, (row + i) % out.shape[1], column:]
-            for j in range(columns):
-                x = min(max(line[j] * factor, -most), most)
-                y = x * x
-                above = np.float32(1.140902102e-05) * y + np.float32(2.947989370e-03)
-                above = above * y + np.float32(1.292219854e-01)
-                above = above * y + np.float32(9.999994225e-01)
-                below = np.float32(2.455426274e-07) * y + np.float32(2.383215610e-04)
-                below = below * y + np.float32(2.380137424e-02)
-                below = below * y + np.float32(4.625531797e-01)
-                below = below * y + np.float32(1)
-                result[j] = x * above / below
+    for j in range(out.size):
+        x = min(max(sums[j] * factor, -most), most)
+        y = x * x
+        above = np.float32(1.140902102e-05) * y + np.float32(2.947989370e-03)
+        above = above * y + np.float32(1.292219854e-01)
+        above = above * y + np.float32(9.999994225e-01)
+        below = np.float32(2.455426274e-07) * y + np.float32(2.383215610e-04)
+        below = below * y + np.float32(2.380137424e-02)
+        below = below * y + np.float32(4.625531797e-01)
+        below = below * y + np.float32(1)
+        out[j] = x * above / below
 
 
 @lru_cache
@@ -128,7 +171,8 @@ def smooth(plane: Planes, height: int, taps: Planes, row: int, column: int, bloc
     `plane`, a ring, and `block` have one plane; `taps`, 3 n + 1 in all, run from the centre
     outwards.
     """
-    width, rows = plane.shape[2], block.shape[1]
+    kept, width = plane.shape[1:]
+    rows = block.shape[1]
     reach, columns = taps.size - 1, block.shape[2]
     tall = np.empty((2, columns + 2 * reach), np.float32)
     first, last = max(0, reach - column), min(tall.shape[1], width - column + reach)
@@ -136,23 +180,23 @@ def smooth(plane: Planes, height: int, taps: Planes, row: int, column: int, bloc
     for i in range(0, rows, 2):
         # Two rows at once look at almost the same rows of the plane.
         upper, lower = tall[0, first:last], tall[1, first:last]
-        here = _ring_row(plane, row + i, height)[start:stop]
-        under = _ring_row(plane, row + i + 1, height)[start:stop]
+        here = plane[0, _at(row + i, height, kept), start:stop]
+        under = plane[0, _at(row + i + 1, height, kept), start:stop]
         for j in range(upper.size):
             upper[j] = taps[0] * here[j]
             lower[j] = taps[0] * under[j]
         for k in range(1, reach, 3):
             a, b, c = taps[k], taps[k + 1], taps[k + 2]
             y = row + i - k
-            up3 = _ring_row(plane, y - 2, height)[start:stop]
-            up2 = _ring_row(plane, y - 1, height)[start:stop]
-            up = _ring_row(plane, y, height)[start:stop]
-            up0 = _ring_row(plane, y + 1, height)[start:stop]
+            up3 = plane[0, _at(y - 2, height, kept), start:stop]
+            up2 = plane[0, _at(y - 1, height, kept), start:stop]
+            up = plane[0, _at(y, height, kept), start:stop]
+            up0 = plane[0, _at(y + 1, height, kept), start:stop]
             y = row + i + k
-            down = _ring_row(plane, y, height)[start:stop]
-            down2 = _ring_row(plane, y + 1, height)[start:stop]
-            down3 = _ring_row(plane, y + 2, height)[start:stop]
-            down4 = _ring_row(plane, y + 3, height)[start:stop]
+            down = plane[0, _at(y, height, kept), start:stop]
+            down2 = plane[0, _at(y + 1, height, kept), start:stop]
+            down3 = plane[0, _at(y + 2, height, kept), start:stop]
+            down4 = plane[0, _at(y + 3, height, kept), start:stop]
             for j in range(upper.size):
                 near = a * (up[j] + down[j]) + b * (up2[j] + down2[j])
                 upper[j] += near + c * (up3[j] + down3[j])
@@ -171,22 +215,10 @@ def smooth(plane: Planes, height: int, taps: Planes, row: int, column: int, bloc
                     out[j] += near + c * (left[j] + right[j + 2])
 
 
-@part
-def _ring_row(plane: Planes, y: int, height: int) -> Planes:
-    """Row `y` of a ring, mirrored beyond the `height` that it stands for."""
-    return plane[0, mirrored(y, height) % plane.shape[1]]  # type: ignore[no-any-return]
-
-
-@kernel
-def vote(activity: Planes, side: int, row: int, column: int, votes: Counts) -> None:
-    """One where the back frame is at least as active over a square, else zero, in a ring."""
-    columns = activity.shape[2] - side + 1
-    tall, line = np.empty(activity.shape[2], np.float32), np.empty(columns, np.float32)
-    for i in range(activity.shape[1] - side + 1):
-        _box_row(activity[0], i, side, tall, line)
-        out = votes[(row + i) % votes.shape[0], column:]
-        for j in range(columns):
-            out[j] = line[j] >= 0
+@routine
+def _at(y: int, height: int, rows: int) -> int:
+    """Where a ring of `rows` has row `y`, mirrored beyond the `height` that it stands for."""
+    return mirrored(y, height) % rows
 
 
 @kernel

@@ -73,7 +73,7 @@ def survey_pair(
     wanted = cell_box(plan.tile, level)
     index, sure = np.empty(wanted.shape, index_type(2)), np.empty(wanted.shape, np.uint8)
     reach = ACTIVITY_REACH + gaussian_reach(options.focus_sigma)
-    for strip in strips(wanted, wanted):
+    for strip in strips(wanted, wanted, level):
         for block in blocks(strip, wanted):
             frames = pair.frames(level, block.grown(reach))
             back_focus, front_focus = _smooth_detail(
@@ -160,7 +160,7 @@ class PairMap:
         window = self._pair.window(self._level)
         front = self._index[window.slices].astype(np.bool_)
         candidates = np.stack([~front, front])
-        for strip in strips(window, window):
+        for strip in strips(window, window, self._level):
             for block in blocks(strip, window):
                 candidates[:, *block.within(window).slices] |= self._sharp(block)
         shape = disc(self._options.prior_radius)
@@ -189,7 +189,7 @@ class PairMap:
         """Slope and offset of the guided filter, right where the level is held."""
         box = self._pair.plan.levels[self._level].analysed
         guide, target = (np.empty(box.shape, np.float32) for _ in range(2))
-        for strip in strips(box, box):
+        for strip in strips(box, box, self._level):
             for block in blocks(strip, box):
                 place = block.within(box).slices
                 hard = self.hard(self._level, block)

@@ -22,15 +22,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.fusion import kernels, leans
-from batchstack.fusion.activity import box_reach, gaussian_reach
+from batchstack.fusion import kernels, leans, pixels
+from batchstack.fusion.activity import gaussian_reach
 from batchstack.fusion.blend import MAX_DIFFERENCE, soft_reach
-from batchstack.fusion.blocks import NOTHING, Pair, Planes, Scratch, blocks, ring_rows, strips
+from batchstack.fusion.blocks import (
+    NO_COUNTS,
+    NOTHING,
+    Pair,
+    Planes,
+    Scratch,
+    blocks,
+    ring_rows,
+    strips,
+)
 from batchstack.fusion.codes import CODE_MAX
 from batchstack.fusion.consistency import median_reach
 from batchstack.fusion.decision import DecisionMap
+from batchstack.fusion.levels import NAMES, Place, Sink, Source, Target
 from batchstack.fusion.methods import LAPLACIAN_SIGMA, METHODS, Method, median_sizes
 from batchstack.fusion.pair_map import PairMap
+from batchstack.fusion.passes import LookedAt, Rule, first_pass, second_pass, wanted
 from batchstack.fusion.prior import prior_reach
 from batchstack.fusion.pyramid import EXPAND_REACH
 from batchstack.fusion.tiles import Box, TilePlan
@@ -40,14 +51,7 @@ Pixels = npt.NDArray[Any]
 
 # Methods that follow the decision map, and those that compare activities.
 _MAPPED = frozenset({"bayesian", "guided"})
-_ACTIVITY = {  # which of `leans.differences`
-    "all_channels": "total",
-    "by_channel": "channels",
-    "laplacian": "around",
-    "median_mask": "total",
-    "direct": "total",
-}
-_ACTIVE = frozenset(_ACTIVITY)
+_ACTIVE = frozenset(NAMES)
 PAIR_METHODS = _MAPPED | _ACTIVE
 # Those that compare the bands of the same levels.
 _ALIKE = _ACTIVE - {"direct"}
@@ -126,7 +130,6 @@ class _Level:
         outputs: dict[str, Pixels],
     ) -> None:
         plan, scratch, options = pair.plan.levels[number], pair.scratch, pair.options
-        self._activity_planes = {"channels": pair.channels, "total": 1, "around": 1}
         self._pair, self._scratch, self._options = pair, scratch, options
         self._mapped, self._number, self._coarser, self._outputs = mapped, number, coarser, outputs
         blended = {method.name: method.blended_levels(options) for method in methods}
@@ -140,27 +143,63 @@ class _Level:
         self._analysed = plan.analysed
         self.held = plan.held if number else pair.plan.tile
         # The strips still to come, and those that wait for their second pass.
-        self._coming = strips(self._analysed, self.held)
-        self._waiting = deque(strips(self.held, self.held) if names & _LOOKING_AROUND else ())
+        self._coming = strips(self._analysed, self.held, number)
+        self._waiting = deque(
+            strips(self.held, self.held, number) if names & _LOOKING_AROUND else ()
+        )
         self._fused = self.held.top
         sizes = median_sizes(options)
         reaches = [median_reach(max(sizes)) if "median_mask" in blended else 0]
         reaches += [gaussian_reach(LAPLACIAN_SIGMA) if "laplacian" in blended else 0]
         self._around = max(reaches) if names & _LOOKING_AROUND else 0
-        kept = ring_rows(max(reaches))
-        rows, columns = self._analysed.shape
-        if "laplacian" in names:
-            self._rough = scratch.planes(f"rough {number}", 1, min(rows, kept), columns)
-            self._taps = leans.gaussian_taps(LAPLACIAN_SIGMA)
-        if "median_mask" in names:
-            self._votes = scratch.counts(f"votes {number}", min(rows, kept), columns)
-            self._median_size = sizes[number]
+        kept = ring_rows(number, max(reaches))
+        self._median_size = sizes[number] if number < len(sizes) else 0
+        # A lean is 2 w - 1, and the weight w the logistic function of beta times this.
+        self._rule = Rule(float(MAX_DIFFERENCE), options.beta / 2)
+        self._looked_at = self._make_looked_at(kept)
         self.deviations: dict[str, Planes] = {}
         if number:
             rows, columns = self.held.shape
             shape = (pair.channels, min(rows, kept), columns)
             for name in names:
                 self.deviations[name] = scratch.planes(f"{name} {number}", *shape)
+        self._target = self._make_target()
+
+    def _make_looked_at(self, kept: int) -> LookedAt:
+        rows, columns = self._analysed.shape
+        corner = self._analysed.within(self._pair.window(self._number))
+        rough, votes = NOTHING, NO_COUNTS
+        if "laplacian" in self._names:
+            name = f"rough {self._number}"
+            rough = self._scratch.planes(name, 1, min(rows, kept), columns)
+        if "median_mask" in self._names:
+            votes = self._scratch.counts(f"votes {self._number}", min(rows, kept), columns)
+        return LookedAt(rough, votes, rows, corner.top, corner.left)
+
+    def _make_target(self) -> Target:
+        pair, window = self._pair, self._pair.window(self._number)
+        coarse: dict[str, Planes] = {}
+        coarse_top = coarse_left = coarse_height = 0
+        if self._coarser is not None:
+            coarse, below = self._coarser.deviations, self._coarser.held
+            coarse_top, coarse_left = 2 * below.top - window.top, 2 * below.left - window.left
+            coarse_height = below.shape[0]
+        none = np.empty((0, 0), pair.dtype)
+        written, mask = dict.fromkeys(NAMES, none), NO_COUNTS
+        if self._number == 0:
+            for name in self._names & _ACTIVE:
+                image, *masks = (self._outputs[output] for output in METHODS[name].outputs)
+                written[name] = image.reshape(len(image), -1)
+                mask = masks[0] if masks else mask
+        sinks = (
+            Sink(coarse.get(name, NOTHING), self.deviations.get(name, NOTHING), written[name])
+            for name in NAMES
+        )
+        corner, scale = self.held.within(window), pair.data_range / CODE_MAX
+        place = Place(
+            corner.top, corner.left, coarse_top, coarse_left, coarse_height, scale, pair.white
+        )
+        return Target(tuple(sinks), mask, place)  # type: ignore[arg-type]
 
     def fuse_until(self, bottom: int) -> None:
         """Both passes, strip by strip, until the held box is done down to `bottom`."""
@@ -175,7 +214,7 @@ class _Level:
             self._first_pass(block)
         if "median_mask" in self._names:
             top, bottom = strip.top - self._analysed.top, strip.bottom - self._analysed.top
-            leans.count_across(self._votes, top, bottom, self._median_size)
+            leans.count_across(self._looked_at.votes, top, bottom, self._median_size)
         if not self._names & _LOOKING_AROUND:
             self._fused = strip.bottom
         last = strip.bottom == self._analysed.bottom
@@ -187,47 +226,52 @@ class _Level:
 
     def _first_pass(self, block: Box) -> None:
         """Find the leans of a block, and finish the methods that need no more."""
-        names, margin = self._names, self._margin
-        wanted = block.intersection(self.held) == block
-        if not wanted:
+        names = self._names
+        if block.intersection(self.held) != block:
             names = names & _LOOKING_AROUND
-        if not names:
-            return
-        wide = block.grown(margin)
-        frames, bands = self._frames_and_bands(names, wide, 2 * self._pair.channels)
-        for name in names & _MAPPED:
+        if names & _ACTIVE:
+            source, place = self._source(names, block), self._place(block)
+            rows = self._pair.rows(block.shape[1], self._options.kernel)
+            first_pass(
+                source, self._rule, wanted(names), self._looked_at, self._target, rows, *place
+            )
+        if names & _MAPPED:
+            self._follow_map(names & _MAPPED, block)
+
+    def _second_pass(self, block: Box) -> None:
+        """Finish the methods whose leans depend on the leans around a block."""
+        names, looked_at = self._names & _LOOKING_AROUND, self._looked_at
+        row, column = block.top - self._analysed.top, block.left - self._analysed.left
+        smoothed = self._scratch.planes("smoothed", 1, *block.shape)
+        majorities = self._scratch.planes("majorities", 1, *block.shape)
+        if "laplacian" in names:
+            taps = leans.gaussian_taps(LAPLACIAN_SIGMA)
+            leans.smooth(looked_at.rough, looked_at.height, taps, row, column, smoothed)
+        if "median_mask" in names:
+            votes, size = looked_at.votes, self._median_size
+            leans.majority(votes, looked_at.height, size, row, column, majorities)
+        source, (top, _, left) = self._source(names, block), self._place(block)
+        rows = self._pair.rows(block.shape[1], 0)
+        second_pass(source, wanted(names), self._target, smoothed, majorities, rows, top, left)
+
+    def _source(self, names: set[str], block: Box) -> Source:
+        """What a pass over a block reads."""
+        # `direct` alone blends frames.
+        residual = not names & _ALIKE - self._last
+        return self._pair.source(self._number, block.bottom + self._margin, residual=residual)
+
+    def _place(self, block: Box) -> tuple[int, int, int]:
+        """Where a block begins and ends, and its left side, in the window of the level."""
+        box = block.within(self._pair.window(self._number))
+        return box.top, box.bottom, box.left
+
+    def _follow_map(self, names: set[str], block: Box) -> None:
+        """Finish a block of the methods that follow the decision map."""
+        margin = self._margin
+        frames, bands = self._frames_and_bands(names, block.grown(margin))
+        for name in names:
             found = self._mapped_leans(name, block, bands[name])
             self._blend(name, block, frames, bands[name], margin, found)
-        if "direct" in names:
-            self._compare({"direct"}, block, frames)
-            self._lean_and_blend("direct", block, frames, frames)
-        alike = names & _ALIKE
-        if alike:
-            self._compare(alike, block, bands[min(alike)])
-        row, column = block.top - self._analysed.top, block.left - self._analysed.left
-        if "laplacian" in names:
-            self._lean(self._activity("laplacian", block), row, column, self._rough)
-        if "median_mask" in names:
-            activity = self._activity("median_mask", block)
-            leans.vote(activity, self._options.kernel, row, column, self._votes)
-        for name in ("by_channel", "all_channels"):
-            if name in names:
-                self._lean_and_blend(name, block, frames, bands[name])
-
-    def _compare(self, names: set[str], block: Box, bands: Planes) -> None:
-        """Find the activities that some methods lean on, in the same bands."""
-        rows, columns = block.grown(box_reach(self._options.kernel)).shape
-        wanted = {_ACTIVITY[name] for name in names}
-        found = [
-            self._scratch.planes(kind, planes, rows if kind in wanted else 1, columns)
-            for kind, planes in self._activity_planes.items()
-        ]
-        leans.differences(bands, (bands.shape[1] - rows) // 2, *found)
-
-    def _activity(self, name: str, block: Box) -> Planes:
-        wide = block.grown(box_reach(self._options.kernel))
-        kind = _ACTIVITY[name]
-        return self._scratch.planes(kind, self._activity_planes[kind], *wide.shape)
 
     def _mapped_leans(self, name: str, block: Box, values: Planes) -> Planes:
         """Leans of a method that follows the decision map."""
@@ -237,47 +281,15 @@ class _Level:
         residual = name in self._last
         return self._mapped.likelier(self._number, block, values, residual=residual)
 
-    def _second_pass(self, block: Box) -> None:
-        """Finish the methods whose leans depend on the leans around a block."""
-        names = self._names & _LOOKING_AROUND
-        frames, halves = self._frames_and_bands(names, block, self._pair.channels)
-        row, column = block.top - self._analysed.top, block.left - self._analysed.left
-        height = self._analysed.shape[0]
-        settled = self._scratch.planes("leans", 1, *block.shape)
-        if "laplacian" in names:
-            leans.smooth(self._rough, height, self._taps, row, column, settled)
-            self._blend("laplacian", block, frames, halves["laplacian"], 0, settled)
-        if "median_mask" in names:
-            leans.majority(self._votes, height, self._median_size, row, column, settled)
-            self._blend("median_mask", block, frames, halves["median_mask"], 0, settled)
-            if self._number == 0:
-                (mask,) = METHODS["median_mask"].outputs[1:]
-                pixels = self._outputs[mask][block.within(self.held).slices]
-                np.greater(settled[0], 0, out=pixels.view(np.bool_))
-                pixels *= np.uint8(255)
-
-    def _frames_and_bands(
-        self, names: set[str], block: Box, planes: int
-    ) -> tuple[Planes, dict[str, Planes]]:
+    def _frames_and_bands(self, names: set[str], block: Box) -> tuple[Planes, dict[str, Planes]]:
         """A block of the frames, if it is needed, and what each method blends of it."""
         pair, number = self._pair, self._number
         frames = bands = NOTHING
         if number == 0 or names & self._last:
             frames = pair.frames(number, block)
         if names - self._last:
-            bands = pair.bands(number, block, planes, frames)
-        return frames, {name: frames[-planes:] if name in self._last else bands for name in names}
-
-    def _lean(self, activity: Planes, row: int, column: int, out: Planes) -> None:
-        # A lean is 2 w - 1, and the weight w the logistic function of beta times this.
-        slope = self._options.beta / 2
-        leans.lean(activity, self._options.kernel, MAX_DIFFERENCE, slope, row, column, out)
-
-    def _lean_and_blend(self, name: str, block: Box, frames: Planes, bands: Planes) -> None:
-        activity = self._activity(name, block)
-        found = self._scratch.planes("leans", len(activity), *block.shape)
-        self._lean(activity, 0, 0, found)
-        self._blend(name, block, frames, bands, self._margin, found)
+            bands = pair.bands(number, block, frames)
+        return frames, {name: frames if name in self._last else bands for name in names}
 
     def _blend(
         self, name: str, block: Box, frames: Planes, bands: Planes, margin: int, found: Planes
@@ -295,11 +307,11 @@ class _Level:
         if self._number:
             kernels.deviate(*source, row, column, self.deviations[name])
             return
-        pixels = self._outputs[METHODS[name].outputs[0]]
+        image = self._outputs[METHODS[name].outputs[0]]
         scale = pair.data_range / CODE_MAX
         hard, shrink = NOTHING, 0.0
         if name == "bayesian":
             assert self._mapped is not None
             hard, shrink = self._mapped.hard(0, block), self._options.shrink
-        rows = pixels.reshape(len(pixels), -1)
-        kernels.pack(frames, *source, hard, shrink, scale, pair.white, row, column, rows)
+        rows = image.reshape(len(image), -1)
+        pixels.pack(frames, *source, hard, shrink, scale, pair.white, row, column, rows)

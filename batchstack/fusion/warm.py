@@ -9,7 +9,7 @@ import numpy as np
 from batchstack.fusion.engine import fuse
 
 COLD_SECONDS = 2.0  # loading kernels takes less, compiling them more
-_COMPILING = "batchstack: compiling for this machine, which happens once and takes ten seconds"
+_COMPILING = "batchstack: compiling for this machine, which happens once and takes half a minute"
 
 
 def warm_up(
@@ -44,6 +44,6 @@ def warm_up(
 
 def kernels_are_kept() -> bool:
     """Whether compiled kernels can be kept for the next process."""
-    from batchstack.fusion.kernels import KEPT
+    from batchstack.fusion.compiled import KEPT
 
     return all(KEPT)

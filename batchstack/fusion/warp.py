@@ -222,7 +222,7 @@ def _resampler(channels: int) -> Callable[..., None]:
     Coordinates are float64 from absolute places and nothing is carried from pixel to pixel, so
     that a value does not depend on the window.
     """
-    from batchstack.fusion.kernels import kernel
+    from batchstack.fusion.compiled import kernel
 
     span = _TAPS * channels
     # Unsigned indices spare the test for negative ones.

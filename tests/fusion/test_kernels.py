@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchstack.fusion import kernels, leans
+from batchstack.fusion import compiled, kernels, leans, pixels
 from batchstack.fusion.leans import gaussian_taps
 
 
@@ -49,7 +49,7 @@ places = pytest.mark.parametrize(
 @settings(deadline=None)
 @given(index=st.integers(-500, 500), size=st.integers(1, 60))
 def test_mirrored_is_reflect_101(index, size):
-    assert kernels.mirrored(index, size) == fold(index, size)
+    assert compiled.mirrored(index, size) == fold(index, size)
 
 
 @places
@@ -67,7 +67,7 @@ def test_unpack_gives_mean_and_half_difference(shape, place, channels, dtype):
     back, front = (rng.integers(0, 255, (*shape, channels)).astype(dtype) for _ in range(2))
     block = np.empty((2 * channels, 9, 11), np.float32)
     rows = [frame.reshape(shape[0], -1) for frame in (back, front)]
-    kernels.unpack(*rows, *place, 0.5, block)
+    pixels.unpack(*rows, *place, 0.5, block)
     one, other = (mirrored(np.moveaxis(x, -1, 0) / 2, *place, 9, 11) for x in (back, front))
     np.testing.assert_array_equal(block, np.concatenate([(one + other) / 2, (one - other) / 2]))
 
@@ -78,16 +78,16 @@ def test_pack_rounds_to_even_clips_and_leaves_the_rest_alone(channels, dtype, wh
     means, halves = planes(channels, 8, 9), planes(channels, 8, 9, seed=1)
     means[:, 2, 2:6], halves[:, 2, 2:6] = [10.5, 11.5, -3, 9999], 0
     lean = np.clip(planes(channels, 4, 5), -1, 1)
-    pixels = np.full((10, 12 * channels), 7, dtype)
+    written = np.full((10, 12 * channels), 7, dtype)
     nothing = np.empty((0, 0, 0), "f4")
     source = means, halves, 2, lean, nothing, 0, 0, 0
-    kernels.pack(*source, nothing, 0.0, 1.0, white, 3, 4, pixels)
+    pixels.pack(*source, nothing, 0.0, 1.0, white, 3, 4, written)
     expected = means[:, 2:6, 2:7] + lean * halves[:, 2:6, 2:7]
     if white:
         expected = np.clip(np.rint(expected), 0, white)
     whole = np.full((10, 12, channels), 7, dtype)
     whole[3:7, 4:9] = channels_last(expected).astype(dtype)
-    np.testing.assert_array_equal(pixels.reshape(whole.shape), whole)
+    np.testing.assert_array_equal(written.reshape(whole.shape), whole)
 
 
 def test_deviate_is_lean_times_half_difference_plus_what_is_coarser():
@@ -119,13 +119,13 @@ def test_reduce_pixels_is_unpack_and_reduce(shape, channels, dtype):
     frames = [frame.reshape(shape[0], -1) for frame in frames]
     rows, columns = -(-shape[0] // 2), -(-shape[1] // 2)
     block = np.empty((2 * channels, 2 * rows + 3, 2 * columns + 3), np.float32)
-    kernels.unpack(*frames, -2, -2, 0.5, block)
+    pixels.unpack(*frames, -2, -2, 0.5, block)
     expected, half = np.empty((2, 2 * channels, rows, columns), np.float32)
     kernels.reduce(block, 0, 0, expected)
     top, left = rows // 2, columns // 3
     for y, bottom in ((0, top), (top, rows)):
         for x, right in ((0, left), (left, columns)):
-            kernels.reduce_pixels(*frames, 0.5, y, x, bottom - y, right - x, half)
+            pixels.reduce_pixels(*frames, 0.5, y, x, bottom - y, right - x, half)
     np.testing.assert_allclose(half, expected, atol=1e-4)
 
 
@@ -153,57 +153,67 @@ def filtered(frames, taps):
 ACROSS = np.array([[0, 0, 0], [-1, 2, -1], [0, 0, 0]], np.float32)
 
 
+def activities(pair):
+    """Of every channel, their sum and that of the Laplacian, row by row; and the sum on its own."""
+    channels, rows, columns = len(pair) // 2, pair.shape[1] - 2, pair.shape[2] - 2
+    each = np.empty((channels, rows, columns), np.float32)
+    total, around, alone = np.empty((3, rows, columns), np.float32)
+    for i in range(rows):
+        three = [np.ascontiguousarray(pair[:, i + k]) for k in range(3)]
+        leans.activity_row(*three, each, i, around[i])
+        leans.add_channels(each, i, total[i])
+        leans.modified_row(*three, alone[i])
+    return each, total, around, alone
+
+
 def test_activities_are_those_of_back_minus_front():
     back, front = planes(3, 12, 17), planes(3, 12, 17, seed=1)
-    channels = np.empty((3, 10, 15), np.float32)
-    total, around = np.empty((2, 1, 10, 15), np.float32)
-    leans.differences(halves_of(back, front), 1, channels, total, around)
+    channels, total, around, alone = activities(halves_of(back, front))
 
     def modified(x):
         return np.abs(filtered(x, ACROSS)) + np.abs(filtered(x, ACROSS.T))
 
     def laplacian(x):
-        return np.abs(filtered(x, ACROSS + ACROSS.T)).sum(axis=0, keepdims=True)
+        return np.abs(filtered(x, ACROSS + ACROSS.T)).sum(axis=0)
 
     expected = modified(back) - modified(front)
     np.testing.assert_allclose(channels, expected, atol=1e-3)
-    np.testing.assert_allclose(total[0], expected.sum(axis=0), atol=1e-3)
+    np.testing.assert_allclose(total, expected.sum(axis=0), atol=1e-3)
     np.testing.assert_allclose(around, laplacian(back) - laplacian(front), atol=1e-3)
-
-
-def test_activities_that_nobody_wants_take_one_row():
-    pair = planes(6, 14, 19)
-    full = [np.empty((count, 10, 15), np.float32) for count in (3, 1, 1)]
-    leans.differences(pair, 2, *full)
-    for wanted in range(3):
-        rings = [x if k == wanted else np.empty((len(x), 1, 15), "f4") for k, x in enumerate(full)]
-        expected, rings[wanted] = rings[wanted], np.empty_like(rings[wanted])
-        leans.differences(pair, 2, *rings)
-        np.testing.assert_array_equal(rings[wanted], expected)
+    # whichever methods are wanted
+    np.testing.assert_array_equal(alone, total)
 
 
 @pytest.mark.parametrize("slope", [0.01, 0.05, 3.0, 5e5])
 def test_lean_is_tanh(slope):
-    differences = np.linspace(-80, 80, 4001, dtype=np.float32).reshape(1, 1, -1)
-    out = np.zeros((1, 3, 4003), np.float32)
-    leans.lean(differences, 1, 50.0, slope, 1, 2, out)
-    expected = np.tanh(slope * np.clip(differences.astype(float), -50, 50))
-    np.testing.assert_allclose(out[:, 1:2, 2:], expected, atol=1e-6)
-    np.testing.assert_array_equal(out[0, 1, 2:], -out[0, 1, 2:][::-1])
-    assert not out[0, [0, 2]].any()
+    sums = np.linspace(-80, 80, 4001, dtype=np.float32)
+    out = np.empty_like(sums)
+    leans.lean_row(sums, slope, 50.0, out)
+    expected = np.tanh(slope * np.clip(sums.astype(float), -50, 50))
+    np.testing.assert_allclose(out, expected, atol=1e-6)
+    np.testing.assert_array_equal(out, -out[::-1])
+
+
+def test_a_vote_for_the_back_is_one_and_white_in_the_mask():
+    sums = np.array([-2, -1e-9, 0, 1e-9, 2], np.float32)
+    votes, mask = np.empty((2, 5), np.uint8)
+    leans.vote_row(sums, votes)
+    leans.mask_row(np.array([-1, -1, 1, 1, 1], np.float32), mask)
+    np.testing.assert_array_equal(votes, [0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(mask, [0, 0, 255, 255, 255])
 
 
 @pytest.mark.parametrize("side", [1, 3, 5, 9])
-def test_leans_and_votes_are_of_sums_over_squares(side):
-    block = planes(3, 12, 15)
-    rows, columns = 13 - side, 16 - side
-    out, votes = np.empty((3, rows, columns), "f4"), np.empty((rows, columns), np.uint8)
-    leans.lean(block, side, 1e4, 1e-3, 0, 0, out)
-    leans.vote(block[:1], side, 0, 0, votes)
-    squares = np.lib.stride_tricks.sliding_window_view(block, (side, side), axis=(1, 2))
-    sums = squares.astype(float).sum(axis=(3, 4))
-    np.testing.assert_allclose(out, np.tanh(sums / 1000), atol=1e-4)
-    np.testing.assert_array_equal(votes, sums[0] >= 0)
+def test_boxes_are_sums_over_squares_of_a_ring(side):
+    plane = planes(12, 15)
+    ring, tall, out = np.empty((side, 15), "f4"), np.empty(15, "f4"), np.empty(16 - side, "f4")
+    squares = np.lib.stride_tricks.sliding_window_view(plane.astype(float), (side, side))
+    for y in range(12):
+        ring[y % side] = plane[y]
+        if y >= side - 1:
+            leans.box_row(ring, y - side + 1, tall, out)
+            expected = squares[y - side + 1].sum(axis=(1, 2))
+            np.testing.assert_allclose(out, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (3, 4), (30, 40)], ids=str)
@@ -236,10 +246,20 @@ def test_majority_is_the_median(shape, size):
 
 
 def test_a_value_does_not_depend_on_its_place_in_the_row():
-    pair, whole = planes(6, 7, 301), [np.empty((count, 5, 299), "f4") for count in (3, 1, 1)]
-    leans.differences(pair, 1, *whole)
+    pair = planes(6, 7, 301)
+    whole = activities(pair)
     for start in range(1, 40):
-        part = [np.empty((len(planes), 5, 299 - start), np.float32) for planes in whole]
-        leans.differences(np.ascontiguousarray(pair[:, :, start:]), 1, *part)
-        for here, there in zip(part, whole, strict=True):
-            np.testing.assert_array_equal(here, there[:, :, start:])
+        for here, there in zip(activities(pair[:, :, start:]), whole, strict=True):
+            np.testing.assert_array_equal(here, there[..., start:])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_row_is_what_its_block_is(dtype):
+    rng = np.random.default_rng(3)
+    frames = [rng.integers(0, 255, (9, 3 * 20)).astype(dtype) for _ in range(2)]
+    block, row = np.empty((6, 9, 24), np.float32), np.empty((6, 24), np.float32)
+    pixels.unpack(*frames, 0, -2, 0.5, block)
+    for y in range(9):
+        spare = np.empty((2, 3, 24), dtype)
+        pixels.unpack_row(frames[0][y], frames[1][y], -2, 0.5, spare, row)
+        np.testing.assert_array_equal(row, block[:, y])

@@ -182,11 +182,17 @@ def test_tiled_equals_whole_where_the_median_is_wider_than_the_tile():
         np.testing.assert_array_equal(values, whole[name])
 
 
-@pytest.mark.parametrize("block", [(1, 1), (5, 3), (7, 64), (64, 2), (1000, 1000)], ids=str)
-def test_blocks_of_any_size_give_the_same_pixels(block, monkeypatch):
+def set_blocks(monkeypatch, rows, columns):
+    monkeypatch.setattr(blocks, "STRIP", rows)
+    monkeypatch.setattr(blocks, "LEAST", max(rows // 4, 1))
+    monkeypatch.setattr(blocks, "BLOCK", columns)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (7, 64), (64, 2), (1000, 1000)], ids=str)
+def test_blocks_of_any_size_give_the_same_pixels(size, monkeypatch):
     frames = pair((41, 67), dtype="float32")
     expected = fuse_whole(frames)
-    monkeypatch.setattr(blocks, "BLOCK", block)
+    set_blocks(monkeypatch, *size)
     for name, values in fuse_whole(frames).items():
         np.testing.assert_array_equal(values, expected[name], err_msg=name)
 
@@ -196,10 +202,10 @@ def test_blocks_of_any_size_give_the_same_pixels(block, monkeypatch):
 def test_rows_that_are_held_for_a_while_are_held_long_enough(strip, medians, monkeypatch):
     frames = pair((701, 23), dtype="float32")
     options = FusionOptions(levels=3, median_sizes=medians)
-    monkeypatch.setattr(blocks, "BLOCK", (1000, 1000))  # nothing is given up
+    set_blocks(monkeypatch, 1000, 1000)  # nothing is given up
     expected = fuse_whole(frames, ALL, options)
-    monkeypatch.setattr(blocks, "BLOCK", (strip, 1000))
-    assert blocks.ring_rows(12) < 701 // 4
+    set_blocks(monkeypatch, strip, 1000)
+    assert blocks.ring_rows(1, 12) < 701 // 4
     for name, values in fuse_whole(frames, ALL, options).items():
         np.testing.assert_array_equal(values, expected[name], err_msg=name)
     for name, values in fuse_tiled(frames, 300, ALL, options).items():

@@ -1,0 +1,93 @@
+"""Compiling the inner loops of the fusion of pairs, and the rules they keep.
+
+Arrays are planar, (planes, rows, columns), C-contiguous and float32 unless said
+otherwise; a kernel fills its last array.
+A pair is held as the mean of both frames, plane after plane of its channels, and half
+their difference, back minus front, in as many planes more: frames, Gaussian levels and
+bands alike, for all of them are linear.
+`row` and `column` say where in a larger array a block begins; beyond that array's edges it
+is mirrored (reflect-101).
+An array may be a *ring* that holds the latest rows only: row y is at y modulo its rows, and
+the `height` that it stands for is given beside it.
+
+Every value is computed from its own neighbours in one fixed order, without fused or
+reordered arithmetic: it does not depend on where a block, a row or an array begins.
+
+Rows are cut out once, before the loop over them, and never chosen by a condition: this
+is what lets the compiler vectorise a loop and keeps reference counting out of it.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+# Numba would load SciPy's matrix routines, a fifth of what it takes to load the kernels;
+# none of them multiplies matrices.
+_BLAS = "scipy.linalg.cython_blas"
+if _BLAS not in sys.modules:
+    sys.modules[_BLAS] = None  # type: ignore[assignment]
+    try:
+        import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[_BLAS]
+
+Pixels = npt.NDArray[Any]
+Planes = npt.NDArray[np.float32]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+# For each kernel whether it can be kept on disk.
+KEPT: list[bool] = []
+
+
+def kernel(function: _Function) -> _Function:
+    """A function compiled when first called and kept on disk; it does not hold the GIL."""
+    return cast(_Function, _kept(njit(nogil=True, error_model="numpy")(function)))
+
+
+def bare_kernel(function: _Function) -> _Function:
+    """A kernel that makes no arrays: it counts no references, which cost as much as short rows."""
+    return cast(_Function, _kept(njit(nogil=True, error_model="numpy", _nrt=False)(function)))
+
+
+def _kept(compiled: Any) -> Any:
+    try:
+        compiled.enable_caching()
+    except RuntimeError:  # neither the package's folder nor the user's can be written
+        KEPT.append(False)
+    else:
+        KEPT.append(True)
+    return compiled
+
+
+def routine(function: _Function) -> _Function:
+    """A function that kernels call; it makes no arrays and returns none.
+
+    The kept kernels of another file do not notice that it has changed: save that file anew too.
+    """
+    return cast(_Function, njit(error_model="numpy", _nrt=False)(function))
+
+
+@routine
+def mirrored(index: int, size: int) -> int:
+    """An index of any value folded into 0 to size - 1."""
+    if 0 <= index < size:
+        return index
+    if size == 1:
+        return 0
+    folded = index % (2 * size - 2)
+    return folded if folded < size else 2 * size - 2 - folded
+
+
+@routine
+def mirror_ends(line: Planes, column: int, width: int) -> None:
+    """Fill the columns of a line outside an image of `width` from those inside."""
+    for j in range(-column):
+        line[j] = line[mirrored(column + j, width) - column]
+    for j in range(width - column, line.size):
+        line[j] = line[mirrored(column + j, width) - column]
