@@ -57,18 +57,25 @@ def read_image_and_digest(path: Path | str, empty: Empty = np.empty) -> tuple[Pi
     path = Path(path)
     with open_image(path) as file:
         data = file.read()
-    return _read(path, BytesIO(data), empty), hashlib.blake2b(data, digest_size=16).hexdigest()
+    return _read(path, BytesIO(data), empty), _shortened(hashlib.sha256(data))
 
 
 def file_digest(path: Path | str) -> str:
-    """Return the BLAKE2b digest of a file's content, 16 bytes in hexadecimal."""
+    """Return the first 16 bytes of the SHA-256 of a file's content, in hexadecimal.
+
+    Processors of today compute it twice as fast as BLAKE2b.
+    """
     with open_image(Path(path)) as file:
         return stream_digest(file)
 
 
 def stream_digest(file: BufferedReader) -> str:
     """Return the same of an open file, from its position on."""
-    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return _shortened(hashlib.file_digest(file, "sha256"))
+
+
+def _shortened(digest: "hashlib._Hash") -> str:
+    return digest.hexdigest()[:32]
 
 
 def read_metadata(path: Path | str) -> Metadata:

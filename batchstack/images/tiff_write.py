@@ -1,9 +1,10 @@
-"""TIFF out: tiles of 512 x 512, deflate level 1 with a predictor, streamed.
+"""TIFF out, streamed: deflated tiles of 512 x 512, or plain strips of 512 rows.
 
 Deflate is read by everything that reads TIFF; level 1 with a predictor is four times
 as fast as level 6 for a few percent more bytes.
-Pixels that it does not make much smaller are stored as they are: the lower bits of 16-bit
-photographs are noise, and to compress them would take six times as long as to write them.
+Pixels that it does not make much smaller are stored as they are, in strips, which need no
+copy: the lower bits of 16-bit photographs are noise, and to compress them would take six times
+as long as to write them.
 Below two fifths of the size deflate is fast enough for a run to take less than twice the
 time that it takes with JPEG.
 """
@@ -25,20 +26,20 @@ from batchstack.images.tiff import text_tags
 TILE = 512
 _ORIENTATION = 274
 _XMP = 700
-# Share of the size that deflate must get below.
-_WORTH = 0.4
+# Share of the size that deflate must get below, in a sample of as many rows of a tile.
+_WORTH, _SAMPLE = 0.4, 128
 # Classic TIFF addresses 4 GiB; what deflate and the tags may add stays far below the rest.
 CLASSIC_BYTES = 3_900_000_000
 
 
-def write_tiles(
+def write_tiff(
     path: Path,
     shape: tuple[int, ...],
     dtype: npt.DTypeLike,
     blocks: Iterator[Pixels],
     metadata: Metadata,
 ) -> None:
-    """Write a tiled TIFF from blocks of full-width rows.
+    """Write a TIFF from blocks of full-width rows.
 
     Parameters
     ----------
@@ -56,19 +57,22 @@ def write_tiles(
     dtype = np.dtype(dtype)
     first = next(blocks)
     blocks = chain([first], blocks)
-    deflate = _shrinks(first[:, : _side(shape[1])])
+    rows, side = tile_height(shape), _side(shape[1])
+    layout: dict[str, Any] = {"rowsperstrip": rows}
+    pixels: Iterator[Pixels] = blocks
+    if _shrinks(first[:_SAMPLE, :side]):
+        layout = {"tile": (rows, side), "compression": "adobe_deflate"}
+        layout |= {"compressionargs": {"level": 1}, "predictor": 3 if dtype == np.float32 else 2}
+        pixels = _tiles(blocks, side)
     big = int(np.prod(shape, dtype=object)) * dtype.itemsize > CLASSIC_BYTES
     with TiffWriter(path, bigtiff=big) as writer:
         writer.write(
-            _tiles(blocks, _side(shape[1])),
+            pixels,
             shape=shape,
             dtype=dtype,
-            tile=(tile_height(shape), _side(shape[1])),
             photometric="rgb" if len(shape) == 3 else "minisblack",
             planarconfig="contig" if len(shape) == 3 else None,
-            compression="adobe_deflate" if deflate else None,
-            compressionargs={"level": 1} if deflate else None,
-            predictor=(3 if dtype == np.float32 else 2) if deflate else None,
+            **layout,
             maxworkers=1,
             metadata=None,
             software=False,
@@ -85,7 +89,7 @@ def _shrinks(pixels: Pixels) -> bool:
 
 
 def tile_height(shape: tuple[int, ...]) -> int:
-    """Return the rows of one row of tiles."""
+    """Return the rows of one row of tiles, or of a strip."""
     return _side(shape[0])
 
 

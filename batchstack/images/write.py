@@ -21,7 +21,7 @@ _FORMATS = {
     ".tiff": "tiff",
 }
 _ENDS = {"jpeg": b"\xff\xd9", "png": b"IEND\xaeB`\x82", "tiff": b""}
-_RETRY = "check the disk and run again"
+_RETRY = "only a part may have been written; make room, check the disk and run again"
 _MAX_SIDES = {"jpeg": 65_500, "png": 1_000_000}  # of libjpeg and libpng
 _DEPTHS = {"jpeg": DTYPES[:1], "png": DTYPES[:2], "tiff": DTYPES}
 
@@ -114,7 +114,7 @@ def write_image_rows(
             from batchstack.images import tiff_write
 
             blocks = regroup(path, shape, dtype, bands, tiff_write.tile_height(shape))
-            tiff_write.write_tiles(part, shape, dtype, blocks, metadata)
+            tiff_write.write_tiff(part, shape, dtype, blocks, metadata)
             next(blocks, None)  # notices a band too many
         else:
             (whole,) = regroup(path, shape, dtype, bands, shape[0])
@@ -209,7 +209,7 @@ def _encode(
 def _check(path: Path, part: Path, wanted: ImageInfo) -> None:
     """Raise unless the closed file reads back with the right headers and a complete end.
 
-    A TIFF is complete when every tile lies inside the file, which `probe` checks.
+    A TIFF is complete when every tile or strip lies inside the file, which `probe` checks.
     """
     try:
         found = probe(part)

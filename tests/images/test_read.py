@@ -185,7 +185,7 @@ def test_every_format_comes_the_right_way_up(kind, orientation):
 def test_digest_is_that_of_the_content(tmp_path, name):
     path = tmp_path / "a"
     path.write_bytes(FILES[name])
-    expected = hashlib.blake2b(FILES[name], digest_size=16).hexdigest()
+    expected = hashlib.sha256(FILES[name]).hexdigest()[:32]
     pixels, digest = read_image_and_digest(path)
     assert digest == file_digest(path) == expected
     np.testing.assert_array_equal(pixels, read_image(path))

@@ -290,10 +290,11 @@ def test_pixels_that_do_not_shrink_are_stored_as_they_are(tmp_path, dtype):
     write_image(tmp_path / "a.tif", pixels)
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         assert tiff.pages.first.compression.name == "NONE"
+        assert tiff.pages.first.databytecounts == (512 * pixels[0].nbytes, 88 * pixels[0].nbytes)
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), pixels)
 
 
-def test_tiff_is_tiled_and_big_only_when_needed(tmp_path, monkeypatch):
+def test_deflated_tiff_is_tiled_and_big_only_when_needed(tmp_path, monkeypatch):
     from batchstack.images import tiff_write
 
     pixels = noise((600, 700, 3), "uint16") % 4
