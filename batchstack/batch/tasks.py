@@ -225,8 +225,10 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
     for index, path in enumerate(job.frames):
         if len(job.frames) == 2:
             status = path.stat()
-            empty = partial(_scratch(job).array, f"frame {index}")
-            pixels, digest = read_image_and_digest(path, empty)
+            kept = _scratch(job).array
+            pixels, digest = read_image_and_digest(
+                path, partial(kept, f"frame {index}"), partial(kept, "encoded")
+            )
             if frames:
                 pixels = _fitting(job, path, pixels, frames[0].shape)
             frames.append(Frame(path, pixels))

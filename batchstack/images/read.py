@@ -1,10 +1,11 @@
 """Whole images and what belongs to them."""
 
 import hashlib
+import os
 from dataclasses import replace
-from io import BufferedReader, BytesIO
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -37,7 +38,9 @@ def read_image(path: Path | str) -> Pixels:
         return _read(path, file)
 
 
-def read_image_and_digest(path: Path | str, empty: Empty = np.empty) -> tuple[Pixels, str]:
+def read_image_and_digest(
+    path: Path | str, empty: Empty = np.empty, room: Empty = np.empty
+) -> tuple[Pixels, str]:
     """Read a whole image and the digest of the very bytes it is decoded from.
 
     Parameters
@@ -46,6 +49,8 @@ def read_image_and_digest(path: Path | str, empty: Empty = np.empty) -> tuple[Pi
         A JPEG, PNG or TIFF file.
     empty : callable
         Gives an array of a shape and type, of any content, that pixels may be decoded to.
+    room : callable
+        Gives another that the file may be held in, until it is decoded.
 
     Returns
     -------
@@ -56,8 +61,43 @@ def read_image_and_digest(path: Path | str, empty: Empty = np.empty) -> tuple[Pi
     """
     path = Path(path)
     with open_image(path) as file:
-        data = file.read()
-    return _read(path, BytesIO(data), empty), _shortened(hashlib.sha256(data))
+        data = _held(file, room)
+    pixels = _read(path, BufferedReader(_HeldFile(data)), empty)
+    return pixels, _shortened(hashlib.sha256(data))
+
+
+def _held(file: BufferedReader, room: Empty) -> memoryview:
+    """All of a file, in memory that it is given: new memory takes longer than reading."""
+    size = os.fstat(file.fileno()).st_size
+    data = room((size,), np.uint8).data
+    length = file.readinto(data)
+    rest = file.read()
+    # A file that has grown or shrunk since is what it is now.
+    return data[:length] if not rest else memoryview(bytes(data[:length]) + rest)
+
+
+class _HeldFile(RawIOBase):
+    """A file whose content is held in memory, which is not copied as `BytesIO` would."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data, self._place = data, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        start = {SEEK_SET: 0, SEEK_CUR: self._place, SEEK_END: len(self._data)}[whence]
+        self._place = max(0, start + offset)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._data[self._place : self._place + len(buffer)]
+        buffer[: len(piece)] = piece
+        self._place += len(piece)
+        return len(piece)
 
 
 def file_digest(path: Path | str) -> str:

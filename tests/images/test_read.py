@@ -182,6 +182,16 @@ def test_every_format_comes_the_right_way_up(kind, orientation):
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_a_file_may_be_held_in_memory_that_the_next_one_overwrites(tmp_path, name):
+    (tmp_path / "a").write_bytes(FILES[name])
+    memory = np.full(10_000_000, 7, np.uint8)
+    pixels, digest = read_image_and_digest(tmp_path / "a", room=lambda shape, _: memory[: shape[0]])
+    memory[:] = 9
+    assert digest == file_digest(tmp_path / "a")
+    np.testing.assert_array_equal(pixels, read_image(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_digest_is_that_of_the_content(tmp_path, name):
     path = tmp_path / "a"
     path.write_bytes(FILES[name])
