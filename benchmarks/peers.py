@@ -5,7 +5,7 @@
 Measured are those that are installed: enfuse (Debian's package, with the settings its manual
 gives for focus stacks) and focusweave (from PyPI, alignment off), each writing one image of
 one pair.  batchstack writes all of the original's outputs, then a single one, in a run of as
-many pairs as make 240 megapixels, so that its start is shared as in a night's batch; then one
+many pairs as make 240 megapixels, but at least five, so that its start is shared as in a night's batch; then one
 pair by `batchstack fuse`, with its start.  All read and write JPEG; every output is a new file.
 """
 
@@ -44,7 +44,7 @@ def main(megapixels: tuple[float, ...], repeats: int) -> None:
 
 
 def measure(folder: Path, size: float, peers: list[list[str]], repeats: int) -> None:
-    rows, pairs = round((size * 1e6 * 3 / 4) ** 0.5), max(2, round(MEGAPIXELS / size))
+    rows, pairs = round((size * 1e6 * 3 / 4) ** 0.5), max(5, round(MEGAPIXELS / size))
     stack = make_stack((rows, rows * 4 // 3), scene="hair", blur=8.0)
     for name, frame in zip(("back", "front"), stack.frames, strict=True):
         write_image(folder / "pair" / f"{name}.jpg", frame)

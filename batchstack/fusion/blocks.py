@@ -27,8 +27,9 @@ Counts = npt.NDArray[np.uint8]
 # Rows of a strip on level 0 and at least.  More rows take more memory, fewer are computed too
 # often, where strips look at their neighbours.
 STRIP, LEAST = 64, 32
-# Columns of a block: wider rows no longer fit the caches, shorter ones begin too often.
-BLOCK = 4096
+# Rows and columns of a block, which is held whole: more do not fit the cache, fewer have too
+# much round them.  Columns of a panel, which passes stream through.
+BLOCK, PANEL = (24, 4096), 4096
 _VIEWS = 1000  # that are remembered; pairs of one size need about a hundred
 NOTHING: Planes = np.empty((0, 0, 0), np.float32)
 NO_COUNTS: Counts = np.empty((0, 0), np.uint8)
@@ -46,10 +47,17 @@ def strip_rows(level: int) -> int:
     return max(STRIP >> level, LEAST)
 
 
-def blocks(strip: Box, core: Box) -> Iterator[Box]:
-    """Blocks of a strip from left to right, each of them inside of the core or outside."""
-    for left, right in _spans((strip.left, core.left, core.right, strip.right), BLOCK):
+def panels(strip: Box, core: Box) -> Iterator[Box]:
+    """Panels of a strip from left to right, each of them inside of the core or outside."""
+    for left, right in _spans((strip.left, core.left, core.right, strip.right), PANEL):
         yield Box(strip.top, left, strip.bottom, right)
+
+
+def blocks(box: Box) -> Iterator[Box]:
+    """Blocks of a box in reading order."""
+    for top, bottom in _spans((box.top, box.bottom), BLOCK[0]):
+        for left, right in _spans((box.left, box.right), BLOCK[1]):
+            yield Box(top, left, bottom, right)
 
 
 def ring_rows(level: int, around: int) -> int:
@@ -233,7 +241,7 @@ class Pair:
         window = self._windows[level]
         while self._reduced[level] < min(bottom, window.bottom):
             strip = next(self._coming[level])
-            for block in blocks(strip, window):
+            for block in blocks(strip):
                 row, column = block.top - window.top, block.left - window.left
                 if level == 1:
                     place = row, column, *block.shape

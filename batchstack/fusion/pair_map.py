@@ -74,7 +74,7 @@ def survey_pair(
     index, sure = np.empty(wanted.shape, index_type(2)), np.empty(wanted.shape, np.uint8)
     reach = ACTIVITY_REACH + gaussian_reach(options.focus_sigma)
     for strip in strips(wanted, wanted, level):
-        for block in blocks(strip, wanted):
+        for block in blocks(strip):
             frames = pair.frames(level, block.grown(reach))
             back_focus, front_focus = _smooth_detail(
                 frames, 0.0, options.focus_sigma, block, scratch
@@ -161,7 +161,7 @@ class PairMap:
         front = self._index[window.slices].astype(np.bool_)
         candidates = np.stack([~front, front])
         for strip in strips(window, window, self._level):
-            for block in blocks(strip, window):
+            for block in blocks(strip):
                 candidates[:, *block.within(window).slices] |= self._sharp(block)
         shape = disc(self._options.prior_radius)
         back, front = (cv2.dilate(plane.view(np.uint8), shape) for plane in candidates)
@@ -190,7 +190,7 @@ class PairMap:
         box = self._pair.plan.levels[self._level].analysed
         guide, target = (np.empty(box.shape, np.float32) for _ in range(2))
         for strip in strips(box, box, self._level):
-            for block in blocks(strip, box):
+            for block in blocks(strip):
                 place = block.within(box).slices
                 hard = self.hard(self._level, block)
                 frames = self._pair.frames(self._level, block, "cells")

@@ -32,6 +32,7 @@ from batchstack.fusion.blocks import (
     Planes,
     Scratch,
     blocks,
+    panels,
     ring_rows,
     strips,
 )
@@ -210,8 +211,8 @@ class _Level:
             self._fuse_strip(strip)
 
     def _fuse_strip(self, strip: Box) -> None:
-        for block in blocks(strip, self.held):
-            self._first_pass(block)
+        for panel in panels(strip, self.held):
+            self._first_pass(panel)
         if "median_mask" in self._names:
             top, bottom = strip.top - self._analysed.top, strip.bottom - self._analysed.top
             leans.count_across(self._looked_at.votes, top, bottom, self._median_size)
@@ -220,8 +221,8 @@ class _Level:
         last = strip.bottom == self._analysed.bottom
         while self._waiting and (last or self._waiting[0].bottom + self._around <= strip.bottom):
             behind = self._waiting.popleft()
-            for block in blocks(behind, self.held):
-                self._second_pass(block)
+            for panel in panels(behind, self.held):
+                self._second_pass(panel)
             self._fused = behind.bottom
 
     def _first_pass(self, block: Box) -> None:
@@ -236,7 +237,8 @@ class _Level:
                 source, self._rule, wanted(names), self._looked_at, self._target, rows, *place
             )
         if names & _MAPPED:
-            self._follow_map(names & _MAPPED, block)
+            for part in blocks(block):
+                self._follow_map(names & _MAPPED, part)
 
     def _second_pass(self, block: Box) -> None:
         """Finish the methods whose leans depend on the leans around a block."""

@@ -185,7 +185,8 @@ def test_tiled_equals_whole_where_the_median_is_wider_than_the_tile():
 def set_blocks(monkeypatch, rows, columns):
     monkeypatch.setattr(blocks, "STRIP", rows)
     monkeypatch.setattr(blocks, "LEAST", max(rows // 4, 1))
-    monkeypatch.setattr(blocks, "BLOCK", columns)
+    monkeypatch.setattr(blocks, "BLOCK", (rows, columns))
+    monkeypatch.setattr(blocks, "PANEL", columns)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 3), (7, 64), (64, 2), (1000, 1000)], ids=str)
