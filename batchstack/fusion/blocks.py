@@ -2,7 +2,7 @@
 
 Blocks are boxes in pixels of a level of the whole image; they may reach beyond the
 window of the tile, where everything is mirrored.
-Planes are those of `kernels`: the means of both frames, then their half differences.
+Planes are those of `compiled`: the means of both frames, then their half differences.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,6 +1,6 @@
 """Compiled inner loops of the decision map of a pair and of the methods that follow it.
 
-The rules are those of `kernels`; leans are those of `leans`.  What is measured of the frames
+The rules are those of `compiled`; leans are those of `leans`.  What is measured of the frames
 singly has one plane for the back and one for the front frame.
 """
 

@@ -1,6 +1,6 @@
 """Compiled inner loops of the fusion of pairs: activities and the leans they lead to.
 
-The rules are those of `kernels`.  An activity here is that of the back minus that of the
+The rules are those of `compiled`.  An activity here is that of the back minus that of the
 front frame: no kernel needs them singly.
 
 A lean says how far a pixel is drawn to the back frame: 1 back alone, 0 the mean of both,

@@ -225,46 +225,46 @@ class _Level:
                 self._second_pass(panel)
             self._fused = behind.bottom
 
-    def _first_pass(self, block: Box) -> None:
-        """Find the leans of a block, and finish the methods that need no more."""
+    def _first_pass(self, panel: Box) -> None:
+        """Find the leans of a panel, and finish the methods that need no more."""
         names = self._names
-        if block.intersection(self.held) != block:
+        if panel.intersection(self.held) != panel:
             names = names & _LOOKING_AROUND
         if names & _ACTIVE:
-            source, place = self._source(names, block), self._place(block)
-            rows = self._pair.rows(block.shape[1], self._options.kernel)
+            source, place = self._source(names, panel), self._place(panel)
+            rows = self._pair.rows(panel.shape[1], self._options.kernel)
             first_pass(
                 source, self._rule, wanted(names), self._looked_at, self._target, rows, *place
             )
         if names & _MAPPED:
-            for part in blocks(block):
-                self._follow_map(names & _MAPPED, part)
+            for block in blocks(panel):
+                self._follow_map(names & _MAPPED, block)
 
-    def _second_pass(self, block: Box) -> None:
-        """Finish the methods whose leans depend on the leans around a block."""
+    def _second_pass(self, panel: Box) -> None:
+        """Finish the methods whose leans depend on the leans around a panel."""
         names, looked_at = self._names & _LOOKING_AROUND, self._looked_at
-        row, column = block.top - self._analysed.top, block.left - self._analysed.left
-        smoothed = self._scratch.planes("smoothed", 1, *block.shape)
-        majorities = self._scratch.planes("majorities", 1, *block.shape)
+        row, column = panel.top - self._analysed.top, panel.left - self._analysed.left
+        smoothed = self._scratch.planes("smoothed", 1, *panel.shape)
+        majorities = self._scratch.planes("majorities", 1, *panel.shape)
         if "laplacian" in names:
             taps = leans.gaussian_taps(LAPLACIAN_SIGMA)
             leans.smooth(looked_at.rough, looked_at.height, taps, row, column, smoothed)
         if "median_mask" in names:
             votes, size = looked_at.votes, self._median_size
             leans.majority(votes, looked_at.height, size, row, column, majorities)
-        source, (top, _, left) = self._source(names, block), self._place(block)
-        rows = self._pair.rows(block.shape[1], 0)
+        source, (top, _, left) = self._source(names, panel), self._place(panel)
+        rows = self._pair.rows(panel.shape[1], 0)
         second_pass(source, wanted(names), self._target, smoothed, majorities, rows, top, left)
 
-    def _source(self, names: set[str], block: Box) -> Source:
-        """What a pass over a block reads."""
+    def _source(self, names: set[str], panel: Box) -> Source:
+        """What a pass over a panel reads."""
         # `direct` alone blends frames.
         residual = not names & _ALIKE - self._last
-        return self._pair.source(self._number, block.bottom + self._margin, residual=residual)
+        return self._pair.source(self._number, panel.bottom + self._margin, residual=residual)
 
-    def _place(self, block: Box) -> tuple[int, int, int]:
-        """Where a block begins and ends, and its left side, in the window of the level."""
-        box = block.within(self._pair.window(self._number))
+    def _place(self, panel: Box) -> tuple[int, int, int]:
+        """Where a panel begins and ends, and its left side, in the window of the level."""
+        box = panel.within(self._pair.window(self._number))
         return box.top, box.bottom, box.left
 
     def _follow_map(self, names: set[str], block: Box) -> None:

@@ -42,7 +42,7 @@ class Rule(NamedTuple):
 
 
 class LookedAt(NamedTuple):
-    """What the second pass looks around in: leans and votes of the first one, rows.
+    """What the second pass looks around in: leans and votes of the first one, rings.
 
     Attributes
     ----------
