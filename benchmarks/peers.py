@@ -5,8 +5,9 @@
 Measured are those that are installed: enfuse (Debian's package, with the settings its manual
 gives for focus stacks) and focusweave (from PyPI, alignment off), each writing one image of
 one pair.  batchstack writes all of the original's outputs, then a single one, in a run of as
-many pairs as make 240 megapixels, but at least five, so that its start is shared as in a night's batch; then one
-pair by `batchstack fuse`, with its start.  All read and write JPEG; every output is a new file.
+many pairs as make 240 megapixels, but at least five, so that its start is shared as in a
+night's batch; then one pair by `batchstack fuse`, with its start.  All read and write JPEG;
+every output is a new file.
 """
 
 import os

@@ -15,14 +15,11 @@ import numpy.typing as npt
 
 from batchstack.fusion import kernels, pixels
 from batchstack.fusion.codes import CODE_MAX, DATA_RANGES
+from batchstack.fusion.compiled import Counts, Pixels, Planes
 from batchstack.fusion.levels import NAMES, Rows, Source
 from batchstack.fusion.pyramid import REDUCE_REACH, level_shape
 from batchstack.fusion.tiles import Box, TilePlan
 from batchstack.options import FusionOptions
-
-Pixels = npt.NDArray[Any]
-Planes = npt.NDArray[np.float32]
-Counts = npt.NDArray[np.uint8]
 
 # Rows of a strip on level 0 and at least.  More rows take more memory, fewer are computed too
 # often, where strips look at their neighbours.

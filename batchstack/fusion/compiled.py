@@ -14,7 +14,8 @@ Every value is computed from its own neighbours in one fixed order, without fuse
 reordered arithmetic: it does not depend on where a block, a row or an array begins.
 
 Rows are cut out once, before the loop over them, and never chosen by a condition: this
-is what lets the compiler vectorise a loop and keeps reference counting out of it.
+is what lets the compiler vectorise a loop and, where references are counted, keeps that out
+of it.
 """
 
 import sys
@@ -38,6 +39,7 @@ if _BLAS not in sys.modules:
 
 Pixels = npt.NDArray[Any]
 Planes = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.uint8]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 

@@ -10,12 +10,9 @@ A lean says how far a pixel is drawn to the back frame: 1 back alone, 0 the mean
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from batchstack.fusion.activity import gaussian_reach
-from batchstack.fusion.compiled import Planes, kernel, mirror_ends, mirrored, routine
-
-Counts = npt.NDArray[np.uint8]
+from batchstack.fusion.compiled import Counts, Planes, kernel, mirror_ends, mirrored, routine
 
 
 @routine

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.fusion.compiled import Pixels, Planes, mirror_ends, mirrored, routine
+from batchstack.fusion.compiled import Counts, Pixels, Planes, mirror_ends, mirrored, routine
 from batchstack.fusion.kernels import band_row, deviate_row, widen
-from batchstack.fusion.leans import Counts
 from batchstack.fusion.pixels import pack_row, together, unpack_row
 
 Places = npt.NDArray[np.int64]

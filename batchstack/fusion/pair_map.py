@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from batchstack.fusion import cells, kernels
 from batchstack.fusion.activity import ACTIVITY_REACH, gaussian_reach
-from batchstack.fusion.blocks import Pair, Pixels, Planes, Scratch, blocks, strips
+from batchstack.fusion.blocks import Pair, Scratch, blocks, strips
 from batchstack.fusion.codes import CODE_MAX
+from batchstack.fusion.compiled import Pixels, Planes
 from batchstack.fusion.decision import (
     COARSE,
     RISE,

@@ -17,10 +17,8 @@ the cache the next finds there.
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from batchstack.fusion import kernels, leans, pixels
 from batchstack.fusion.activity import gaussian_reach
@@ -29,7 +27,6 @@ from batchstack.fusion.blocks import (
     NO_COUNTS,
     NOTHING,
     Pair,
-    Planes,
     Scratch,
     blocks,
     panels,
@@ -37,6 +34,7 @@ from batchstack.fusion.blocks import (
     strips,
 )
 from batchstack.fusion.codes import CODE_MAX
+from batchstack.fusion.compiled import Pixels, Planes
 from batchstack.fusion.consistency import median_reach
 from batchstack.fusion.decision import DecisionMap
 from batchstack.fusion.levels import NAMES, Place, Sink, Source, Target
@@ -47,8 +45,6 @@ from batchstack.fusion.prior import prior_reach
 from batchstack.fusion.pyramid import EXPAND_REACH
 from batchstack.fusion.tiles import Box, TilePlan
 from batchstack.options import FusionOptions
-
-Pixels = npt.NDArray[Any]
 
 # Methods that follow the decision map, and those that compare activities.
 _MAPPED = frozenset({"bayesian", "guided"})

@@ -9,9 +9,8 @@ rings of a few rows, which stay in the cache if the box is not too wide.
 from collections.abc import Collection
 from typing import NamedTuple
 
-from batchstack.fusion.compiled import Planes, bare_kernel
+from batchstack.fusion.compiled import Counts, Planes, bare_kernel
 from batchstack.fusion.leans import (
-    Counts,
     activity_row,
     add_channels,
     box_row,
