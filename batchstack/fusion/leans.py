@@ -16,12 +16,21 @@ from batchstack.fusion.compiled import Counts, Planes, kernel, mirror_ends, mirr
 
 
 @routine
+def _second(
+    left: np.float32, here: np.float32, right: np.float32, up: np.float32, down: np.float32
+) -> tuple[np.float32, np.float32]:
+    """Second differences across and down."""
+    twice = np.float32(2) * here
+    return twice - (left + right), twice - (up + down)
+
+
+@routine
 def modified_row(above: Planes, here: Planes, below: Planes, total: Planes) -> None:
     """Sum over the channels of |[-1 2 -1] * x| + |[-1 2 -1]^T * x| in a row.
 
     The rows of the pair, (planes, columns), have one column more on each side.
     """
-    channels, two = here.shape[0] // 2, np.float32(2)
+    channels = here.shape[0] // 2
     for channel in range(channels):
         up, x, down = above[channel, 1:], here[channel], below[channel, 1:]
         half_up, half_x, half_down = (
@@ -33,11 +42,10 @@ def modified_row(above: Planes, here: Planes, below: Planes, total: Planes) -> N
             for j in range(total.size):
                 total[j] = np.float32(0)
         for j in range(total.size):
-            twice, half_twice = two * x[j + 1], two * half_x[j + 1]
-            across = twice - (x[j] + x[j + 2])
-            vertical = twice - (up[j] + down[j])
-            half_across = half_twice - (half_x[j] + half_x[j + 2])
-            half_vertical = half_twice - (half_up[j] + half_down[j])
+            across, vertical = _second(x[j], x[j + 1], x[j + 2], up[j], down[j])
+            half_across, half_vertical = _second(
+                half_x[j], half_x[j + 1], half_x[j + 2], half_up[j], half_down[j]
+            )
             back = abs(across + half_across) + abs(vertical + half_vertical)
             front = abs(across - half_across) + abs(vertical - half_vertical)
             total[j] += back - front
@@ -51,7 +59,7 @@ def activity_row(
 
     `each` has a plane per channel, which are filled in their row `row`.
     """
-    channels, two = here.shape[0] // 2, np.float32(2)
+    channels = here.shape[0] // 2
     for j in range(around.size):
         around[j] = np.float32(0)
     for channel in range(channels):
@@ -63,11 +71,10 @@ def activity_row(
         )
         out = each[channel, row]
         for j in range(around.size):
-            twice, half_twice = two * x[j + 1], two * half_x[j + 1]
-            across = twice - (x[j] + x[j + 2])
-            vertical = twice - (up[j] + down[j])
-            half_across = half_twice - (half_x[j] + half_x[j + 2])
-            half_vertical = half_twice - (half_up[j] + half_down[j])
+            across, vertical = _second(x[j], x[j + 1], x[j + 2], up[j], down[j])
+            half_across, half_vertical = _second(
+                half_x[j], half_x[j + 1], half_x[j + 2], half_up[j], half_down[j]
+            )
             back = abs(across + half_across) + abs(vertical + half_vertical)
             front = abs(across - half_across) + abs(vertical - half_vertical)
             out[j] = back - front
