@@ -28,6 +28,10 @@ class ImageError(BatchstackError, ValueError):
     """A file cannot be read or written as an image; the message starts with the path."""
 
 
+class FileError(BatchstackError):
+    """The system refuses a file (missing, no permission, full or failing disk); names the path."""
+
+
 class StackError(BatchstackError, ValueError):
     """The frames of one stack do not fit together or cannot be fused as asked."""
 

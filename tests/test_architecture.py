@@ -11,10 +11,11 @@ ROOT = Path(batchstack.__file__).parent
 MAY_USE = {
     "errors": set(),
     "options": {"errors"},
+    "files": {"errors"},
     "fusion": {"fusion", "errors", "options"},
-    "images": {"images", "errors", "options"},
-    "batch": {"batch", "images", "fusion", "errors", "options"},
-    "cli": {"cli", "batch", "images", "fusion", "errors", "options"},
+    "images": {"images", "files", "errors", "options"},
+    "batch": {"batch", "images", "fusion", "files", "errors", "options"},
+    "cli": {"cli", "batch", "images", "fusion", "files", "errors", "options"},
 }
 NEVER = {
     "fusion": {"dask", "distributed", "tifffile", "pathlib", "click", "os"},

@@ -1,0 +1,390 @@
+"""The one room through which the program touches files.
+
+Each call to the file system is one method of `System`, so that a test can put another in its
+place and make any one of them fail; all else here is made of them.
+An `OSError` becomes a `FileError` that keeps the system's own words, because a failing disk,
+a full one and a missing permission have other remedies than a damaged image.
+
+A file that is made here appears under its name whole or not at all, and with its data on the
+disk: a machine may lose its power at any moment.
+"""
+
+import errno
+import glob
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from batchstack.errors import FileError
+
+_PART = re.compile(r"\.(.+)\.batchstack-[0-9a-f]{12}\.part")
+_REMEDIES = {
+    errno.ENOSPC: "make room and run again",
+    errno.EDQUOT: "make room within your quota and run again",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.ENAMETOOLONG: "choose shorter names or a folder nearer to the root",
+    errno.EMFILE: "raise the limit of open files (ulimit -n) or use fewer workers",
+    errno.ENFILE: "close other programs; the system has too many files open",
+}
+
+
+class System:
+    """The calls to the file system, one method each."""
+
+    def open(self, path: Path, mode: str) -> BinaryIO:
+        """A buffered binary file; `mode` as for the built-in `open`."""
+        return open(path, mode)  # type: ignore[return-value] # noqa: PTH123
+
+    def sync(self, file: BinaryIO) -> None:
+        """Wait until what was written to an open file is on the disk."""
+        os.fsync(file.fileno())
+
+    def sync_folder(self, path: Path) -> None:
+        """Wait until the names in a folder are on the disk."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def stat(self, path: Path | str) -> os.stat_result:
+        return os.stat(path)  # noqa: PTH116
+
+    def replace(self, source: Path, target: Path) -> None:
+        source.replace(target)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink()
+
+    def mkdir(self, path: Path) -> None:
+        path.mkdir()
+
+    def rmdir(self, path: Path) -> None:
+        path.rmdir()
+
+    def scan(self, path: Path) -> list[tuple[str, bool]]:
+        """Names in a folder, and whether each is a folder itself; links are not."""
+        with os.scandir(path) as entries:
+            return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+
+    def glob(self, pattern: str, folder: Path) -> list[str]:
+        """Names that match a shell pattern, relative to a folder; hidden ones do not."""
+        return glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
+
+    def lock(self, path: Path) -> Any:
+        """A held lock, None if another process holds it; the file stays when it is released."""
+        from filelock import FileLock, Timeout
+
+        held = FileLock(path)
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            return None
+        return held
+
+
+system = System()
+
+
+def failure(path: Path | str, what: str, error: OSError) -> FileError:
+    """The error for a call that failed: what could not be done, the system's words, a remedy.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        Such as "cannot be read".
+    error : OSError
+    """
+    # NumPy's own writing gives no system error when the disk takes only a part.
+    reason = error.strerror or str(error) or type(error).__name__
+    remedy = _REMEDIES.get(error.errno or 0)
+    return FileError(f"{path}: {what}: {reason}" + (f"; {remedy}" if remedy else ""))
+
+
+@contextmanager
+def _told(path: Path | str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise failure(path, what, error) from error
+
+
+# --- reading
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """A file, open for reading.
+
+    Raises
+    ------
+    OSError
+        Of the system; who knows what the file is for says it in words.
+    """
+    return system.open(path, "rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises
+    ------
+    OSError
+    """
+    with system.open(path, "rb") as file:
+        return file.read()
+
+
+def status(path: Path | str) -> os.stat_result:
+    """Size, times and kind of a file.
+
+    Raises
+    ------
+    OSError
+    """
+    return system.stat(path)
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a file, None if there is none that can be seen."""
+    try:
+        return system.stat(path).st_size
+    except OSError:
+        return None
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names in a folder, sorted; none if it cannot be read."""
+    try:
+        return sorted(name for name, _ in system.scan(folder))
+    except OSError:
+        return []
+
+
+def matching(pattern: str, folder: Path) -> list[str]:
+    """Names that match a shell pattern, relative to a folder, sorted; hidden ones do not.
+
+    Raises
+    ------
+    OSError
+    """
+    return sorted(system.glob(pattern, folder))
+
+
+# --- writing
+
+
+@contextmanager
+def part_file(
+    path: Path,
+    *,
+    durable: bool = True,
+    parents: bool = True,
+    publish: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[Path, BinaryIO]]:
+    """Give a new file beside `path`, and rename it to that at the end.
+
+    Whatever fails in between, the new file is removed and `path` keeps what it held.
+    A killed process leaves at most a hidden `.<name>.batchstack-<unique>.part`.
+
+    Parameters
+    ----------
+    path : Path
+        The final name.
+    durable : bool
+        Have the data on the disk before the name, and the name before this returns.
+    parents : bool
+        Make the folder if it is missing.
+    publish : callable
+        Called just before the file is renamed; what it raises leaves `path` as it was.
+
+    Yields
+    ------
+    (Path, file)
+        The new file's name and the file, open for writing and reading.
+
+    Raises
+    ------
+    FileError
+        In place of every `OSError`, such as a full disk.
+    """
+    part = path.with_name(f".{path.name}.batchstack-{secrets.token_hex(6)}.part")
+    try:
+        if parents:
+            make_folder(path.parent)
+        with system.open(part, "x+b") as file:
+            yield part, file
+            file.flush()
+            if durable:
+                system.sync(file)
+        publish()
+        system.replace(part, path)
+    except BaseException as error:
+        _try_to_remove(part)
+        if isinstance(error, OSError):
+            raise failure(path, "cannot be written", error) from error
+        raise
+    if durable:
+        with _told(path, "cannot be written"):
+            system.sync_folder(path.parent)
+
+
+def replace_file(path: Path, content: bytes, *, publish: Callable[[], None] = lambda: None) -> None:
+    """Write a small file, whole or not at all.
+
+    Raises
+    ------
+    FileError
+    """
+    with part_file(path, publish=publish) as (_, file):
+        file.write(content)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append a line to a file; one that was torn before it is ended first.
+
+    Parameters
+    ----------
+    path : Path
+    line : bytes
+        Without its end.
+
+    Raises
+    ------
+    FileError
+    """
+    with _told(path, "cannot be written"), system.open(path, "a+b") as file:
+        torn = file.seek(0, os.SEEK_END) > 0
+        if torn:
+            file.seek(-1, os.SEEK_END)
+            torn = file.read(1) != b"\n"
+        file.write(b"\n" * torn + line + b"\n")
+        file.flush()
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file and its name are on the disk.
+
+    Raises
+    ------
+    FileError
+    """
+    with _told(path, "cannot be written"):
+        with system.open(path, "r+b") as file:
+            system.sync(file)
+        system.sync_folder(path.parent)
+
+
+def make_folder(path: Path, *, parents: bool = True) -> list[Path]:
+    """Make a folder unless it is there.
+
+    Returns
+    -------
+    list of Path
+        The folders that were made, outermost first.
+
+    Raises
+    ------
+    FileError
+    """
+    made: list[Path] = []
+    missing = [path]
+    with _told(path, "cannot be made"):
+        while missing:
+            try:
+                system.mkdir(missing[-1])
+            except FileNotFoundError:
+                if not parents or missing[-1].parent == missing[-1]:
+                    raise
+                missing.append(missing[-1].parent)
+            except FileExistsError:
+                if not Path(missing[-1]).is_dir():
+                    raise
+                missing.pop()
+            else:
+                made.append(missing.pop())
+    return made
+
+
+# --- removing what the program has made
+
+
+def remove(path: Path) -> None:
+    """Remove a file that the program has made, unless it is gone.
+
+    Raises
+    ------
+    FileError
+    """
+    with _told(path, "cannot be removed"), suppress(FileNotFoundError):
+        system.unlink(path)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that the program has made with all in it; links are not followed.
+
+    What cannot be removed stays.
+    """
+    try:
+        entries = system.scan(folder)
+    except OSError:
+        return
+    for name, is_folder in entries:
+        if is_folder:
+            remove_tree(folder / name)
+        else:
+            _try_to_remove(folder / name)
+    remove_empty(folder)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder that the program has made, if nothing is in it."""
+    with suppress(OSError):
+        system.rmdir(folder)
+
+
+def remove_parts(folder: Path, wanted: Callable[[str], bool]) -> None:
+    """Remove what killed processes left of the files that they were writing.
+
+    Parameters
+    ----------
+    folder : Path
+    wanted : callable
+        Whether a file of this name is the program's, so that its part may go.
+    """
+    for name in names_in(folder):
+        part = _PART.fullmatch(name)
+        if part and wanted(part[1]):
+            _try_to_remove(folder / name)
+
+
+def _try_to_remove(path: Path) -> None:
+    with suppress(OSError):
+        system.unlink(path)
+
+
+# --- one at a time
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[bool]:
+    """Hold a lock file; False if another process holds it.
+
+    Raises
+    ------
+    FileError
+        If it cannot be made.
+    """
+    with _told(path, "cannot be written"):
+        held = system.lock(path)
+    try:
+        yield held is not None
+    finally:
+        if held is not None:
+            held.release()
