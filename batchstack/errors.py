@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     OK = 0  # everything fused or already up to date
     FAILED = 1  # the run finished, at least one stack failed
     REFUSED = 2  # nothing was started: bad option, manifest or memory budget
-    CLUSTER_LOST = 3  # finished work is recorded, run again to resume
+    RUN_LOST = 3  # the cluster or the output went away; finished work is recorded, run again
     INTERRUPTED = 130  # finished work is recorded
 
 
@@ -49,9 +49,15 @@ class ManifestError(BatchstackError, ValueError):
 
 
 class OutputInUseError(BatchstackError):
-    """Another run writes to the same output directory."""
+    """The output directory cannot be taken: another run writes to it, or it cannot be written."""
 
     exit_code = ExitCode.REFUSED
+
+
+class OutputLostError(BatchstackError):
+    """The output directory was taken from the run, or went away."""
+
+    exit_code = ExitCode.RUN_LOST
 
 
 class ClusterError(BatchstackError):
@@ -63,4 +69,4 @@ class ClusterError(BatchstackError):
 class ClusterLostError(ClusterError):
     """The cluster went away while the run was going on."""
 
-    exit_code = ExitCode.CLUSTER_LOST
+    exit_code = ExitCode.RUN_LOST

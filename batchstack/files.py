@@ -214,7 +214,7 @@ def part_file(
     FileError
         In place of every `OSError`, such as a full disk.
     """
-    part = path.with_name(f".{path.name}.batchstack-{secrets.token_hex(6)}.part")
+    part = part_name(path, secrets.token_hex(6))
     try:
         if parents:
             make_folder(path.parent)
@@ -233,6 +233,19 @@ def part_file(
     if durable:
         with _told(path, "cannot be written"):
             system.sync_folder(path.parent)
+
+
+def part_name(path: Path, unique: str) -> Path:
+    """The name of a file that is not whole yet.
+
+    Parameters
+    ----------
+    path : Path
+        Its final name.
+    unique : str
+        12 hexadecimal digits.
+    """
+    return path.with_name(f".{path.name}.batchstack-{unique}.part")
 
 
 def replace_file(path: Path, content: bytes, *, publish: Callable[[], None] = lambda: None) -> None:

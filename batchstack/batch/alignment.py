@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from batchstack import files
 from batchstack.batch.jobs import Job
 from batchstack.errors import StackError
 from batchstack.fusion.registration import estimate_stack
@@ -166,7 +167,7 @@ def move_frames(
             target = folder / f"moved{index:04d}.npy"
             bands = (read(index, box) for box in boxes)
             write_npy_rows(target, frame.shape, frame.dtype, bands)
-            frame.pixels.path.unlink()
+            files.remove(frame.pixels.path)
             moved.append(Frame(frame.path, StagedImage(target)))
         else:
             pixels = memory.array(f"moved {index}", frame.shape, frame.dtype)

@@ -1,34 +1,33 @@
 """Dask clusters: starting an embedded one, connecting to a running one, checking it."""
 
 import logging
-import platform
-import sys
-import uuid
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
-from batchstack.batch import fork_server
+from batchstack.batch import fork_server, steady_clock
+from batchstack.batch.engines import Say
 from batchstack.batch.machine import ClusterOptions, worker_count, worker_memory
 from batchstack.batch.tasks import forget
+from batchstack.batch.versions import version_fault, versions
 from batchstack.errors import ClusterError, ClusterLostError
 
 CONNECT_SECONDS = 10
 
-# For clusters we start.  With more than one task queued per thread, or two threads in a
-# worker, a crash would blame innocent neighbours; a worker that pauses for memory it
-# did not allocate through Dask stays paused for ever, so none pauses or spills.
-# Dask looks at itself 2 to 50 times a second, which took 3 % of two cores.
+# For clusters we start.  Who dies with a worker is for `dispatch` to judge, so Dask blames
+# nobody; it also takes out workers that do not move, by a clock that is never set.  A worker
+# that pauses for memory it did not allocate through Dask stays paused for ever, so none pauses
+# or spills.  Dask looks at itself 2 to 50 times a second, which took 3 % of two cores.
 CONFIG = {
     "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.scheduler.allowed-failures": 1,
-    "distributed.scheduler.no-workers-timeout": "60s",
-    "distributed.scheduler.worker-ttl": "10 minutes",
+    "distributed.scheduler.allowed-failures": 10**6,
+    "distributed.scheduler.no-workers-timeout": None,
+    "distributed.scheduler.worker-ttl": None,
     "distributed.worker.multiprocessing-method": "forkserver",
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -40,41 +39,61 @@ CONFIG = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.system-monitor.gil.enabled": False,
 }
+# Seconds until a worker that does not start is given up.
+START_SECONDS = 60
 
 
 @contextmanager
-def embedded(options: ClusterOptions) -> Iterator[Client]:
-    """A cluster of processes on this machine, for as long as the run."""
-    _quieten()
-    fork_server.start()
-    fork_server.wait()
-    with dask.config.set(CONFIG):
-        cluster = LocalCluster(
-            n_workers=worker_count(options),
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=worker_memory(options),
-            host="127.0.0.1",
-            # A free port even without the dashboard: the scheduler serves HTTP anyway.
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": options.dashboard},
-        )
-        with cluster, Client(cluster) as client:
-            if options.dashboard:
-                print(f"dashboard: {cluster.dashboard_link}", file=sys.stderr)
-            yield client
-
-
-@contextmanager
-def connected(options: ClusterOptions) -> Iterator[Client]:
-    """A client of a running cluster whose workers run what we run.
+def embedded(options: ClusterOptions, say: Say) -> Iterator[Client]:
+    """A cluster of processes on this machine, for as long as the run.
 
     Raises
     ------
     ClusterError
-        If it cannot be reached, has no workers or does not fit this run.
+        If it cannot be started.
     """
-    _quieten()
+    _prepare()
+    fork_server.start()
+    fork_server.wait()
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(CONFIG))
+        try:
+            cluster = stack.enter_context(_local(options))
+            client = stack.enter_context(Client(cluster))
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise ClusterError(
+                f"workers cannot be started on this machine ({_reason(error)}); use fewer "
+                "--workers, or 0 to work in this process"
+            ) from error
+        if options.dashboard:
+            say(f"dashboard: {cluster.dashboard_link}")
+        yield client
+
+
+def _local(options: ClusterOptions) -> LocalCluster:
+    return LocalCluster(
+        n_workers=worker_count(options),
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=worker_memory(options),
+        host="127.0.0.1",
+        # A free port even without the dashboard: the scheduler serves HTTP anyway.
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": options.dashboard},
+        death_timeout=START_SECONDS,
+    )
+
+
+@contextmanager
+def connected(options: ClusterOptions, say: Say) -> Iterator[Client]:
+    """A client of a running cluster that has workers.
+
+    Raises
+    ------
+    ClusterError
+        If it cannot be reached, or no worker comes in time.
+    """
+    _prepare()
     where = options.scheduler or str(options.scheduler_file)
     try:
         client = Client(
@@ -83,75 +102,70 @@ def connected(options: ClusterOptions) -> Iterator[Client]:
             security=_security(options),
             timeout=CONNECT_SECONDS,
         )
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError, TimeoutError, TypeError, KeyError) as error:
         raise ClusterError(
-            f"{where}: cannot reach the scheduler ({error}); check the address, that it "
+            f"{where}: cannot reach the scheduler ({_reason(error)}); check the address, that it "
             "runs, and whether it needs --tls-ca-file, --tls-cert and --tls-key"
         ) from error
     with client:
-        _check_versions(client, where)
+        _wait_for_a_worker(client, where, options.patience, say)
         yield client
         # These workers outlive the run; all is recorded, whatever becomes of them now.
-        with suppress(OSError):
-            client.run(forget, on_error="ignore")
+        with suppress(OSError, TimeoutError):
+            client.sync(client._run, forget, on_error="ignore", callback_timeout=CONNECT_SECONDS)
 
 
-def check_visible(client: Client, directory: Path) -> None:
-    """Check that every worker sees the output directory.
+def _wait_for_a_worker(client: Client, where: str, seconds: float, say: Say) -> None:
+    start, told = time.monotonic(), False
+    while not _states(client, where):
+        if time.monotonic() - start >= seconds:
+            raise ClusterError(
+                f"{where}: the cluster has had no workers for {seconds:.0f} seconds; start some, "
+                "then run again, or wait longer with --wait-workers"
+            )
+        if not told:
+            say(f"waiting for workers at {where}, up to {seconds:.0f} seconds")
+            told = True
+        time.sleep(0.5)
 
-    Raises
-    ------
-    ClusterError
-        Naming the worker and what to do.
-    ClusterLostError
-        If the scheduler goes away meanwhile.
-    """
-    token = directory / f".visible.{uuid.uuid4().hex}.part"
-    token.touch()
+
+def _states(client: Client, where: str) -> dict[str, Any]:
     try:
-        for address, seen in _on_workers(client, _sees, str(token)).items():
-            if not seen:
-                raise ClusterError(
-                    f"worker {address} does not see {directory}; use an output "
-                    "directory on storage that all hosts share under the same path"
-                )
-    finally:
-        token.unlink(missing_ok=True)
+        info = client.sync(
+            client.scheduler.identity, n_workers=-1, callback_timeout=CONNECT_SECONDS
+        )
+    except (OSError, TimeoutError) as error:
+        raise ClusterLostError(
+            f"{where}: the cluster went away before anything started ({_reason(error)}); start "
+            "it and run again"
+        ) from error
+    workers: dict[str, Any] = info["workers"]
+    return workers
 
 
-def _check_versions(client: Client, where: str) -> None:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    if not workers:
-        raise ClusterError(f"{where}: the cluster has no workers; start some, then run again")
-    here = versions()
-    for address, there in _on_workers(client, versions).items():
-        for name, version in here.items():
-            if there[name] != version:
-                raise ClusterError(
-                    f"{where}: worker {address} has {name} {there[name]}, the client has "
-                    f"{version}; install the same on both"
-                )
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
-def versions() -> dict[str, str]:
-    """Versions that must agree between the client and the workers."""
-    import cv2
-    import numpy
-
-    import batchstack
-
-    return {
-        "batchstack": batchstack.__version__,
-        "numpy": numpy.__version__,
-        "opencv": cv2.__version__,
-        "python": ".".join(platform.python_version_tuple()[:2]),
-    }
+def version_faults(client: Client) -> list[str]:
+    """What workers run that is not what runs here, or that they do not answer."""
+    try:
+        answers = client.sync(
+            client._run,
+            version_fault,
+            versions(),
+            on_error="return",
+            callback_timeout=START_SECONDS,
+        )
+    except (OSError, TimeoutError) as error:
+        return [f"a worker does not answer ({_reason(error)})"]
+    return [f"worker {address}: {fault}" for address, fault in answers.items() if fault]
 
 
 def memory_per_thread(client: Client) -> int | None:
     """Least memory in bytes that any worker has for one task; None if unlimited."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    limits = [w["memory_limit"] // w["nthreads"] for w in workers if w["memory_limit"]]
+    workers = _states(client, client.scheduler.address).values()
+    limits = [w["memory_limit"] // max(1, w["nthreads"]) for w in workers if w["memory_limit"]]
     return min(limits, default=None)
 
 
@@ -159,26 +173,6 @@ def is_unencrypted_remote(address: str) -> bool:
     """Whether an address leads to another host without TLS."""
     host = address.rpartition("://")[2].rpartition(":")[0].strip("[]")
     return not address.startswith("tls://") and host not in ("127.0.0.1", "localhost", "::1", "")
-
-
-def _on_workers(client: Client, function: Any, *arguments: Any) -> dict[str, Any]:
-    try:
-        answers: dict[str, Any] = client.run(function, *arguments)
-    except OSError as error:
-        raise ClusterLostError(
-            f"{client.scheduler.address}: the cluster went away before anything started "
-            f"({error}); start it and run again"
-        ) from error
-    except Exception as error:
-        raise ClusterError(
-            f"{client.scheduler.address}: a worker cannot run batchstack ({error}); "
-            "install the same version on every worker"
-        ) from error
-    return answers
-
-
-def _sees(path: str) -> bool:
-    return Path(path).exists()
 
 
 def _security(options: ClusterOptions) -> Security | None:
@@ -192,7 +186,8 @@ def _security(options: ClusterOptions) -> Security | None:
     )
 
 
-def _quieten() -> None:
+def _prepare() -> None:
+    steady_clock.use()
     # What matters of a lost or restarted worker we say ourselves, in one line.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,6 +1,6 @@
 """The Dask graph of a stack.
 
-    fits a worker:   fuse_stack
+    fits a worker:   do_stack
     does not:        stage_frame x N -> align_frames -> survey_one_tile x T -> settle_map
                      -> fuse_one_tile x T -> encode_output x outputs -> finish_stack
 
@@ -19,6 +19,10 @@ from batchstack.fusion.engine import tiles
 from batchstack.fusion.methods import METHODS
 from batchstack.fusion.tiles import Box
 
+# Between the name of a graph and that of a task, in the keys that Dask knows them by; no id
+# of a stack has it.
+SEPARATOR = "|"
+
 
 def whole_graph(job: Job, name: str) -> Delayed:
     """One task; its value is the stack's `Result`.
@@ -29,7 +33,7 @@ def whole_graph(job: Job, name: str) -> Delayed:
     name : str
         Unique among all graphs of the run; Dask's keys start with it.
     """
-    return _task(tasks.fuse_stack, name, "stack", job)
+    return _task(tasks.do_stack, name, "stack", job)
 
 
 def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
@@ -81,4 +85,4 @@ def _at(box: Box) -> str:
 
 def _task(function: object, name: str, part: str, *arguments: object) -> Delayed:
     # Not pure: the same job asked for again must run again, whatever a scheduler kept.
-    return delayed(function, pure=False)(*arguments, dask_key_name=f"{name}-{part}")
+    return delayed(function, pure=False)(*arguments, dask_key_name=f"{name}{SEPARATOR}{part}")

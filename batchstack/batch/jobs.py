@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batchstack.batch.claim import Claim
 from batchstack.fusion.methods import DEPTH_MAPS
 from batchstack.fusion.warp import Transform
+from batchstack.images import Written
 from batchstack.options import AlignOptions, FusionOptions
 
 Scores = dict[str, float]  # measure to value
@@ -58,8 +60,12 @@ class Job:
         Whether to score the fused images.
     folder : Path
         Where the outputs go.
-    scratch : Path
-        A folder of this job alone, visible to all workers; made and removed by tasks.
+    number : int
+        Of the stack in its run.
+    attempt : int
+        How often the stack was handed out before.
+    claim : Claim, optional
+        What its tasks must find; a plan has none yet.
     """
 
     id: str
@@ -74,7 +80,25 @@ class Job:
     tile: int | None
     score: bool
     folder: Path
-    scratch: Path
+    number: int = 0
+    attempt: int = 0
+    claim: Claim | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique among all that is ever handed out to a cluster."""
+        return f"{self.id}-{self.number}-{self.attempt}-{self.held.run[:8]}"
+
+    @property
+    def held(self) -> Claim:
+        """The claim, which every job that is handed out has."""
+        assert self.claim is not None
+        return self.claim
+
+    @property
+    def scratch(self) -> Path:
+        """A folder of this job alone, visible to all workers; made and removed by tasks."""
+        return self.held.scratch / f"{self.number}-{self.attempt}"
 
     def output_path(self, name: str) -> Path:
         # JPEG has no 16-bit pixels, and its losses would be steps of depth.
@@ -91,10 +115,16 @@ class Result:
     job : Job
     error : str, optional
         A complete message if the stack failed; then nothing else is set.
+    unfit : str, optional
+        Why the worker cannot work for the run; then it has done nothing.
+    worker : str
+        Address of the worker that finished the job; empty in the client's own process.
+    versions : tuple of (str, str)
+        What it ran.
     inputs : tuple of Input
         Every frame as it was read, back to front.
-    sizes : dict of str to int
-        Output name to bytes of its file.
+    outputs : dict of str to Written
+        Output name to size and digest of its file.
     scores : dict of str to dict
         Output name to its scores, for outputs that have some.
     megapixels : float
@@ -109,8 +139,11 @@ class Result:
 
     job: Job
     error: str | None = None
+    unfit: str | None = None
+    worker: str = ""
+    versions: tuple[tuple[str, str], ...] = ()
     inputs: tuple[Input, ...] = ()
-    sizes: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, Written] = field(default_factory=dict)
     scores: dict[str, Scores] = field(default_factory=dict)
     megapixels: float = 0.0
     transforms: tuple[Transform, ...] = ()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import psutil
 
+from batchstack import files
+
 # Of the machine's memory; the rest is for the client, the system and the page cache.
 MEMORY_SHARE = 0.85
 _CGROUP = Path("/sys/fs/cgroup")
@@ -29,6 +31,9 @@ class ClusterOptions:
         PEM files; with them the connection is encrypted and checked both ways.
     dashboard : bool
         Serve Dask's dashboard from the embedded cluster, on loopback.
+    wait_workers : float, optional
+        Seconds to wait while no worker can be used; None for longer on another's cluster,
+        whose workers may have to queue for a machine.
     """
 
     workers: int | None = None
@@ -39,6 +44,14 @@ class ClusterOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     dashboard: bool = False
+    wait_workers: float | None = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait while no worker can be used."""
+        if self.wait_workers is not None:
+            return self.wait_workers
+        return 300.0 if self.external else 60.0
 
     @property
     def external(self) -> bool:
@@ -51,7 +64,7 @@ def cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     available = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
-        quota, period = (_CGROUP / "cpu.max").read_text().split()
+        quota, period = _text(_CGROUP / "cpu.max").split()
         available = min(available, max(1, int(quota) // int(period)))
     except (OSError, ValueError):  # no container, or no limit ("max")
         pass
@@ -63,10 +76,14 @@ def memory() -> int:
     available = int(psutil.virtual_memory().total)
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
-            available = min(available, int((_CGROUP / name).read_text()))
+            available = min(available, int(_text(_CGROUP / name)))
         except (OSError, ValueError):
             continue
     return available
+
+
+def _text(path: Path) -> str:
+    return files.read_bytes(path).decode()
 
 
 def worker_count(options: ClusterOptions) -> int:

@@ -3,22 +3,29 @@
 Headers are read of stacks that are not done, pixels never.
 """
 
+import os
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
+from batchstack import files
 from batchstack.batch.alignment import alignment_key
 from batchstack.batch.jobs import Job
-from batchstack.batch.ledger import FOLDER, Ledger, what_changed, why_not_done
+from batchstack.batch.ledger import Ledger, is_as_recorded, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Row, collector_paused
 from batchstack.batch.memory import Footprint, predict
-from batchstack.errors import ImageError, ManifestError, OptionError, StackError
-from batchstack.fusion.methods import Method, select_methods
+from batchstack.errors import BatchstackError, ManifestError, OptionError, StackError
+from batchstack.fusion.methods import METHODS, Method, select_methods
 from batchstack.images import ImageInfo, file_digest, probe
 from batchstack.options import AlignOptions, FusionOptions, OutputOptions
 
+# Bytes of a path with its end, and of a name, on Linux; macOS allows a quarter of the path.
+_LONGEST_PATH, _LONGEST_NAME = (4096 if sys.platform == "linux" else 1024), 255
+_UP_TO_DATE = ("up to date",)
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
 # What each kind of output can hold.
 _DTYPES = {
@@ -34,7 +41,7 @@ Digest = Callable[[Path], str]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a run asks for; a row of the manifest may override all but the last four.
+    """What a run asks for; a row of the manifest may override all but the last three.
 
     Attributes
     ----------
@@ -51,9 +58,6 @@ class RunOptions:
         Score the fused images, those that are done without scores too.
     rerun : bool
         Fuse everything, whatever the ledger says.
-    scratch : Path, optional
-        Where split stacks keep their tiles, visible to all workers; by default inside
-        the output directory.
     """
 
     methods: tuple[str, ...] = ("all",)
@@ -64,7 +68,6 @@ class RunOptions:
     tile: int | None = None
     score: bool = False
     rerun: bool = False
-    scratch: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,9 @@ class Step:
     shape : (int, int)
         Rows and columns of a frame; (0, 0) where no header was read.
     hopeless : bool
-        True for a refusal that no other input could mend (format, memory); it stops
-        the run before anything starts.
+        True for a refusal that no other input could mend (format, memory).
+    moved : bool
+        For "skip": frames have the recorded content, but another path, size or time.
     """
 
     row: Row
@@ -94,6 +98,7 @@ class Step:
     footprint: Footprint | None = None
     shape: tuple[int, int] = (0, 0)
     hopeless: bool = False
+    moved: bool = False
 
     @property
     def megapixels(self) -> float:
@@ -128,12 +133,11 @@ def make_plan(
     """
     wishes = _row_options(manifest.rows, options)
     directory = directory.absolute()
-    scratch = options.scratch or directory / FOLDER / "scratch"
     # A file that several methods or stacks use is read once.
     digest = cache(file_digest)
     with collector_paused():
         return [
-            _step(row, wish, directory, scratch, ledger, digest, memory_limit)
+            _guarded_step(row, wish, directory, ledger, digest, memory_limit)
             for row, wish in zip(manifest.rows, wishes, strict=True)
         ]
 
@@ -197,27 +201,36 @@ def row_options(row: Row, options: RunOptions) -> RunOptions:
     return replace(options, **own) if own else options  # type: ignore[arg-type]
 
 
+def _guarded_step(row: Row, *arguments: Any) -> Step:
+    """Whatever is wrong with the files of one stack, the others are planned."""
+    try:
+        return _step(row, *arguments)
+    except BatchstackError as error:
+        return Step(row, "refuse", (str(error),))
+    except OSError as error:
+        return Step(row, "refuse", (str(files.failure(row.id, "cannot be looked at", error)),))
+    except Exception:
+        # A defect of ours: the trace is what a report of it needs.
+        return Step(row, "refuse", (f"unexpected error\n{traceback.format_exc()}",))
+
+
 def _step(
     row: Row,
     options: RunOptions,
     directory: Path,
-    scratch: Path,
     ledger: Ledger,
     digest: Digest,
     memory_limit: int | None,
 ) -> Step:
     folder = directory / row.id
     methods = select_methods(options.methods)
-    try:
-        known = [probe(row.frames[0])] if options.output.format == "auto" else []
-        suffix = SUFFIXES[known[0].format] if known else f".{options.output.format}"
-        todo, reasons = _not_done(row, options, methods, suffix, folder, ledger, digest)
-        if not todo:
-            return Step(row, "skip", ("up to date",))
-        frames = known + [probe(path) for path in row.frames[len(known) :]]
-        _check_frames(frames, resize=options.resize)
-    except (ImageError, StackError, OSError) as error:
-        return Step(row, "refuse", (str(error),))
+    known = [probe(row.frames[0])] if options.output.format == "auto" else []
+    suffix = SUFFIXES[known[0].format] if known else f".{options.output.format}"
+    todo, reasons, moved = _not_done(row, options, methods, suffix, folder, ledger, digest)
+    if not todo:
+        return Step(row, "skip", _UP_TO_DATE, moved=moved)
+    frames = known + [probe(path) for path in row.frames[len(known) :]]
+    _check_frames(frames, resize=options.resize)
     job = Job(
         id=row.id,
         place=row.place,
@@ -231,8 +244,8 @@ def _step(
         tile=options.tile,
         score=options.score,
         folder=folder,
-        scratch=scratch / row.id,
     )
+    _refuse_long_names(job)
     return _fitted(row, job, frames, todo, reasons, memory_limit)
 
 
@@ -244,11 +257,11 @@ def _not_done(
     folder: Path,
     ledger: Ledger,
     digest: Digest,
-) -> tuple[list[Method], tuple[str, ...]]:
-    """The methods to compute, and why, one reason for all that share it."""
+) -> tuple[list[Method], tuple[str, ...], bool]:
+    """The methods to compute, why, and whether done ones have their frames elsewhere now."""
     records = ledger.history(row.id).records
     if not records and not options.rerun:
-        return list(methods), ("not done yet",)
+        return list(methods), ("not done yet",), False
     # The methods of a stack mostly share the frames they were made from.
     changed = cache(partial(what_changed, frames=row.frames, digest=digest))
     why: dict[str, list[Method]] = {}
@@ -271,7 +284,24 @@ def _not_done(
         for reason, some in why.items()
     )
     todo = [method for method in methods if any(method in some for some in why.values())]
-    return todo, reasons
+    moved = not todo and any(
+        not is_as_recorded(record.inputs, row.frames) for record in records.values()
+    )
+    return todo, reasons, moved
+
+
+def _refuse_long_names(job: Job) -> None:
+    """Refuse a stack whose outputs the system could not name."""
+    longest = max(
+        (job.output_path(name) for method in job.methods for name in METHODS[method].outputs),
+        key=lambda path: len(str(path)),
+    )
+    part = files.part_name(longest, "0" * 12)
+    if len(os.fsencode(part)) >= _LONGEST_PATH or len(os.fsencode(part.name)) > _LONGEST_NAME:
+        raise StackError(
+            f"{longest}: is a longer name than the system allows; give a shorter id or an output "
+            "directory nearer to the root"
+        )
 
 
 def _check_frames(frames: Sequence[ImageInfo], *, resize: bool) -> None:

@@ -12,8 +12,13 @@ gc.set_threshold(100_000)
 import distributed  # noqa: E402, F401
 
 import batchstack.batch.tasks  # noqa: E402, F401
+from batchstack.batch import steady_clock  # noqa: E402
 from batchstack.batch.fork_server import KERNELS  # noqa: E402
+from batchstack.batch.versions import versions  # noqa: E402
 from batchstack.fusion.warm import warm_up  # noqa: E402
+
+steady_clock.use()
+versions()
 
 if os.environ.get(KERNELS):
     # What cannot be loaded here fails again in the task, and its message names the row.

@@ -1,24 +1,32 @@
 """The run: from a plan to outputs, records and a summary."""
 
-import shutil
+import os
 import signal
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from batchstack import files
 from batchstack.batch.alignment import describe
+from batchstack.batch.claim import Claim
 from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
-from batchstack.batch.ledger import FOLDER, Ledger, Record
-from batchstack.batch.manifest import Row, write_manifest
+from batchstack.batch.ledger import Ledger, Record
+from batchstack.batch.manifest import Row, write_records
 from batchstack.batch.plan import RunOptions, Step, is_split, output_key, row_options
+from batchstack.errors import FileError
 from batchstack.fusion.methods import METHODS
 
 FAILED = "failed.csv"
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Seconds between which records are put to the disk: what a power cut takes is done again.
+SYNC = 1.0
+# How long the outputs of another host may take to be seen here, in seconds.
+SEEN_WITHIN = 10.0
 
 
 @dataclass(frozen=True)
@@ -61,11 +69,12 @@ class Summary:
 
 def run_plan(
     steps: Sequence[Step],
-    directory: Path,
+    claim: Claim,
     options: RunOptions,
     ledger: Ledger,
     engine: Engine,
     *,
+    manifest: Path | None = None,
     memory_limit: int | None = None,
     max_failures: int | None = None,
     listener: Listener = lambda event: None,
@@ -76,13 +85,14 @@ def run_plan(
     Parameters
     ----------
     steps : sequence of Step
-        None of them hopeless.
-    directory : Path
-        The output directory, locked by the caller.
+    claim : Claim
+        On the output directory.
     options : RunOptions
         Those the plan was made with.
     ledger : Ledger
     engine : Engine
+    manifest : Path, optional
+        The file that the rows are from, which is never written.
     memory_limit : int, optional
         Bytes one worker may use: stacks predicted above it are split.
     max_failures : int, optional
@@ -96,23 +106,29 @@ def run_plan(
     ------
     ClusterLostError
         If the cluster goes away; what finished before is recorded.
+    OutputLostError
+        If the output directory is taken from the run; likewise.
+    FileError
+        If records cannot be written.
     """
     start = time.monotonic()
     stop = stop or StopRequest()
-    recorder = _Recorder(steps, options, ledger, listener)
-    _clear_scratch(directory)
+    recorder = _Recorder(steps, claim, options, ledger, listener)
+    summary = recorder.summary
     try:
         recorder.start()
-        for result in engine.results(_work(steps, memory_limit), stop):
+        for result in engine.results(_work(steps, claim, memory_limit), stop, recorder.fault):
             recorder.take(result)
-            if max_failures is not None and len(recorder.summary.failures) >= max_failures:
-                recorder.summary.gave_up = not stop.drain
+            if max_failures is not None and len(summary.failures) >= max_failures:
+                summary.gave_up = not stop.drain
                 stop.drain = True
     finally:
-        summary = recorder.summary
         summary.seconds = time.monotonic() - start
         summary.interrupted = stop.drain and not summary.gave_up
-        _leave_failed(directory, summary)
+        # If records cannot be written, that is what the run ends with.
+        with suppress(FileError):
+            _leave_failed(claim.directory, ledger, manifest)
+            ledger.sync()
     return summary
 
 
@@ -120,30 +136,61 @@ class _Recorder:
     """Turns results into records, events and a summary."""
 
     def __init__(
-        self, steps: Sequence[Step], options: RunOptions, ledger: Ledger, listener: Listener
+        self,
+        steps: Sequence[Step],
+        claim: Claim,
+        options: RunOptions,
+        ledger: Ledger,
+        listener: Listener,
     ) -> None:
-        self._steps = {step.row.id: step for step in steps}
-        self._options = options
-        self._ledger = ledger
-        self._listener = listener
+        # What is up to date needs no memory for each stack.
+        self._rows = {step.row.id: step.row for step in steps if step.action == "fuse"}
+        self._refused = [step for step in steps if step.action == "refuse"]
+        self._moved = [step.row for step in steps if step.moved]
+        self._claim, self._options = claim, options
+        self._ledger, self._listener = ledger, listener
+        self._synced = time.monotonic()
         self.summary = Summary(
-            skipped=sum(step.action == "skip" for step in steps),
-            remaining=sum(step.action == "fuse" for step in steps),
+            skipped=sum(step.action == "skip" for step in steps), remaining=len(self._rows)
         )
 
     def start(self) -> None:
         """Deal with the stacks that need no work."""
-        for step in self._steps.values():
-            if step.action == "refuse":
-                row = step.row
-                self._fail(row, f"{row.place} {row.id}: {step.reasons[0]}")
-            elif step.action == "skip":
-                self._refresh(step)
+        for step in self._refused:
+            row = step.row
+            self._fail(row, f"{row.place} {row.id}: {step.reasons[0]}")
+        for row in self._moved:
+            self._refresh(row)
+
+    def fault(self, result: Result) -> str | None:
+        """Why a result cannot be relied on, or None.
+
+        Raises
+        ------
+        OutputLostError
+            If it is the run itself that has lost its directory.
+        """
+        if result.unfit:
+            self._claim.check()
+            return result.unfit
+        if result.versions != self._claim.versions:
+            there = dict(result.versions).get("batchstack", "an older version")
+            here = dict(self._claim.versions)["batchstack"]
+            return f"it has batchstack {there}, the client has {here}; install the same on both"
+        if result.error:
+            return None
+        unseen = _unseen(result)
+        if unseen:
+            self._claim.check()
+            return f"{unseen} of it is not seen here; use an output directory that all hosts share"
+        return None
 
     def take(self, result: Result) -> None:
+        """Record a result whose outputs are there."""
         # A worker that died on this job, before another did it, has left its traces.
         _clear_leftovers(result.job)
-        summary, row = self.summary, self._steps[result.job.id].row
+        self._claim.check()
+        summary, row = self.summary, self._rows[result.job.id]
         summary.remaining -= 1
         if result.error:
             self._fail(row, result.error)
@@ -157,6 +204,7 @@ class _Recorder:
         if not options.is_off:
             facts["align"] = [describe(transform, options) for transform in result.transforms]
         self._ledger.append_done(row.id, self._records(row, result), facts)
+        self._sync_now_and_then()
         summary.done += 1
         summary.aligned += result.is_moved
         summary.not_aligned += bool(result.warnings)
@@ -166,8 +214,14 @@ class _Recorder:
         summary.peak_memory = max(summary.peak_memory, result.peak_memory)
         self._listener(StackDone(row, result))
 
+    def _sync_now_and_then(self) -> None:
+        now = time.monotonic()
+        if now - self._synced >= SYNC:
+            self._synced = now
+            self._ledger.sync()
+
     def _fail(self, row: Row, message: str) -> None:
-        self._ledger.append_failed(row.id, message)
+        self._ledger.append_failed(row.id, message, row)
         failure = StackFailed(row, message)
         self.summary.failures.append(failure)
         self._listener(failure)
@@ -179,7 +233,7 @@ class _Recorder:
                 output_key(METHODS[name], options, job.suffix, resized=job.resize),
                 result.inputs,
                 {
-                    job.output_path(output).name: result.sizes[output]
+                    job.output_path(output).name: result.outputs[output]
                     for output in METHODS[name].outputs
                 },
                 {
@@ -191,66 +245,84 @@ class _Recorder:
             for name in job.methods
         }
 
-    def _refresh(self, step: Step) -> None:
+    def _refresh(self, row: Row) -> None:
         """Remember where a moved or touched data set is now, to spare reading it again."""
-        history = self._ledger.history(step.row.id)
-        known = {record.inputs for record in history.records.values()}
-        found = {inputs: _as_they_are(inputs, step.row.frames) for inputs in known}
+        history = self._ledger.history(row.id)
         moved: dict[tuple[Input, ...], dict[str, Record]] = {}
-        for name, record in history.records.items():
-            inputs = found[record.inputs]
-            if inputs != record.inputs:
-                moved.setdefault(inputs, {})[name] = replace(record, inputs=inputs)
+        # A frame that vanished since is for the next run to find.
+        with suppress(OSError):
+            for name, record in history.records.items():
+                inputs = _as_they_are(record.inputs, row.frames)
+                if inputs != record.inputs:
+                    moved.setdefault(inputs, {})[name] = replace(record, inputs=inputs)
         for records in moved.values():
-            self._ledger.append_done(step.row.id, records, history.facts)
+            self._ledger.append_done(row.id, records, history.facts)
 
 
 def _as_they_are(inputs: Sequence[Input], frames: Sequence[Path]) -> tuple[Input, ...]:
-    status = [path.stat() for path in frames]
+    found = [files.status(path) for path in frames]
     return tuple(
         Input(str(path), now.st_size, now.st_mtime_ns, known.digest)
-        for known, path, now in zip(inputs, frames, status, strict=False)
+        for known, path, now in zip(inputs, frames, found, strict=False)
     )
 
 
-def _work(steps: Sequence[Step], memory_limit: int | None) -> Iterator[Work]:
-    """Graphs, made when the engine wants the next one."""
+def _unseen(result: Result) -> str | None:
+    """The name of an output that cannot be seen as it was written, or None."""
+    deadline = time.monotonic() + SEEN_WITHIN
+    for name, written in result.outputs.items():
+        path = result.job.output_path(name)
+        while files.size_of(path) != written.size:
+            if time.monotonic() >= deadline:
+                return path.name
+            time.sleep(0.2)
+    return None
+
+
+def _work(steps: Sequence[Step], claim: Claim, memory_limit: int | None) -> Iterator[Work]:
+    """Stacks with their graphs, one by one as the engine wants them."""
     from batchstack.batch.graph import split_graph, whole_graph
 
-    run = uuid.uuid4().hex[:8]
     for number, step in enumerate(steps):
         if step.job is None:
             continue
-        _clear_leftovers(step.job)
-        name = f"{step.row.id}-{number}-{run}"
+        job = replace(step.job, number=number, claim=claim)
+        _clear_leftovers(job)
         if is_split(step, memory_limit):
-            yield step.job, split_graph(step.job, name, step.shape)
+            yield Work(job, is_split=True, graph=partial(split_graph, shape=step.shape))
         else:
-            yield step.job, whole_graph(step.job, name)
-
-
-def _clear_scratch(directory: Path) -> None:
-    """Remove what a killed run left behind; the lock says that none is alive."""
-    shutil.rmtree(directory / FOLDER / "scratch", ignore_errors=True)
+            yield Work(job, is_split=False, graph=whole_graph)
 
 
 def _clear_leftovers(job: Job) -> None:
-    shutil.rmtree(job.scratch, ignore_errors=True)
-    for part in job.folder.glob(".*.part"):
-        part.unlink(missing_ok=True)
+    """Remove what a killed worker left of a stack; only names that are made here."""
+    files.remove_tree(job.scratch)
+    outputs = {job.output_path(name).name for method in METHODS.values() for name in method.outputs}
+    files.remove_parts(job.folder, outputs.__contains__)
 
 
-def _leave_failed(directory: Path, summary: Summary) -> None:
+def _leave_failed(directory: Path, ledger: Ledger, manifest: Path | None) -> None:
+    """List all stacks that the ledger holds as failed, as a manifest that runs."""
     path = directory / FAILED
-    if summary.failures:
-        write_manifest(path, [failure.row for failure in summary.failures])
+    if manifest is not None and _is_same(manifest, path):
+        return
+    records = [row for _, _, row in ledger.failed() if row is not None]
+    if records:
+        write_records(path, records)
     else:
-        path.unlink(missing_ok=True)
+        files.remove(path)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samestat(files.status(one), files.status(other))
+    except OSError:
+        return False
 
 
 @contextmanager
 def interruptible(stop: StopRequest, announce: Callable[[str], None]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop a run: the first drains, the second aborts.
+    """Let Ctrl-C, SIGTERM and a closed terminal stop a run: the first drains, the second aborts.
 
     Parameters
     ----------
@@ -260,17 +332,20 @@ def interruptible(stop: StopRequest, announce: Callable[[str], None]) -> Iterato
     """
 
     def on_signal(number: int, frame: Any) -> None:
-        if stop.drain:
+        if not stop.drain:
+            stop.drain = True
+            announce("stopping after the stacks under way; interrupt again to stop at once")
+        elif number != signal.SIGHUP:  # which a terminal that closes sends more than once
             stop.abort = True
             raise KeyboardInterrupt
-        stop.drain = True
-        announce("stopping after the stacks under way; interrupt again to stop at once")
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
+    before = {number: signal.getsignal(number) for number in _STOPPING}
+    # What nohup has ignored stays ignored.
+    caught = [n for n in _STOPPING if n != signal.SIGHUP or before[n] is not signal.SIG_IGN]
+    for number in caught:
         signal.signal(number, on_signal)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in caught:
+            signal.signal(number, before[number])

@@ -7,8 +7,8 @@ A task may run twice (its worker died, or came back): it writes the same bytes a
 and every file appears whole or not at all.
 """
 
+import os
 import resource
-import shutil
 import sys
 import threading
 import time
@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from batchstack import files
 from batchstack.batch.alignment import (
     Alignment,
     Frame,
@@ -32,10 +33,12 @@ from batchstack.batch.alignment import (
     move_frames,
     windows,
 )
+from batchstack.batch.claim import Claim
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.scoring import score_output
-from batchstack.batch.tile_files import bands, rows_in, tile_window, write_tile
-from batchstack.errors import BatchstackError, StackError
+from batchstack.batch.tile_files import bands, rows_in, tile_window, whole, write_tile
+from batchstack.batch.versions import versions
+from batchstack.errors import BatchstackError, OutputLostError, StackError
 from batchstack.fusion.blocks import Scratch
 from batchstack.fusion.decision import DecisionMap, map_level, resolved, settle
 from batchstack.fusion.engine import fuse_image, fuse_tile, output_form, survey_tile, tiles
@@ -43,6 +46,7 @@ from batchstack.fusion.methods import METHODS, Method
 from batchstack.fusion.tiles import Box
 from batchstack.images import (
     StagedImage,
+    Written,
     read_image_and_digest,
     read_metadata,
     resized,
@@ -57,6 +61,9 @@ Pixels = npt.NDArray[Any]
 # By thread, what its pairs are like and the memory that they share.
 _kept: dict[int, tuple[tuple[Any, ...], Scratch]] = {}
 
+# Topic of the messages by which a worker says what it begins.
+STARTED = "batchstack-started"
+
 # What a split stack's decision map consists of, in scratch.
 _MAPS = ("decision", "confidence")
 
@@ -69,26 +76,42 @@ class Outcome:
     ----------
     error : str, optional
         A complete message; then the tasks after it do nothing.
-    value : Input or Alignment or (int, dict) or None
-        The frame of a staging task, where frames lie, the bytes and scores of an output.
+    unfit : str, optional
+        Why the worker cannot work for the run; then too.
+    value : Input or Alignment or (Written, dict) or None
+        The frame of a staging task, where frames lie, the file and scores of an output.
     seconds : float
     peak_memory : int
         Largest resident size of the worker so far, in bytes.
+    worker : str
+        Its address; empty in the client's own process.
     """
 
     error: str | None = None
+    unfit: str | None = None
     value: Any = None
     seconds: float = 0.0
     peak_memory: int = 0
+    worker: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.error or self.unfit)
 
 
-def fuse_stack(job: Job) -> Result:
+def do_stack(job: Job) -> Result:
     """Do a whole stack in one task."""
     outcome = _attempt(_fuse_stack, job)
-    if outcome.error:
-        return Result(job, error=outcome.error)
+    if outcome.failed:
+        return _failure(job, outcome)
     result: Result = outcome.value
-    return replace(result, seconds=outcome.seconds, peak_memory=outcome.peak_memory)
+    return replace(
+        result,
+        seconds=outcome.seconds,
+        peak_memory=outcome.peak_memory,
+        worker=outcome.worker,
+        versions=versions(),
+    )
 
 
 def stage_frame(job: Job, index: int, after: Sequence[Outcome] = ()) -> Outcome:
@@ -136,15 +159,17 @@ def finish_stack(
     outcomes = [*staged, aligned, *decided, *fused, *encoded]
     failed = _failed(outcomes)
     megapixels = 0.0 if failed else _megapixels(StagedImage(_staged_path(job.scratch, 0)).shape)
-    shutil.rmtree(job.scratch, ignore_errors=True)
+    files.remove_tree(job.scratch)
     if failed:
-        return Result(job, error=failed.error)
+        return _failure(job, failed)
     written = zip(output_names(job), (outcome.value for outcome in encoded), strict=True)
-    sizes, scores = _sizes_and_scores(dict(written))
+    outputs, scores = _outputs_and_scores(dict(written))
     return Result(
         job,
+        worker=here(),
+        versions=versions(),
         inputs=tuple(outcome.value for outcome in staged),
-        sizes=sizes,
+        outputs=outputs,
         scores=scores,
         megapixels=megapixels,
         transforms=aligned.value.transforms,
@@ -161,16 +186,41 @@ def output_names(job: Job) -> list[str]:
 def peak_memory() -> int:
     """Largest resident size of this process so far, in bytes."""
     # The resource usage of a young process still counts what its parent held.
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    try:
+        status = files.read_bytes(Path("/proc/self/status")).decode()
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def unfitness(claim: Claim) -> str | None:
+    """Why this worker cannot work for a run, or None."""
+    return claim.unfitness()
+
+
+def here() -> str:
+    """Address of the worker that this is; empty if it is none."""
+    worker = _worker()
+    return worker.address if worker else ""
+
+
+def _worker() -> Any:
+    distributed = sys.modules.get("distributed")
+    try:
+        return distributed and distributed.get_worker()
+    except ValueError:
+        return None
 
 
 def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
     """Run a part of a job; what goes wrong becomes a message that names the row."""
+    worker = here()
+    unfit = job.held.unfitness()
+    if unfit:
+        return Outcome(unfit=unfit, worker=worker)
+    _announce(job)
     # One task, one core: the parallel work is in the tasks.
     cv2.setNumThreads(1)
     if work is not _fuse_stack or len(job.frames) != 2:
@@ -178,6 +228,8 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
     start = time.perf_counter()
     try:
         value = work(job, *arguments)
+    except OutputLostError as error:
+        return Outcome(unfit=str(error), worker=worker)
     except (BatchstackError, OSError) as error:
         return Outcome(error=f"{job.place} {job.id}: {error}")
     except MemoryError:
@@ -187,11 +239,30 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
     except Exception:
         # A defect of ours: the trace is what a report of it needs.
         return Outcome(error=f"{job.place} {job.id}: unexpected error\n{traceback.format_exc()}")
-    return Outcome(None, value, time.perf_counter() - start, peak_memory())
+    seconds = time.perf_counter() - start
+    return Outcome(value=value, seconds=seconds, peak_memory=peak_memory(), worker=worker)
+
+
+def _announce(job: Job) -> None:
+    """Tell the client that the job is being worked on: if the worker dies now, it was this."""
+    worker = _worker()
+    if worker:
+        message = {"run": job.held.run, "name": job.name, "worker": worker.address}
+        worker.log_event(STARTED, message)
 
 
 def _failed(outcomes: Sequence[Outcome]) -> Outcome | None:
-    return next((outcome for outcome in outcomes if outcome.error), None)
+    return next((outcome for outcome in outcomes if outcome.failed), None)
+
+
+def _failure(job: Job, outcome: Outcome) -> Result:
+    return Result(
+        job,
+        error=outcome.error,
+        unfit=outcome.unfit,
+        worker=outcome.worker,
+        versions=versions(),
+    )
 
 
 def _methods(job: Job) -> list[Method]:
@@ -199,19 +270,19 @@ def _methods(job: Job) -> list[Method]:
 
 
 def _fuse_stack(job: Job) -> Result:
-    private = job.scratch / uuid.uuid4().hex
+    # The task may run twice at once, and each removes what it has made.
+    private = job.held.scratch / uuid.uuid4().hex
     try:
         frames, inputs = _load(job, private)
         alignment = align(job, frames)
         frames = move_frames(job, frames, alignment, private, _scratch(job))
-        sizes, scores = _sizes_and_scores(_fuse_and_write(job, frames, alignment.area))
+        outputs, scores = _outputs_and_scores(_fuse_and_write(job, frames, alignment.area))
     finally:
-        shutil.rmtree(private, ignore_errors=True)
-        _remove_if_empty(job.scratch)
+        files.remove_tree(private)
     return Result(
         job,
         inputs=inputs,
-        sizes=sizes,
+        outputs=outputs,
         scores=scores,
         megapixels=_megapixels(frames[0].shape),
         transforms=alignment.transforms,
@@ -224,7 +295,7 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
     inputs = []
     for index, path in enumerate(job.frames):
         if len(job.frames) == 2:
-            status = path.stat()
+            status = _status(path)
             kept = _scratch(job).array
             pixels, digest = read_image_and_digest(
                 path, partial(kept, f"frame {index}"), partial(kept, "encoded")
@@ -251,17 +322,18 @@ def _fuse_and_write(job: Job, frames: Sequence[Frame], area: Box) -> dict[str, t
     fuse_image(read, len(frames), size, methods, job.fusion, job.tile, outputs, scratch)
     metadata = read_metadata(job.frames[0])
 
-    def score_and_write(name: str) -> tuple[int, Scores]:
+    def score_and_write(name: str) -> tuple[Written, Scores]:
         image, path = outputs[name], job.output_path(name)
         scores = score_output(job, name, read, lambda box: image[box.slices], area)
-        size = write_image(
+        written = write_image(
             path,
             image[area.slices],
             quality=job.quality,
             metadata=metadata,
             empty=partial(scratch.array, "encoded"),
+            publish=job.held.check,
         )
-        return size, scores
+        return written, scores
 
     return {name: score_and_write(name) for name in output_names(job)}
 
@@ -286,23 +358,23 @@ def _scratch(job: Job) -> Scratch:
     return scratch
 
 
-def _sizes_and_scores(
-    written: dict[str, tuple[int, Scores]],
-) -> tuple[dict[str, int], dict[str, Scores]]:
-    """For each output its bytes, and its scores if it has some."""
+def _outputs_and_scores(
+    written: dict[str, tuple[Written, Scores]],
+) -> tuple[dict[str, Written], dict[str, Scores]]:
+    """For each output its file, and its scores if it has some."""
     return (
-        {name: size for name, (size, _) in written.items()},
+        {name: output for name, (output, _) in written.items()},
         {name: scores for name, (_, scores) in written.items() if scores},
     )
 
 
 def _stage_frame(job: Job, folder: Path, index: int) -> Input:
     path, target = job.frames[index], _staged_path(folder, index)
-    status = path.stat()
+    status = _status(path)
     digest = stage_image(path, target)
     if index and job.resize:
         first = StagedImage(_staged_path(folder, 0)).shape
-        write_npy(target, _fitting(job, path, _whole(StagedImage(target)), first))
+        write_npy(target, _fitting(job, path, whole(StagedImage(target)), first))
     return Input(str(path), status.st_size, status.st_mtime_ns, digest)
 
 
@@ -330,7 +402,7 @@ def _decision(job: Job, shape: tuple[int, int]) -> DecisionMap | None:
     """The decision map that `settle_map` left in scratch."""
     if not any(method.decided for method in _methods(job)):
         return None
-    index, confidence = (np.load(_map_path(job, name), mmap_mode="r") for name in _MAPS)
+    index, confidence = (whole(StagedImage(_map_path(job, name))) for name in _MAPS)
     return DecisionMap(index, confidence, map_level(resolved(job.fusion, shape)))
 
 
@@ -361,7 +433,7 @@ def _staged(job: Job, folder: Path, index: int) -> Frame:
     return Frame(job.frames[index], StagedImage(_staged_path(folder, index)))
 
 
-def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[int, Scores]:
+def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, Scores]:
     frames, methods, area = _all_staged(job), _methods(job), alignment.area
     shape, dtype = output_form(name, methods, frames[0].shape, frames[0].dtype)
     boxes = tiles(_size(shape), job.tile, methods, job.fusion)
@@ -369,15 +441,16 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[int, Scor
     scores = score_output(
         job, name, read, lambda box: tile_window(job.scratch, name, boxes, box), area
     )
-    size = write_image_rows(
+    written = write_image_rows(
         job.output_path(name),
         (*area.shape, *shape[2:]),
         dtype,
         rows_in(area, bands(job.scratch, name, boxes)),
         quality=job.quality,
         metadata=read_metadata(job.frames[0]),
+        publish=job.held.check,
     )
-    return size, scores
+    return written, scores
 
 
 def _fitting(job: Job, path: Path, pixels: Pixels, shape: tuple[int, ...]) -> Pixels:
@@ -397,12 +470,15 @@ def _check_agrees(frames: Sequence[Frame]) -> None:
         )
 
 
-def _whole(frame: StagedImage) -> Pixels:
-    return frame.window(0, frame.shape[0], 0, frame.shape[1])
-
-
 def _size(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[0], shape[1]
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return files.status(path)
+    except OSError as error:
+        raise files.failure(path, "cannot be read", error) from error
 
 
 def _staged_path(folder: Path, index: int) -> Path:
@@ -415,10 +491,3 @@ def _map_path(job: Job, name: str) -> Path:
 
 def _megapixels(shape: tuple[int, ...]) -> float:
     return shape[0] * shape[1] / 1e6
-
-
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        return

@@ -1,6 +1,7 @@
 """`batchstack doctor`: is this machine, and a cluster, fit for a run?"""
 
 import sys
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -9,8 +10,10 @@ import click
 from batchstack import __version__
 from batchstack.batch.machine import ClusterOptions, cores, memory
 from batchstack.cli import options as shared
+from batchstack.cli.screen import tell
 from batchstack.errors import ClusterError, ExitCode
 
+CONNECT_SECONDS = 10.0  # that a worker may take to come
 PACKAGES = (
     "numpy",
     "opencv-python-headless",
@@ -78,11 +81,11 @@ def _kernels() -> list[str]:
 
 
 def _cluster(options: ClusterOptions) -> list[str]:
-    """Connect and run the preflight check of a run; return what failed."""
-    from batchstack.batch.cluster import connected, memory_per_thread
+    """Connect, and ask every worker what it runs; return what would keep it from a run."""
+    from batchstack.batch.cluster import connected, memory_per_thread, version_faults
 
     try:
-        with connected(options) as client:
+        with connected(replace(options, wait_workers=CONNECT_SECONDS), tell) as client:
             threads = client.nthreads()
             limit = memory_per_thread(client)
             share = "unlimited" if limit is None else f"{limit / 2**30:.1f} GiB"
@@ -90,6 +93,6 @@ def _cluster(options: ClusterOptions) -> list[str]:
                 f"cluster {client.scheduler.address}: {len(threads)} workers, "
                 f"{sum(threads.values())} threads, memory per thread {share}"
             )
+            return version_faults(client)
     except ClusterError as error:
         return [str(error)]
-    return []

@@ -1,18 +1,20 @@
 """`batchstack fuse`: one stack, in this process."""
 
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from batchstack.batch.claim import claim
 from batchstack.batch.jobs import Job, Result
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import Manifest, Row
 from batchstack.batch.plan import RunOptions, is_split, make_plan
 from batchstack.cli import options as shared
+from batchstack.cli.screen import say, tell
 from batchstack.errors import ExitCode, OptionError
 from batchstack.fusion.warm import warm_up
 
@@ -49,16 +51,17 @@ def command(
     nothing_done = Ledger(output / ".none")
     (step,) = make_plan(Manifest(output, (row,)), output, options, nothing_done, memory_limit=limit)
     if step.job is None:
-        click.echo(f"batchstack: {step.reasons[0]}", err=True)
+        tell(step.reasons[0])
         sys.exit(ExitCode.REFUSED if step.hopeless else ExitCode.FAILED)
-    warm_up(step.job.methods, partial(click.echo, err=True))
-    result = _fuse(step.job, step.shape, split=is_split(step, limit))
-    if result.error:
-        click.echo(f"batchstack: {result.error.removeprefix('fuse : ')}", err=True)
+    warm_up(step.job.methods, say)
+    with claim(output, lasting=False) as held:
+        result = _fuse(replace(step.job, claim=held), step.shape, split=is_split(step, limit))
+    if result.error or result.unfit:
+        tell((result.error or result.unfit or "").removeprefix("fuse : "))
         sys.exit(ExitCode.FAILED)
     for warning in result.warnings:
-        click.echo(f"batchstack: warning: {warning.removeprefix('fuse : ')}", err=True)
-    for name in result.sizes:
+        tell(f"warning: {warning.removeprefix('fuse : ')}")
+    for name in result.outputs:
         click.echo(click.format_filename(step.job.output_path(name)))
 
 
@@ -72,10 +75,10 @@ def _frames(frames: tuple[Path, ...], back: Path | None, front: Path | None) -> 
 
 def _fuse(job: Job, shape: tuple[int, int], *, split: bool) -> Result:
     if not split:
-        from batchstack.batch.tasks import fuse_stack
+        from batchstack.batch.tasks import do_stack
 
-        return fuse_stack(job)
+        return do_stack(job)
     from batchstack.batch.engines import compute_here
     from batchstack.batch.graph import split_graph
 
-    return compute_here(split_graph(job, "fuse", shape))
+    return compute_here(split_graph(job, job.name, shape))

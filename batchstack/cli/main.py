@@ -5,10 +5,12 @@ import gc
 import importlib
 import os
 import sys
+import traceback
 
 import click
 
-from batchstack import __version__
+from batchstack import __version__, files
+from batchstack.cli import screen
 from batchstack.errors import BatchstackError, ExitCode
 
 COMMANDS = {
@@ -45,7 +47,7 @@ def cli() -> None:
 
     \b
     Exit codes: 0 done, 1 some stacks failed, 2 nothing started,
-    3 cluster lost, 130 interrupted.
+    3 run lost, 130 interrupted.
     """
 
 
@@ -58,18 +60,43 @@ def main() -> None:
     # garbage while they are loaded, and again at the exit, takes half a second.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
+    screen.protect()
+    code = _exit_code()
+    _let_go_of_stdout()
+    sys.exit(code)
+
+
+def _exit_code() -> int:
     try:
         cli.main(standalone_mode=False)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except BatchstackError as error:
-        click.echo(f"batchstack: {error}", err=True)
-        sys.exit(error.exit_code)
+        screen.tell(str(error))
+        return error.exit_code
     except BrokenPipeError:
         # The reader of our output went away, which is its right.
-        sys.stderr.close()
-        sys.exit(ExitCode.OK)
+        return ExitCode.OK
     except (click.Abort, KeyboardInterrupt):
-        click.echo("batchstack: interrupted; finished work is recorded", err=True)
-        sys.exit(ExitCode.INTERRUPTED)
+        screen.tell("interrupted; finished work is recorded")
+        return ExitCode.INTERRUPTED
+    except OSError as error:
+        screen.tell(str(files.failure(error.filename or "this machine", "failed", error)))
+        return ExitCode.FAILED
+    except Exception:
+        # A defect of ours: the trace is what a report of it needs.
+        screen.tell(f"unexpected error; finished work is recorded\n{traceback.format_exc()}")
+        return ExitCode.FAILED
+    return ExitCode.OK
+
+
+def _let_go_of_stdout() -> None:
+    """A reader that went away must not turn into another exit code when Python ends."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

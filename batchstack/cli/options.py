@@ -313,6 +313,16 @@ worker_options = bundle(
     ),
 )
 
+wait_option = option(
+    "--wait-workers",
+    group="Cluster",
+    type=click.FloatRange(0),
+    default=None,
+    metavar="SECONDS",
+    show_default="300 on a scheduler, 60 on the embedded cluster",
+    help="How long to wait while no worker can be used.",
+)
+
 scheduler_options = bundle(
     option(
         "--scheduler",
@@ -379,10 +389,10 @@ def take_run_options(settings: dict[str, Any]) -> Any:
         raise OptionError(f"tile is {settings['tile']}; give a number of pixels from 1 up")
     fusion, output = take_fusion_options(settings), take_output_options(settings)
     alignment = take_align_options(settings)
-    names = ("methods", "resize", "tile", "score", "rerun", "scratch")
+    names = ("methods", "resize", "tile", "score", "rerun")
     own = {name: settings.pop(name) for name in names if name in settings}
-    if own.get("scratch"):
-        own["scratch"] = own["scratch"].absolute()
+    if settings.get("scratch"):
+        settings["scratch"] = settings["scratch"].absolute()
     return RunOptions(fusion=fusion, alignment=alignment, output=output, **own)
 
 
@@ -396,7 +406,8 @@ def take_cluster_options(settings: dict[str, Any]) -> Any:
     """
     from batchstack.batch.machine import ClusterOptions
 
-    names = ("workers", "memory_limit", "scheduler", "scheduler_file", "dashboard")
+    names = ("workers", "memory_limit", "wait_workers")
+    names += ("scheduler", "scheduler_file", "dashboard")
     tls = ("tls_ca_file", "tls_cert", "tls_key")
     values = {name: settings.pop(name) for name in (*names, *tls) if name in settings}
     if values.get("scheduler") and values.get("scheduler_file"):

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from batchstack.batch.run import FAILED, Event, StackDone, Summary
 from batchstack.batch.scoring import SORT_BY, worst_first
+from batchstack.cli.screen import tell
 
 SECONDS_BETWEEN_LINES = 10.0
 WORST_SHOWN = 3
@@ -52,21 +53,17 @@ class Progress:
             self._done += 1
             self._megapixels += event.result.megapixels * len(event.result.job.frames)
             for warning in event.result.warnings:
-                self.say(f"warning: {warning}")
+                tell(f"warning: {warning}")
             if self._verbose:
                 methods = ", ".join(event.result.job.methods)
-                self.say(f"{event.row.id}: {methods} in {event.result.seconds:.1f} s")
+                tell(f"{event.row.id}: {methods} in {event.result.seconds:.1f} s")
             self._bar.update()
         else:
             self._failed += 1
-            self.say(event.message)
+            tell(event.message)
             self._bar.update()
         self._bar.set_postfix_str(f"{self._failed} failed, {self._rate():.1f} MP/s")
         self._line_now_and_then()
-
-    def say(self, message: str) -> None:
-        """A line that does not disturb the bar."""
-        tqdm.write(f"batchstack: {message}", file=sys.stderr)
 
     def _rate(self) -> float:
         return self._megapixels / max(time.monotonic() - self._start, 1e-9)
@@ -75,7 +72,7 @@ class Progress:
         now = time.monotonic()
         if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            self.say(
+            tell(
                 f"{self._done + self._failed} of {self._total} stacks, {self._failed} failed, "
                 f"{self._rate():.1f} MP/s"
             )

@@ -4,7 +4,7 @@ Pixels are (H, W) grey or (H, W, 3) RGB, uint8, uint16 or float32, the right way
 The codecs are imported when the first file of their kind is met.
 """
 
-from batchstack.images.info import ImageInfo, Metadata, Pixels
+from batchstack.images.info import ImageInfo, Metadata, Pixels, Written
 from batchstack.images.probe import image_kind, probe
 from batchstack.images.read import file_digest, read_image, read_image_and_digest, read_metadata
 from batchstack.images.resize import resized
@@ -16,6 +16,7 @@ __all__ = [
     "Metadata",
     "Pixels",
     "StagedImage",
+    "Written",
     "file_digest",
     "image_kind",
     "output_format",

@@ -92,3 +92,11 @@ class Metadata:
         if self.icc is None or self.icc[16:20] == space:
             return self
         return replace(self, icc=None)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written."""
+
+    size: int
+    digest: str

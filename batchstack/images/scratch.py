@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.errors import ImageError
-from batchstack.images.atomic import part_file
+from batchstack.files import part_file
 from batchstack.images.info import ImageInfo, Pixels
 from batchstack.images.probe import open_image, probe
 from batchstack.images.read import read_image_and_digest, stream_digest
@@ -111,7 +111,7 @@ def write_npy_rows(
         "fortran_order": False,
         "shape": shape,
     }
-    with part_file(Path(path)) as part, part.open("xb") as file:
+    with part_file(Path(path), durable=False) as (part, file):
         np.lib.format.write_array_header_1_0(file, header)
         for band in bands:
             # Not ndarray.tofile: its error for a full disk does not say so.

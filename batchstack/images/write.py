@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.errors import ImageError
-from batchstack.images.atomic import part_file
+from batchstack.files import part_file
 from batchstack.images.info import DTYPES, Empty, ImageInfo, Metadata, Piece, Pixels
 from batchstack.images.orientation import upright
 from batchstack.images.probe import probe
@@ -33,7 +33,8 @@ def write_image(
     quality: int = 95,
     metadata: Metadata | None = None,
     empty: Empty = np.empty,
-) -> int:
+    publish=lambda: None,
+):
     """Write an image under a name that decides the format.
 
     Parameters
@@ -64,7 +65,14 @@ def write_image(
     pixels = np.asarray(pixels)
     bands = (pixels,)
     return write_image_rows(
-        path, pixels.shape, pixels.dtype, bands, quality=quality, metadata=metadata, empty=empty
+        path,
+        pixels.shape,
+        pixels.dtype,
+        bands,
+        quality=quality,
+        metadata=metadata,
+        empty=empty,
+        publish=publish,
     )
 
 
@@ -77,7 +85,8 @@ def write_image_rows(
     quality: int = 95,
     metadata: Metadata | None = None,
     empty: Empty = np.empty,
-) -> int:
+    publish=lambda: None,
+):
     """Write an image from successive bands of rows, as `write_image` would the whole.
 
     TIFF is streamed: memory holds one band and one row of tiles. JPEG and PNG are
@@ -109,7 +118,7 @@ def write_image_rows(
     _refuse_unfit(path, kind, shape, dtype)
     channels = shape[2] if len(shape) == 3 else 1
     metadata = upright(metadata or Metadata()).for_channels(channels)
-    with part_file(path) as part:
+    with part_file(path, publish=publish) as (part, part_out):
         if kind == "tiff":
             from batchstack.images import tiff_write
 
@@ -118,11 +127,14 @@ def write_image_rows(
             next(blocks, None)  # notices a band too many
         else:
             (whole,) = regroup(path, shape, dtype, bands, shape[0])
-            with part.open("wb") as file:
-                for piece in _encode(kind, whole, quality, metadata, empty):
-                    file.write(piece)
+            for piece in _encode(kind, whole, quality, metadata, empty):
+                part_out.write(piece)
+            part_out.flush()
         _check(path, part, ImageInfo(part, kind, shape[0], shape[1], channels, str(dtype)))
-        return part.stat().st_size
+        from batchstack.images.read import file_digest
+        from batchstack.images.info import Written
+
+        return Written(part.stat().st_size, file_digest(part))
 
 
 def output_format(path: Path | str) -> str:

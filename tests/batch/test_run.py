@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import psutil
@@ -15,6 +14,7 @@ import pytest
 
 from batchstack.fusion import METHODS, fuse
 from batchstack.images import read_image, write_image
+from tests.processes import DaskProcesses, wait_for, wait_for_death_of_workers
 from tests.scenes import stack
 
 
@@ -49,7 +49,8 @@ def test_all_engines_write_identical_files(mixed):
     mixed.run("run", "pairs.csv", "-o", "embedded", "--workers", 2, *options)
     expected = mixed.outputs("loop")
     assert mixed.outputs("embedded") == expected
-    with scheduler(mixed.root) as address:
+    with DaskProcesses(mixed.root, workers=2) as cluster:
+        address = cluster.address
         mixed.run("run", "pairs.csv", "-o", "remote", "--scheduler", address, *options)
         file = mixed.root / "scheduler.json"
         mixed.run("run", "pairs.csv", "-o", "file", "--scheduler-file", file, *options)
@@ -330,7 +331,8 @@ def test_an_interrupt_drains_and_the_next_run_resumes(long_run):
 
 
 def test_a_lost_scheduler_ends_the_run_with_its_own_code(long_run):
-    with scheduler(long_run.root) as address:
+    with DaskProcesses(long_run.root, workers=2) as cluster:
+        address = cluster.address
         process = long_run.start("run", "pairs.csv", "-o", "out", "--scheduler", address)
         wait_for(lambda: long_run.finished("out") >= 1, process)
         for candidate in psutil.process_iter(["cmdline"]):
@@ -365,74 +367,3 @@ def times(folder):
         for path in folder.rglob("*.*")
         if path.is_file() and ".batchstack" not in path.parts
     }
-
-
-def wait_for(condition, process, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        if process.poll() is not None:
-            raise AssertionError(process.communicate()[0])
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def wait_for_death_of_workers(root, seconds=60):
-    """Workers of a killed run notice and end by themselves."""
-    end = time.monotonic() + seconds
-    while any(works_in(process, root) for process in psutil.process_iter()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def works_in(process, root):
-    try:
-        return process.cwd() == str(root) and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
-
-
-class scheduler:
-    """A scheduler and two workers started by hand, as on a cluster."""
-
-    def __init__(self, root):
-        self.file = root / "scheduler.json"
-        self.root = root
-        self.processes = []
-
-    def __enter__(self):
-        common = [sys.executable, "-m"]
-        self._start(
-            *common,
-            "distributed.cli.dask_scheduler",
-            *("--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
-            *("--scheduler-file", str(self.file)),
-        )
-        for _ in range(2):
-            self._start(
-                *common,
-                "distributed.cli.dask_worker",
-                *("--scheduler-file", str(self.file), "--nthreads", "1"),
-                *("--no-dashboard", "--no-nanny", "--host", "127.0.0.1"),
-            )
-        from distributed import Client
-
-        end = time.monotonic() + 60
-        while not self.file.exists() or not self.file.read_text().strip():
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        with Client(scheduler_file=str(self.file)) as client:
-            client.wait_for_workers(2, timeout=60)
-            return client.scheduler.address
-
-    def _start(self, *command):
-        self.processes.append(
-            subprocess.Popen(
-                command, cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-        )
-
-    def __exit__(self, *error):
-        for process in self.processes:
-            process.kill()
-        for process in self.processes:
-            process.wait(timeout=60)

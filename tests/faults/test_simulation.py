@@ -1,0 +1,101 @@
+"""The run loop on a simulated cluster: whatever happens, every stack ends once and rightly."""
+
+from collections import Counter
+
+import pytest
+
+from batchstack.batch.dispatch import Dispatcher
+from batchstack.batch.engines import StopRequest
+from batchstack.errors import ClusterLostError
+from tests.faults.simulated import CLAIM, SimulatedCluster, works
+
+SHORT, LONG = 200, 10_000
+N_STACKS = 12
+# Every way of recovery that the run loop has; one that is never taken proves nothing.
+PATHS = {
+    "all its workers left",
+    "called the culprit",
+    "drained without workers",
+    "given up",
+    "handed out again",
+    "heard too late",
+    "left by its worker",
+    "lost a tile",
+    "lost by the cluster",
+    "may wait on a worker that is stuck",
+    "no workers for too long",
+    "refused a worker",
+    "result was not accepted",
+    "scheduler did not answer",
+    "suspected",
+    "took work from a frozen worker",
+    "tried alone",
+    "waited for workers",
+    "waited on a worker that died",
+    "worker did not answer",
+}
+
+
+def fault(result):
+    """As the run has it: what was done by another version, or not seen, is not accepted."""
+    if result.unfit:
+        return result.unfit
+    return None if result.versions == CLAIM.versions else "it has batchstack 0"
+
+
+def simulate(seed):
+    """Run one seed, hold it against the oracle, return the ways of recovery it took."""
+    cluster = SimulatedCluster(seed, N_STACKS)
+    said = []
+    dispatcher = Dispatcher(cluster, wait_workers=90.0, memory_needed=10, say=said.append)
+    stop = StopRequest()
+    drain_after = cluster.random.randint(0, N_STACKS) if seed % 7 == 0 else None
+    results, is_lost = [], False
+    try:
+        for result in dispatcher.results(works(cluster, N_STACKS), stop, fault):
+            results.append(result)
+            if drain_after is not None and len(results) >= drain_after:
+                stop.drain = True
+    except ClusterLostError:
+        is_lost = True
+    ended = Counter(result.job.id for result in results)
+    assert all(times == 1 for times in ended.values()), "a stack ended twice"
+    if not is_lost and not stop.drain:
+        assert len(ended) == N_STACKS, "a stack was forgotten"
+    for result in results:
+        stack = result.job.id
+        if not result.error:
+            assert fault(result) is None, "what no one may use was used"
+            assert stack not in cluster.poison
+        elif "in vain" not in result.error:
+            assert cluster.deaths[stack] >= 2, "blamed without having been at work twice"
+            assert cluster.last_beside[stack] == 0, "blamed with others beside it"
+            assert "killed" in result.error or "memory limit" in result.error
+    assert all("\n" not in message for message in said)
+    return dispatcher.visits
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_every_stack_ends_once_and_rightly(block):
+    for seed in range(block * SHORT // 10, (block + 1) * SHORT // 10):
+        checked(seed)
+
+
+def test_every_way_of_recovery_is_taken():
+    visits = sum((checked(seed) for seed in range(SHORT)), Counter())
+    assert PATHS <= visits.keys(), f"never taken: {PATHS - visits.keys()}"
+    assert visits.keys() <= PATHS, f"not listed: {visits.keys() - PATHS}"
+
+
+@pytest.mark.long
+def test_many_more_seeds():
+    visits = sum((checked(seed) for seed in range(LONG)), Counter())
+    print(dict(visits.most_common()))
+    assert PATHS == visits.keys()
+
+
+def checked(seed):
+    try:
+        return simulate(seed)
+    except AssertionError as error:
+        raise AssertionError(f"seed {seed}: {error}") from error
