@@ -165,10 +165,11 @@ def _token(directory: Path, where: Path) -> Iterator[Claim]:
 
 
 def _clear(directory: Path, places: set[Path]) -> None:
-    """Remove the scratch folders of runs on this directory that were killed; none is alive.
+    """Remove what runs on this directory that were killed have left; none is alive.
 
-    Another run may use the same place for another directory: its folders name that one.
+    Another run may use the same place for another directory: its scratch folders name that one.
     """
+    files.remove_parts(directory / FOLDER, {_TOKEN}.__contains__)
     for place in places:
         for name in files.names_in(place):
             folder = place / name

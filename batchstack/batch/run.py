@@ -115,6 +115,7 @@ def run_plan(
     stop = stop or StopRequest()
     recorder = _Recorder(steps, claim, options, ledger, listener)
     summary = recorder.summary
+    files.remove_parts(claim.directory, {FAILED}.__contains__)
     try:
         recorder.start()
         for result in engine.results(_work(steps, claim, memory_limit), stop, recorder.fault):
