@@ -67,7 +67,7 @@ class RunOptions:
     scratch: Path | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """What is to happen with one stack.
 
