@@ -13,7 +13,7 @@ from typing import Any
 from batchstack.batch.alignment import describe
 from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
-from batchstack.batch.ledger import FOLDER, Ledger, Record
+from batchstack.batch.ledger import FOLDER, Ledger, Output, Record
 from batchstack.batch.manifest import Row, write_manifest
 from batchstack.batch.plan import RunOptions, Step, is_split, output_key, row_options
 from batchstack.fusion.methods import METHODS
@@ -167,7 +167,7 @@ class _Recorder:
         self._listener(StackDone(row, result))
 
     def _fail(self, row: Row, message: str) -> None:
-        self._ledger.append_failed(row.id, message)
+        self._ledger.append_failed(row.id, message, row)
         failure = StackFailed(row, message)
         self.summary.failures.append(failure)
         self._listener(failure)
@@ -179,7 +179,7 @@ class _Recorder:
                 output_key(METHODS[name], options, job.suffix, resized=job.resize),
                 result.inputs,
                 {
-                    job.output_path(output).name: result.sizes[output]
+                    job.output_path(output).name: Output(result.sizes[output])
                     for output in METHODS[name].outputs
                 },
                 {
