@@ -3,7 +3,7 @@
 CSV, TSV, JSONL and YAML load into the same rows.
 `manifest_formats` turns each format into entries, that is texts with their places;
 `manifest_rows` knows one schema only.
-All problems are collected and reported together, each with its place.
+Problems are collected and reported together, each with its place.
 """
 
 import codecs
@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchstack.batch.manifest_formats import COLUMNS, META_PREFIX, READERS, Report, read_text
-from batchstack.batch.manifest_rows import OptionValue, Row, RowChecker
+from batchstack.batch.manifest_rows import OWN_NAMES, OptionValue, Row, RowChecker
 from batchstack.errors import ManifestError
 from batchstack.files import part_file
 
 __all__ = [
     "COLUMNS",
+    "OWN_NAMES",
     "Manifest",
+    "Report",
     "Row",
     "collector_paused",
     "load_manifest",
@@ -53,8 +55,9 @@ def load_manifest(path: str | Path, *, known_methods: Collection[str]) -> Manife
     Raises
     ------
     ManifestError
-        With all problems of the file, one per line, in the order of their places:
+        With the problems of the file, one per line, in the order of their places:
         `pairs.csv:14:3 front: file not found: 'img/x.tif' (resolved to /data/img/x.tif)`.
+        After the first hundred the rest is counted.
         The second number is the field in CSV and TSV, the key in JSONL and the
         character in YAML.
     """
@@ -69,7 +72,7 @@ def load_manifest(path: str | Path, *, known_methods: Collection[str]) -> Manife
     with collector_paused():
         entries = reader(read_text(path), report)
         rows = [row for entry in entries if (row := checker.row(entry)) is not None]
-    if not rows and not report.problems:
+    if not rows and not report.count:
         report.add(None, None, "no rows; a manifest needs at least one stack")
     report.raise_if_any()
     return Manifest(path, tuple(rows))
