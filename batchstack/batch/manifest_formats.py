@@ -14,6 +14,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from batchstack import files
 from batchstack.errors import ManifestError
 from batchstack.options import FusionOptions
 
@@ -146,9 +147,9 @@ def read_text(path: Path) -> str:
     """
     try:
         # What is no file may have no end, or nobody who writes to it.
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not stat.S_ISREG(files.status(path).st_mode):
             raise ManifestError(_one_line(f"{path}: is not a file; give the file of a manifest"))
-        with path.open("rb") as file:
+        with files.open_to_read(path) as file:
             text = "".join(_decoded(file, path.name))
     except OSError as error:
         raise ManifestError(_one_line(f"{path}: cannot be read: {error.strerror}")) from error

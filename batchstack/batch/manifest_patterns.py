@@ -2,10 +2,12 @@
 
 import fnmatch
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePath
 
+from batchstack import files
 from batchstack.errors import ManifestError
 
 _LONGEST = 4096  # characters, what Linux takes for a path
@@ -69,7 +71,7 @@ def _below(base: Path, starts: Iterable[str]) -> Iterator[str]:
         if at not in seen:
             seen.add(at)
             yield at
-            names = [e.name for e in _entries(base, at) if e.is_dir(follow_symlinks=False)]
+            names = [name for name, is_folder in _content(base, at) if is_folder]
             todo += [os.path.join(at, name) for name in names if not name.startswith(".")]  # noqa: PTH118
 
 
@@ -78,27 +80,32 @@ def _children(base: Path, at: str, part: str, *, folders: bool) -> Iterator[str]
     if not is_pattern(part):
         name = os.path.join(at, part)  # noqa: PTH118
         # A folder that is not there has nothing in it, which shows when it is read.
-        if folders or (os.path.lexists(base / name) and not os.path.isdir(base / name)):  # noqa: PTH112
+        if folders or _is_folder(base / name) is False:
             yield name
         return
-    names = [entry.name for entry in _entries(base, at) if _is_folder(entry) == folders]
-    for name in fnmatch.filter(names, part):
+    content = dict(_content(base, at))
+    for name in fnmatch.filter(content, part):
         if part.startswith(".") or not name.startswith("."):
-            yield os.path.join(at, name)  # noqa: PTH118
+            path = os.path.join(at, name)  # noqa: PTH118
+            if bool(content[name] or _is_folder(base / path)) == folders:
+                yield path
 
 
-def _entries(base: Path, at: str) -> list[os.DirEntry[str]]:
+def _content(base: Path, at: str) -> list[tuple[str, bool]]:
+    """Names in a folder, and whether each is a folder itself; links are not."""
     try:
-        with os.scandir(base / at) as entries:
-            return list(entries)
+        return files.system.scan(base / at)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise ManifestError(f"{str(base / at)!r} cannot be read: {error.strerror}") from error
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(path: Path) -> bool | None:
+    """Whether a name is, or leads to, a folder; None if there is no such name."""
     try:
-        return entry.is_dir()
-    except OSError:  # a link that leads nowhere
+        return stat.S_ISDIR(files.status(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False if path.is_symlink() else None
+    except OSError:  # what keeps it from being seen is told of the frame
         return False

@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from batchstack import files
 from batchstack.batch.manifest_formats import (
     FRAME_COLUMNS,
     META_PREFIX,
@@ -180,12 +181,12 @@ class RowChecker:
     def _matches(self, pattern: str) -> list[str]:
         from natsort import natsorted, ns
 
-        files = sorted(matching_files(self.base, _expand(pattern)))
-        if len(files) < 2:
-            count = f"only one file, {files[0]!r}," if files else "no file"
+        found = sorted(matching_files(self.base, _expand(pattern)))
+        if len(found) < 2:
+            count = f"only one file, {found[0]!r}," if found else "no file"
             place = self.base / _expand(pattern)
             raise ManifestError(f"{count} matches {pattern!r} (resolved to {place})")
-        return list(natsorted(files, alg=ns.PATH))
+        return list(natsorted(found, alg=ns.PATH))
 
     def _existing(self, entry: Entry, named: list[tuple[str, str]]) -> tuple[str, ...]:
         """The files of (column, text), reporting those missing or there twice."""
@@ -212,7 +213,7 @@ class RowChecker:
             # Text is joined three times as fast as paths, and a manifest may be long.
             name = os.path.join(self.base, _expand(spelling))  # noqa: PTH118
             try:
-                info = os.stat(name)  # noqa: PTH116
+                info = files.status(name)
                 break
             except OSError as error:
                 # The error itself would hold this frame, which would hold the error.

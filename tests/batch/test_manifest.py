@@ -497,6 +497,18 @@ def test_a_folder_that_cannot_be_read_refuses_the_row_of_the_pattern(folder, mon
     assert lines[4].startswith("pairs.csv:6:2 frames: a pattern of more than 4096 characters")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs links")
+@pytest.mark.parametrize("pattern", ["img/*", "im?/f0.tif", "**/f0.tif"])
+def test_a_link_that_leads_nowhere_is_a_missing_frame(folder, pattern):
+    (folder / "imp").mkdir()
+    (folder / "imp" / "f0.tif").touch()
+    (folder / "ims").mkdir()
+    (folder / "ims" / "f0.tif").touch()
+    (folder / "img" / "f0.tif").symlink_to("nowhere")
+    line = problem(folder, f"id,frames\ns,{pattern}\n")
+    assert line.startswith("pairs.csv:2:2 frames: file not found: 'img/f0.tif'")
+
+
 def test_rows_may_share_values_by_aliases(folder):
     text = "- {id: first, frames: &f [img/f1.tif, img/f2.tif, img/f10.tif]}\n" + "".join(
         f"- {{id: s{i}, frames: *f}}\n" for i in range(2000)
