@@ -43,7 +43,7 @@ class OptionError(BatchstackError, ValueError):
 
 
 class ManifestError(BatchstackError, ValueError):
-    """The manifest has problems; the message lists all of them, one per line."""
+    """The manifest has problems; the message lists them, one per line."""
 
     exit_code = ExitCode.REFUSED
 

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from batchstack.errors import FileError
 
+_LONGEST_LINE = 1 << 24  # bytes; the record of a stack of 50,000 frames is shorter
 _PART = re.compile(r"\.(.+)\.batchstack-[0-9a-f]{12}\.part")
 _REMEDIES = {
     errno.ENOSPC: "make room and run again",
@@ -151,7 +152,7 @@ def status(path: Path | str) -> os.stat_result:
     return system.stat(path)
 
 
-def size_of(path: Path) -> int | None:
+def size_of(path: Path | str) -> int | None:
     """Bytes of a file, None if there is none that can be seen."""
     try:
         return system.stat(path).st_size
@@ -259,28 +260,6 @@ def replace_file(path: Path, content: bytes, *, publish: Callable[[], None] = la
         file.write(content)
 
 
-def append_line(path: Path, line: bytes) -> None:
-    """Append a line to a file; one that was torn before it is ended first.
-
-    Parameters
-    ----------
-    path : Path
-    line : bytes
-        Without its end.
-
-    Raises
-    ------
-    FileError
-    """
-    with _told(path, "cannot be written"), system.open(path, "a+b") as file:
-        torn = file.seek(0, os.SEEK_END) > 0
-        if torn:
-            file.seek(-1, os.SEEK_END)
-            torn = file.read(1) != b"\n"
-        file.write(b"\n" * torn + line + b"\n")
-        file.flush()
-
-
 def sync_file(path: Path) -> None:
     """Wait until a file and its name are on the disk.
 
@@ -292,6 +271,114 @@ def sync_file(path: Path) -> None:
         with system.open(path, "r+b") as file:
             system.sync(file)
         system.sync_folder(path.parent)
+
+
+class LineFile:
+    """A file of lines that is appended to, and read at any place.
+
+    It is held open from first use until `close`: on a file system of the network, to open and
+    close a file for a line waits for the server each time.
+    A line is written at once, and on the disk after `sync`.
+
+    Parameters
+    ----------
+    path : Path
+        It need not exist; the first line makes it and its folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader: BinaryIO | None = None
+        self._writer: BinaryIO | None = None
+        self._is_synced = True
+
+    def __del__(self) -> None:
+        self.close()
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Each line with its offset; none of a file that is missing, nor one above 16 MiB.
+
+        Raises
+        ------
+        FileError
+        """
+        with _told(self._path, "cannot be read"):
+            try:
+                file = system.open(self._path, "rb")
+            except FileNotFoundError:
+                return
+            with file:
+                offset, inside = 0, False
+                while piece := file.readline(_LONGEST_LINE):
+                    follows, inside = inside, not piece.endswith(b"\n")
+                    if not follows and (not inside or len(piece) < _LONGEST_LINE):
+                        yield offset, piece
+                    offset += len(piece)
+
+    def line_at(self, offset: int) -> bytes:
+        """The line that starts at an offset in bytes.
+
+        Raises
+        ------
+        FileError
+        """
+        with _told(self._path, "cannot be read"):
+            if self._reader is None:
+                self._reader = system.open(self._path, "rb")
+            self._reader.seek(offset)
+            return self._reader.readline(_LONGEST_LINE)
+
+    def append(self, line: bytes) -> int:
+        """Append a line, given without its end, and return its offset.
+
+        A line that was torn before it, because the machine died or the disk was full, is
+        ended first.
+
+        Raises
+        ------
+        FileError
+        """
+        with _told(self._path, "cannot be written"):
+            self._is_synced = False
+            try:
+                if self._writer is None:
+                    self._writer = self._open_to_append()
+                offset = self._writer.seek(0, os.SEEK_END)
+                self._writer.write(line + b"\n")
+                self._writer.flush()
+            except BaseException:
+                # What the next line meets is found out when the file is opened for it.
+                self.close()
+                raise
+            return offset
+
+    def _open_to_append(self) -> BinaryIO:
+        make_folder(self._path.parent)
+        file = system.open(self._path, "a+b")
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        return file
+
+    def sync(self) -> None:
+        """Wait until the lines are on the disk; at once if none was appended since.
+
+        Raises
+        ------
+        FileError
+        """
+        if not self._is_synced:
+            sync_file(self._path)
+            self._is_synced = True
+
+    def close(self) -> None:
+        """Close the file; whatever comes next opens it again."""
+        for file in (self._reader, self._writer):
+            if file is not None:
+                with suppress(OSError):
+                    file.close()
+        self._reader = self._writer = None
 
 
 def make_folder(path: Path, *, parents: bool = True) -> list[Path]:

@@ -3,7 +3,8 @@
     python benchmarks/planning.py
 
 The manifest has 100,000 rows whose frames are links to a few small files; the resumed run
-has 10,000 finished stacks, whose records and outputs are made from those of one stack.
+has 10,000 finished stacks of one method, the journal that is checked and shown 100,000 of all
+methods; their records and outputs are made from those of one stack.
 Each figure is the time of a whole process, from the first import to its exit.
 """
 
@@ -23,13 +24,15 @@ from batchstack.fusion.synthetic import make_stack
 from batchstack.images import write_image
 
 FOLDERS = 100  # that the frames of the long manifest are spread over
+LINKS = 10_000  # to one file; file systems limit them
 
 
 @click.command(help=__doc__.splitlines()[0])
 @click.option("--rows", type=int, default=100_000, show_default=True)
 @click.option("--finished", type=int, default=10_000, show_default=True)
+@click.option("--ledger", type=int, default=100_000, show_default=True)
 @click.option("--repeats", type=int, default=5, show_default=True)
-def main(rows: int, finished: int, repeats: int) -> None:
+def main(rows: int, finished: int, ledger: int, repeats: int) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         stack = make_stack((48, 64), scene="hair", blur=2.0)
@@ -38,9 +41,15 @@ def main(rows: int, finished: int, repeats: int) -> None:
         write_manifest(folder, "long", rows)
         measure(f"check of {rows} rows", ["check", "long.csv"], folder, repeats)
         write_manifest(folder, "done", finished)
-        finish(folder, finished)
-        resume = ["run", "done.csv", "-o", "out", "--align", "off", "--methods", "all_channels"]
+        simple = ["--align", "off", "--methods", "all_channels"]
+        finish(folder, "done", finished, simple)
+        resume = ["run", "done.csv", "-o", "done.out", *simple]
         measure(f"resume of {finished} finished stacks", resume, folder, repeats)
+        write_manifest(folder, "recorded", ledger)
+        finish(folder, "recorded", ledger, ["--methods", "all"])
+        check = ["check", "recorded.csv", "-o", "recorded.out"]
+        measure(f"check of {ledger} finished stacks", check, folder, repeats)
+        measure(f"status of {ledger} finished stacks", ["status", "recorded.out"], folder, repeats)
         measure("--help", ["--help"], folder, repeats)
         fuse = ["fuse", "--back", "back.jpg", "--front", "front.jpg", "-o", "one"]
         measure("fuse of a tiny pair", fuse, folder, repeats)
@@ -61,29 +70,35 @@ def write_manifest(folder: Path, name: str, rows: int) -> None:
     (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
 
-def finish(folder: Path, count: int) -> None:
+def finish(folder: Path, name: str, count: int, options: list[str]) -> None:
     """Fuse the first stack, and make what it left behind also that of the others."""
-    lines = (folder / "done.csv").read_text().splitlines()
+    lines = (folder / f"{name}.csv").read_text().splitlines()
     (folder / "first.csv").write_text("\n".join(lines[:2]) + "\n")
-    batchstack(["run", "first.csv", "-o", "out", "--workers", "0", "--align", "off"], folder)
-    journal = folder / "out" / ".batchstack" / "journal.jsonl"
+    out = folder / f"{name}.out"
+    batchstack(["run", "first.csv", "-o", out.name, "--workers", "0", *options], folder)
+    journal = out / ".batchstack" / "journal.jsonl"
     record = json.loads(journal.read_text())
-    records = []
-    for line in lines[1:]:
-        stack, *frames = line.split(",")
-        paths = [folder.resolve() / frame for frame in frames]
-        first = zip(paths, record["inputs"], strict=True)
-        inputs = [
-            [str(path), size, path.stat().st_mtime_ns, digest]
-            for path, (_, size, _, digest) in first
-        ]
-        records.append(json.dumps(record | {"id": stack, "inputs": inputs}))
-        target = folder / "out" / stack
-        target.mkdir(exist_ok=True)
-        for output in (folder / "out" / "p0").iterdir():
-            if stack != "p0":
-                os.link(output, target / output.name)
-    journal.write_text("\n".join(records) + "\n")
+    with journal.open("w") as file:
+        for number, line in enumerate(lines[1:]):
+            stack, *frames = line.split(",")
+            paths = [folder.resolve() / frame for frame in frames]
+            inputs = [
+                [str(path), size, path.stat().st_mtime_ns, digest]
+                for path, (_, size, _, digest) in zip(paths, record["inputs"], strict=True)
+            ]
+            line = json.dumps(record | {"id": stack, "inputs": inputs}, separators=(",", ":"))
+            file.write(line + "\n")
+            if number:
+                copy_outputs(out / f"p{(number - 1) // LINKS * LINKS}", out / stack, number)
+
+
+def copy_outputs(source: Path, target: Path, number: int) -> None:
+    target.mkdir()
+    for output in source.iterdir():
+        if number % LINKS:
+            os.link(output, target / output.name)
+        else:
+            shutil.copy(output, target)
 
 
 def measure(title: str, arguments: list[str], folder: Path, repeats: int) -> None:

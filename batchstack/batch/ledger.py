@@ -2,26 +2,39 @@
 
 One journal per output directory, `.batchstack/journal.jsonl`, appended to by the client
 alone, one line per stack that finished or failed; for each stack and method the last
-line counts.  A line that is torn (the machine died while it was written) is passed over.
+line counts.  What is no record - torn because the machine died while it was written,
+damaged, of a stranger - is passed over: it costs the work that it recorded and no more.
+
+The journal may be far larger than the memory, so the ledger knows where the lines of each
+stack are, and reads them when it is asked.
 
 A stack's method is done if and only if its record has the key computed now, its inputs
 are the recorded ones and its outputs exist in their recorded size.
 """
 
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from array import array
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from batchstack import files
+from batchstack.batch.claim import FOLDER
 from batchstack.batch.jobs import Input, Scores
-from batchstack.errors import OutputInUseError
+from batchstack.batch.manifest import Row, row_record
+from batchstack.errors import OptionError
+from batchstack.images import Written
 
-FOLDER = ".batchstack"
 JOURNAL = "journal.jsonl"
+
+# A line as it is written here: no part of it starts and ends like the whole, so that a torn one
+# is told without taking it apart.
+_START = re.compile(rb'\{"id":"([^"\\\x00-\x1f]+)",("error":)?')
+_VERSION = {"v": 2}
+_END = b',"v":2}'
 
 
 @dataclass(frozen=True)
@@ -33,8 +46,8 @@ class Record:
     key : dict
         Everything but the inputs that the outputs depend on.
     inputs : tuple of Input
-    outputs : dict of str to int
-        File name to bytes.
+    outputs : dict of str to Written
+        By file name.
     scores : dict of str to dict
         Output name to its scores; empty if none were asked for.
         Scores do not decide whether the method is done.
@@ -42,17 +55,37 @@ class Record:
 
     key: dict[str, Any]
     inputs: tuple[Input, ...]
-    outputs: dict[str, int]
+    outputs: dict[str, Written]
     scores: dict[str, Scores] = field(default_factory=dict)
 
 
 @dataclass
 class StackHistory:
-    """All that the journal says of one stack."""
+    """All that the journal says of one stack.
+
+    Attributes
+    ----------
+    records : dict of str to Record
+        By method.
+    error : str, optional
+        Why it failed, if that was the last thing that happened to it.
+    row : dict of str to str, optional
+        The row of the manifest that failed, as `row_record` makes it.
+    facts : dict
+        What is worth knowing and decides nothing.
+    """
 
     records: dict[str, Record] = field(default_factory=dict)
     error: str | None = None
+    row: dict[str, str] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, later: "StackHistory") -> None:
+        """Add what a later line says."""
+        self.error, self.row = later.error, later.row
+        self.records |= later.records
+        if later.error is None:
+            self.facts = later.facts
 
 
 class Ledger:
@@ -62,96 +95,243 @@ class Ledger:
     ----------
     directory : Path
         The output directory; it need not exist to be read.
+
+    Raises
+    ------
+    FileError
+        Here and in all methods, if the journal cannot be read or written.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._path = directory / FOLDER / JOURNAL
-        self.stacks: dict[str, StackHistory] = {}
-        for line in self._lines():
-            self._learn(line)
+        self._file = files.LineFile(directory / FOLDER / JOURNAL)
+        self._last: dict[str, int] = {}  # stack to the number of its last line
+        self._offsets = array("q")  # of each line
+        self._before = array("q")  # the number of the stack's line before it, or -1
+        self._failed: dict[str, None] = {}  # stacks of which the last line is a failure
+        for offset, line in self._file.lines():
+            self._learn(offset, line)
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._file.close()
+
+    def ids(self) -> Collection[str]:
+        """The stacks that the journal names, in the order in which it first does."""
+        return self._last.keys()
 
     def history(self, stack_id: str) -> StackHistory:
-        return self.stacks.get(stack_id) or StackHistory()
+        """What the journal says of a stack; nothing of one that it does not know."""
+        numbers, number = [], self._last.get(stack_id, -1)
+        while number >= 0:
+            numbers.append(number)
+            number = self._before[number]
+        history = StackHistory()
+        for number in reversed(numbers):
+            said = _said(self._file.line_at(self._offsets[number]))
+            if said is not None and said[0] == stack_id:
+                history.take(said[1])
+        return history
+
+    def __iter__(self) -> Iterator[tuple[str, StackHistory]]:
+        """Each stack and its history, one in memory at a time."""
+        for stack_id in list(self._last):
+            history = self.history(stack_id)
+            if history.records or history.error is not None:
+                yield stack_id, history
+
+    def failed(self) -> Iterator[tuple[str, str, dict[str, str] | None]]:
+        """Stacks that failed last, in that order: id, error, and the row if it was recorded."""
+        for stack_id in list(self._failed):
+            history = self.history(stack_id)
+            if history.error is not None:
+                yield stack_id, history.error, history.row
 
     def append_done(
-        self, stack_id: str, records: dict[str, Record], facts: dict[str, Any] | None = None
+        self, stack_id: str, records: Mapping[str, Record], facts: dict[str, Any] | None = None
     ) -> None:
         """Record that methods of a stack are finished; the inputs are the same for all."""
         (inputs,) = {record.inputs for record in records.values()}
+        shared = _shared([record.key for record in records.values()])
         self._append(
             {
                 "id": stack_id,
                 "inputs": [list(asdict(frame).values()) for frame in inputs],
-                "methods": {
-                    name: {"key": record.key, "outputs": record.outputs, "scores": record.scores}
-                    for name, record in records.items()
-                },
+                "key": shared,
+                "methods": {name: _as_data(record, shared) for name, record in records.items()},
                 "facts": facts or {},
             }
         )
 
-    def append_failed(self, stack_id: str, error: str) -> None:
-        """Record that a stack failed; its earlier records stay valid."""
-        self._append({"id": stack_id, "error": error})
+    def append_failed(self, stack_id: str, error: str, row: Row | None = None) -> None:
+        """Record that a stack failed, and its row; its earlier records stay valid."""
+        known = {} if row is None else {"row": row_record(row)}
+        self._append({"id": stack_id, "error": error, **known})
+
+    def sync(self) -> None:
+        """Wait until what was appended is on the disk.
+
+        Without it a power cut may take the last lines, and the work is done again.
+        """
+        self._file.sync()
 
     def _append(self, entry: dict[str, Any]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
-        with self._path.open("ab+") as file:
-            if file.seek(0, os.SEEK_END) and not _ends_with_newline(file):
-                line = b"\n" + line
-            file.write(line)
-        self._learn(entry)
+        text = json.dumps(entry | _VERSION, ensure_ascii=False, separators=(",", ":"))
+        line = text.encode(errors="replace")  # of what is no text, such as half a character
+        self._learn(self._file.append(line), line)
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        try:
-            content = self._path.read_bytes()
-        except FileNotFoundError:
+    def _learn(self, offset: int, line: bytes) -> None:
+        """Remember where a line is, if it is a record."""
+        about = _about(line)
+        if about is None:
             return
-        for line in content.splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and "id" in entry:
-                yield entry
-
-    def _learn(self, entry: dict[str, Any]) -> None:
-        history = self.stacks.setdefault(entry["id"], StackHistory())
-        history.error = entry.get("error")
-        if history.error is not None:
-            return
-        history.facts = entry.get("facts", {})
-        inputs = tuple(Input(*values) for values in entry["inputs"])
-        for name, method in entry["methods"].items():
-            scores = method.get("scores", {})
-            history.records[name] = Record(method["key"], inputs, method["outputs"], scores)
+        stack_id, failed = about
+        self._before.append(self._last.get(stack_id, -1))
+        self._last[stack_id] = len(self._offsets)
+        self._offsets.append(offset)
+        self._failed.pop(stack_id, None)
+        if failed:
+            self._failed[stack_id] = None
 
 
-def _ends_with_newline(file: Any) -> bool:
-    file.seek(-1, os.SEEK_END)
-    return bool(file.read(1) == b"\n")
-
-
-def lock(directory: Path) -> FileLock:
-    """Take the output directory for this run until the lock is released.
+def existing_ledger(directory: Path) -> Ledger:
+    """The ledger of a directory that a run has written to.
 
     Raises
     ------
-    OutputInUseError
-        If another run holds it.
+    OptionError
+        If none has.
+    FileError
+        If the journal cannot be read.
     """
-    folder = directory / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    held = FileLock(folder / "lock")
     try:
-        held.acquire(timeout=0)
-    except Timeout:
-        raise OutputInUseError(
-            f"{directory}: another run is writing here; wait for it to end or give "
-            "another output directory"
-        ) from None
-    return held
+        files.status(directory / FOLDER / JOURNAL)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise OptionError(f"{directory}: no run has written here; give the -o of a run") from error
+    except OSError as error:
+        raise files.failure(directory / FOLDER / JOURNAL, "cannot be read", error) from error
+    return Ledger(directory)
+
+
+# --- lines of the journal: records as data, and data of any origin as records
+
+
+def _as_data(record: Record, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """A record but for its inputs and what its key shares with others."""
+    data = {
+        "key": {name: value for name, value in record.key.items() if name not in shared},
+        "outputs": {
+            name: output.size if output.digest is None else list(output)
+            for name, output in record.outputs.items()
+        },
+    }
+    return data | ({"scores": record.scores} if record.scores else {})
+
+
+def _shared(keys: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What all keys agree on; most of a line would be repetitions of it."""
+    first, *others = keys
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in others)
+    }
+
+
+def _about(line: bytes) -> tuple[str, bool] | None:
+    """Which stack a line is about and whether that failed; None if it is no record."""
+    start = _START.match(line)
+    if start and line.rstrip(b"\r\n").endswith(_END):
+        try:
+            stack_id = start[1].decode()
+        except UnicodeDecodeError:
+            return None
+        return (stack_id, start[2] is not None) if _is_folder(stack_id) else None
+    said = _said(line)
+    return said and (said[0], said[1].error is not None)
+
+
+def _said(line: bytes) -> tuple[str, StackHistory] | None:
+    """The stack that a line is about and what it says; None if it is no record."""
+    try:
+        entry = _typed(dict, _loaded(line))
+        stack_id = _typed(str, entry["id"])
+        if not _is_folder(stack_id):
+            return None
+        if entry.get("error") is not None:
+            return stack_id, StackHistory(error=_typed(str, entry["error"]), row=_row(entry))
+        inputs = tuple(_input(*values) for values in _typed(list, entry["inputs"]))
+        shared = _typed(dict, entry.get("key", {}))
+        methods = _typed(dict, entry["methods"]).items()
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    read = ((name, _record(data, shared, inputs)) for name, data in methods)
+    records = {name: record for name, record in read if record is not None}
+    facts = entry.get("facts")
+    history = StackHistory(records, facts=facts if isinstance(facts, dict) else {})
+    return (stack_id, history) if records else None
+
+
+def _loaded(line: bytes) -> Any:
+    entry = json.loads(line.decode())
+    if b"\\u" in line:
+        # Half of a surrogate pair is no text: it cannot be printed and names no file.
+        entry = json.loads(json.dumps(entry, ensure_ascii=False).encode(errors="replace"))
+    return entry
+
+
+def _record(data: Any, shared: dict[str, Any], inputs: tuple[Input, ...]) -> Record | None:
+    """The record of one method, None if something of it is damaged."""
+    try:
+        key = shared | _typed(dict, data["key"])
+        outputs = dict(map(_output, data["outputs"].items()))
+        scores = dict(map(_scores, data["scores"].items())) if "scores" in data else {}
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return None
+    return Record(key, inputs, outputs, scores)
+
+
+def _input(path: Any, size: Any, mtime_ns: Any, digest: Any) -> Input:
+    return Input(_typed(str, path), _typed(int, size), _typed(int, mtime_ns), _typed(str, digest))
+
+
+def _output(item: tuple[str, Any]) -> tuple[str, Written]:
+    name, value = item
+    size, digest = (value, None) if isinstance(value, int) else value
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(name)  # it leads out of the stack's folder
+    return name, Written(_typed(int, size), _typed((str, NoneType), digest))
+
+
+def _scores(item: tuple[str, Any]) -> tuple[str, Scores]:
+    name, values = item
+    return name, {measure: float(_typed((int, float), value)) for measure, value in values.items()}
+
+
+def _row(entry: dict[str, Any]) -> dict[str, str] | None:
+    row = entry.get("row")
+    if not isinstance(row, dict) or not all(isinstance(text, str) for text in row.values()):
+        return None
+    return row
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(kind)
+    return value
+
+
+def _is_folder(stack_id: str) -> bool:
+    """Whether an id leads to a folder below the output directory."""
+    return "\0" not in stack_id and not {"", ".", ".."} & set(stack_id.split("/"))
+
+
+# --- what makes a record valid
 
 
 def why_not_done(record: Record, key: dict[str, Any], folder: Path) -> str | None:
@@ -168,14 +348,13 @@ def why_not_done(record: Record, key: dict[str, Any], folder: Path) -> str | Non
     """
     if record.key != key:
         return _difference(record.key, key)
-    for name, size in record.outputs.items():
-        path = folder / name
-        try:
-            found = path.stat().st_size
-        except OSError:
+    for name, output in record.outputs.items():
+        # Text is joined ten times as fast as paths, and a long run has many outputs.
+        found = files.size_of(f"{folder}/{name}")
+        if found is None:
             return f"{name} is missing"
-        if found != size:
-            return f"{name} has {found} bytes instead of {size}"
+        if found != output.size:
+            return f"{name} has {found} bytes instead of {output.size}"
     return None
 
 
@@ -202,9 +381,18 @@ def what_changed(
     return None
 
 
+def is_as_recorded(inputs: Sequence[Input], frames: Sequence[Path]) -> bool:
+    """Whether frames have the recorded paths, sizes and times, so that none need be read."""
+    found = ((str(path), files.status(path)) for path in frames)
+    return all(
+        (known.path, known.size, known.mtime_ns) == (path, now.st_size, now.st_mtime_ns)
+        for known, (path, now) in zip(inputs, found, strict=True)
+    )
+
+
 def same_content(known: Input, path: Path, digest: Callable[[Path], str]) -> bool:
     """Whether a file has the recorded content."""
-    status = path.stat()
+    status = files.status(path)
     if status.st_size != known.size:
         return False
     if str(path) == known.path and status.st_mtime_ns == known.mtime_ns:
@@ -215,7 +403,7 @@ def same_content(known: Input, path: Path, digest: Callable[[Path], str]) -> boo
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     changed = [
         f"{name.replace('_', '-')} {old.get(name)} -> {new.get(name)}"
-        for name in new
+        for name in old | new
         if old.get(name) != new.get(name)
     ]
     return "changed: " + ", ".join(changed)

@@ -3,28 +3,33 @@
 CSV, TSV, JSONL and YAML load into the same rows.
 `manifest_formats` turns each format into entries, that is texts with their places;
 `manifest_rows` knows one schema only.
-All problems are collected and reported together, each with its place.
+Problems are collected and reported together, each with its place.
 """
 
+import codecs
 import csv
 import gc
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchstack.batch.manifest_formats import COLUMNS, META_PREFIX, READERS, Report, read_text
-from batchstack.batch.manifest_rows import OptionValue, Row, RowChecker
+from batchstack.batch.manifest_rows import OWN_NAMES, OptionValue, Row, RowChecker
 from batchstack.errors import ManifestError
-from batchstack.images.atomic import part_file
+from batchstack.files import part_file
 
 __all__ = [
     "COLUMNS",
+    "OWN_NAMES",
     "Manifest",
+    "Report",
     "Row",
     "collector_paused",
     "load_manifest",
+    "row_record",
     "write_manifest",
+    "write_records",
 ]
 
 
@@ -50,8 +55,9 @@ def load_manifest(path: str | Path, *, known_methods: Collection[str]) -> Manife
     Raises
     ------
     ManifestError
-        With all problems of the file, one per line, in the order of their places:
+        With the problems of the file, one per line, in the order of their places:
         `pairs.csv:14:3 front: file not found: 'img/x.tif' (resolved to /data/img/x.tif)`.
+        After the first hundred the rest is counted.
         The second number is the field in CSV and TSV, the key in JSONL and the
         character in YAML.
     """
@@ -66,7 +72,7 @@ def load_manifest(path: str | Path, *, known_methods: Collection[str]) -> Manife
     with collector_paused():
         entries = reader(read_text(path), report)
         rows = [row for entry in entries if (row := checker.row(entry)) is not None]
-    if not rows and not report.problems:
+    if not rows and not report.count:
         report.add(None, None, "no rows; a manifest needs at least one stack")
     report.raise_if_any()
     return Manifest(path, tuple(rows))
@@ -76,21 +82,37 @@ def write_manifest(path: str | Path, rows: Iterable[Row]) -> None:
     """Write rows as CSV that `load_manifest` reads again to equal rows.
 
     Paths are absolute, so the file can be moved.
-    The file appears at once or not at all.
 
     Raises
     ------
     ManifestError
         If a stack of three or more frames has a path with `|` in it.
-    ImageError
+    FileError
         If the file cannot be written.
     """
-    records = [_record(row) for row in rows]
+    write_records(path, [row_record(row) for row in rows])
+
+
+def write_records(path: str | Path, records: Collection[Mapping[str, str]]) -> None:
+    """Write rows as `row_record` made them; the file appears at once or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    records : collection of mapping of str to str
+        Column to field; names that are no column of a manifest are left out.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written.
+    """
     used = set().union(*records)
     metas = sorted(name for name in used if name.startswith(META_PREFIX))
     columns = [name for name in COLUMNS if name in used or name == "id"] + metas
-    with part_file(Path(path)) as part, part.open("x", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
+    with part_file(Path(path)) as (_, file):
+        text = codecs.getwriter("utf-8")(file)
+        writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(records)
 
@@ -110,15 +132,21 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _record(row: Row) -> dict[str, str]:
-    """One row as CSV fields; a pair keeps its own columns."""
-    texts = [str(path) for path in row.frames]
-    if len(texts) == 2:
-        frames = {"back": texts[0], "front": texts[1]}
-    elif any("|" in text for text in texts):
+def row_record(row: Row) -> dict[str, str]:
+    """One row as CSV fields, its paths absolute; a pair keeps its own columns.
+
+    Raises
+    ------
+    ManifestError
+        If a stack of three or more frames has a path with `|` in it.
+    """
+    paths = row.paths
+    if len(paths) == 2:
+        frames = {"back": paths[0], "front": paths[1]}
+    elif any("|" in path for path in paths):
         raise ManifestError(f"{row.id!r} has a frame with | in its path; | separates frames")
     else:
-        frames = {"frames": "|".join(texts)}
+        frames = {"frames": "|".join(paths)}
     methods = {} if row.methods is None else {"methods": "|".join(row.methods)}
     options = {name: _option_text(value) for name, value in row.options}
     return {"id": row.id, **frames, **methods, **options, **dict(row.meta)}

@@ -1,20 +1,25 @@
 """The formats of a manifest: CSV, TSV, JSONL and YAML as entries, texts with their places."""
 
+import codecs
 import csv
 import dataclasses
 import difflib
 import io
 import json
 import re
+import stat
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+from batchstack import files
 from batchstack.errors import ManifestError
 from batchstack.options import FusionOptions
 
 Value = str | tuple[str, ...]
+Text = str | Callable[[], str]
 META_PREFIX = "meta_"
 FRAME_COLUMNS = ("back", "front", "frames")
 OPTION_COLUMNS = (
@@ -24,22 +29,59 @@ OPTION_COLUMNS = (
 )
 COLUMNS = ("id", *FRAME_COLUMNS, "methods", *OPTION_COLUMNS)
 _HEADERS = (*COLUMNS, f"{META_PREFIX}*")
+_TOLD = 100  # problems
+_LONGEST_LINE = 2000
+_PIECE = 2**20  # bytes
+_DEEPEST = 200  # levels of YAML
+_REPEATED = 10_000_000  # characters that aliases of YAML may stand for
 
 
 class Report:
-    """The problems found so far."""
+    """The first hundred problems in the order of their places, and how many there are.
 
-    def __init__(self, name: str) -> None:
+    Parameters
+    ----------
+    name : str
+        The file the places are in.
+    """
+
+    def __init__(self, name: str = "") -> None:
         self.name = name
-        self.problems: list[tuple[int, int, str]] = []
+        self.count = 0
+        self._told: list[tuple[tuple[int, int, int], str]] = []
 
-    def add(self, line: int | None, column: int | None, text: str) -> None:
+    def add(self, line: int | None, column: int | None, text: Text, *, about: str = "") -> None:
+        """Take up a problem of a place, about a column if that is named.
+
+        A text that takes time to make is given as a function, and made only if it is told.
+        """
         place = ":".join(str(part) for part in (self.name, line, column) if part is not None)
-        self.problems.append((line or 0, column or 0, _one_line(f"{place} {text}")))
+        self._add((line or 0, column or 0), f"{place} {about}: " if about else f"{place} ", text)
+
+    def add_row(self, place: str, text: Text) -> None:
+        """Take up a problem of a row of which the place is known as a text ("pairs.csv:14").
+
+        Such problems are told in the order in which they are taken up.
+        """
+        self._add((0, 0), f"{place} ", text)
+
+    def _add(self, where: tuple[int, int], start: str, text: Text) -> None:
+        self.count += 1
+        order = (*where, self.count)
+        if len(self._told) == _TOLD:
+            if order > self._told[-1][0]:
+                return
+            self._told.pop()
+        insort(self._told, (order, _one_line(start + (text if isinstance(text, str) else text()))))
 
     def raise_if_any(self) -> None:
-        if self.problems:
-            raise ManifestError("\n".join(text for _, _, text in sorted(self.problems)))
+        """Raise ManifestError with all that is told, one problem per line."""
+        if not self.count:
+            return
+        lines = [text for _, text in self._told]
+        if more := self.count - len(lines):
+            lines.append(f"and {more:,} more problem{'s' * (more > 1)}")
+        raise ManifestError("\n".join(lines))
 
 
 class Cell(NamedTuple):
@@ -63,7 +105,9 @@ class Entry(NamedTuple):
 
 
 def _one_line(text: str) -> str:
-    """Make line breaks and other unprintable characters visible."""
+    """Make line breaks and other unprintable characters visible, and cut what is very long."""
+    if len(text) > _LONGEST_LINE:
+        text = f"{text[: _LONGEST_LINE - 500]} ... {text[-500:]}"
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
@@ -80,7 +124,8 @@ def _column(name: str) -> str | None:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name.strip().lower(), list(known), n=1)
+    # No name is close to one that is much longer.
+    close = difflib.get_close_matches(name.strip().lower()[:50], list(known), n=1)
     advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
     return f"unknown {kind} {name.strip()!r}; {advice}"
 
@@ -88,32 +133,59 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 # --- one reader per format: text to entries
 
 
+# A field may list thousands of frames; the limit holds for the whole process.
+csv.field_size_limit(2**31 - 1)
+
+
 def read_text(path: Path) -> str:
+    """The text of a manifest.
+
+    Raises
+    ------
+    ManifestError
+        If it cannot be read, is empty, or is not UTF-8.
+    """
     try:
-        data = path.read_bytes()
+        # What is no file may have no end, or nobody who writes to it.
+        if not stat.S_ISREG(files.status(path).st_mode):
+            raise ManifestError(_one_line(f"{path}: is not a file; give the file of a manifest"))
+        with files.open_to_read(path) as file:
+            text = "".join(_decoded(file, path.name))
     except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        text = data.decode("utf-8-sig")
-        damaged = data.find(b"\0")
-    except UnicodeDecodeError as error:
-        text, damaged = "", error.start
-    if damaged >= 0:
-        line = data.count(b"\n", 0, damaged) + 1
-        raise ManifestError(
-            f"{path.name}:{line} not UTF-8 text (byte 0x{data[damaged]:02x}); save it as UTF-8"
-        )
-    if not text.strip():
-        raise ManifestError(f"{path.name} is empty; a manifest needs at least one stack")
+        raise ManifestError(_one_line(f"{path}: cannot be read: {error.strerror}")) from error
+    except MemoryError:
+        raise ManifestError(_one_line(f"{path}: is too large for the memory; split it")) from None
+    if not text or text.isspace():
+        raise ManifestError(_one_line(f"{path.name} is empty; a manifest needs at least one stack"))
     return text
+
+
+def _decoded(file: BinaryIO, name: str) -> Iterator[str]:
+    """The text piece by piece, up to the first byte that is none: the file may be huge."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    line, more = 1, True
+    while more:
+        data = file.read(_PIECE)
+        more = bool(data)
+        try:
+            piece, damaged = decoder.decode(data, final=not more), data.find(b"\0")
+        except UnicodeDecodeError as error:
+            data, damaged = error.object, error.start
+        if damaged >= 0:
+            line += data.count(b"\n", 0, damaged)
+            fault = f"not UTF-8 text (byte 0x{data[damaged]:02x}); save it as UTF-8"
+            raise ManifestError(_one_line(f"{name}:{line} {fault}"))
+        line += data.count(b"\n")
+        yield piece
 
 
 def _read_table(text: str, delimiters: str, report: Report) -> Iterator[Entry]:
     """Entries of CSV or TSV, separated by the first delimiter that yields a column id."""
-    first = text.lstrip().splitlines()[0]
+    lines = io.StringIO(text, newline="")
+    first = next(line.strip() for line in lines if not line.isspace())
+    lines.seek(0)
     fitting = [d for d in delimiters if "id" in (name.strip(' "') for name in first.split(d))]
     delimiter = fitting[0] if fitting else delimiters[0]
-    lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     records = _numbered(reader, report)
     line, header = next(records, (1, []))
@@ -143,27 +215,30 @@ def _numbered(reader: Any, report: Report) -> Iterator[tuple[int, list[str]]]:
 def _header(names: list[str], line: int, report: Report) -> list[str] | None:
     """The columns in order ("" for unknown ones), None if rows cannot be understood."""
     columns = [_column(name) or "" for name in names]
+    seen: set[str] = set()
     usable = True
     for i, (name, column) in enumerate(zip(names, columns, strict=True), start=1):
         if not name.strip():
             report.add(line, i, "column without a name; name it or remove it")
         elif not column:
-            report.add(line, i, unknown("column", name, _HEADERS))
-        elif column in columns[: i - 1]:
-            report.add(line, i, f"{column}: is there twice")
+            report.add(line, i, partial(unknown, "column", name, _HEADERS))
+        elif column in seen:
+            report.add(line, i, "is there twice", about=column)
             usable = False
-    if "id" not in columns:
+        seen.add(column)
+    if "id" not in seen:
         report.add(line, None, f"no column 'id'; the header is {', '.join(map(repr, names))}")
         usable = False
-    if "frames" not in columns and not {"back", "front"} <= set(columns):
+    if "frames" not in seen and not {"back", "front"} <= seen:
         report.add(line, None, "no frames; a header needs 'back' and 'front', or 'frames'")
         usable = False
     return columns if usable else None
 
 
 def _read_jsonl(text: str, report: Report) -> Iterator[Entry]:
-    for line, record in enumerate(text.split("\n"), start=1):
-        if not record.strip():
+    # Only \n ends a line: JSON may have other line breaks inside a text.
+    for line, record in enumerate(io.StringIO(text, newline="\n"), start=1):
+        if record.isspace():
             continue
         try:
             pairs = _JSON.decode(record.strip())
@@ -190,11 +265,11 @@ _JSON = json.JSONDecoder(
 def _read_yaml(text: str, report: Report) -> Iterator[Entry]:
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except RecursionError:
-        report.add(None, None, "not YAML: nested too deeply")
-        return
+        if _yaml_excess(yaml.parse(text, Loader=loader), report):
+            return
+        root = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as error:
         report.add(*_yaml_error_place(error, text), f"not YAML: {_yaml_reason(error)}")
         return
@@ -206,17 +281,53 @@ def _read_yaml(text: str, report: Report) -> Iterator[Entry]:
             report.add(*_mark(node), "not a mapping; each item of the list is one stack")
 
 
-def _yaml_stacks(root: Any, report: Report) -> list[Any]:
+def _yaml_excess(events: Iterable[Any], report: Report) -> bool:
+    """Report nesting that would overflow the stack of `compose`, which recurses in C, and
+    aliases that stand for ever so much; events come one by one, without recursion.
+
+    A value weighs ten characters more than it has, an alias what it stands for.
+    """
+    import yaml
+
+    weights: dict[str | None, int] = {}  # by anchor; those without one are in nobody's way
+    open_weights, open_anchors, written = [0], [None], 0
+    for event in events:
+        own = 10 + len(getattr(event, "value", ""))
+        written += own
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_weights.append(own)
+            open_anchors.append(event.anchor)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            weights[open_anchors.pop()] = weight = open_weights.pop()
+            open_weights[-1] += weight
+        elif isinstance(event, yaml.NodeEvent):  # a scalar or an alias
+            if isinstance(event, yaml.ScalarEvent):
+                weights[event.anchor] = own
+            open_weights[-1] += weights.get(event.anchor, own)
+        if len(open_weights) > _DEEPEST + 1:
+            report.add(
+                *_mark(event), "nested too deeply; each stack is a mapping of texts or lists"
+            )
+            return True
+        if open_weights[-1] > written + _REPEATED:
+            report.add(*_mark(event), "aliases stand for too much; write out what is needed of it")
+            return True
+    return False
+
+
+def _yaml_stacks(root: Any, report: Report) -> Iterator[Any]:
     """The nodes of the stacks: the root's items or those under `stacks`."""
     if root is None:
-        return []
-    if root.id == "mapping":
-        others = [key for key, _ in root.value if _yaml_key(key) != "stacks"]
-        for key in others:
-            report.add(*_mark(key), unknown("key", _yaml_key(key), ("stacks",)))
-        lists = [item for key, item in root.value if key not in others]
-        return [stack for item in lists for stack in _yaml_stacks_of(item, report)]
-    return _yaml_stacks_of(root, report)
+        return
+    if root.id != "mapping":
+        yield from _yaml_stacks_of(root, report)
+        return
+    for key, item in root.value:
+        name = _yaml_key(key)
+        if name == "stacks":
+            yield from _yaml_stacks_of(item, report)
+        else:
+            report.add(*_mark(key), partial(unknown, "key", name, ("stacks",)))
 
 
 def _yaml_stacks_of(node: Any, report: Report) -> list[Any]:
@@ -265,9 +376,9 @@ def _keyed(
     for key, item, at, column in pairs:
         name, value = _column(key), _value(item)
         if name is None:
-            report.add(at, column, unknown("column", key, _HEADERS))
+            report.add(at, column, partial(unknown, "column", key, _HEADERS))
         elif fault := _value_fault(value) or ("is there twice" if name in cells else None):
-            report.add(at, column, f"{name}: {fault}")
+            report.add(at, column, fault, about=name)
             sound = False
         elif value is not None:
             cells[name] = Cell(value, at, column)

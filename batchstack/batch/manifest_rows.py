@@ -1,16 +1,16 @@
 """The rows of a manifest: what entries mean, and what is wrong with them."""
 
-import glob
 import os
 import re
 import stat
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from batchstack import files
 from batchstack.batch.manifest_formats import (
     FRAME_COLUMNS,
     META_PREFIX,
@@ -18,9 +18,11 @@ from batchstack.batch.manifest_formats import (
     Cell,
     Entry,
     Report,
+    Text,
     Value,
     unknown,
 )
+from batchstack.batch.manifest_patterns import is_pattern, matching_files
 from batchstack.errors import BatchstackError, ManifestError, OptionError
 from batchstack.options import AlignOptions, FusionOptions, OutputOptions
 
@@ -36,8 +38,9 @@ class Row:
     ----------
     id : str
         The stack's folder under the output directory, `/` between segments.
-    frames : tuple of Path
-        Absolute paths, back to front, two or more.
+    paths : tuple of str
+        Absolute paths of the frames, back to front, two or more; as text, because 100,000 rows
+        of `Path` take 60 MB more.
     place : str
         Where the row stands, for messages: "pairs.csv:14".
         Rows that differ in their place only are equal.
@@ -51,11 +54,16 @@ class Row:
     """
 
     id: str
-    frames: tuple[Path, ...]
+    paths: tuple[str, ...]
     place: str = field(compare=False)
     methods: tuple[str, ...] | None = None
     options: tuple[tuple[str, OptionValue], ...] = ()
     meta: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def frames(self) -> tuple[Path, ...]:
+        """The paths of the frames, made anew each time."""
+        return tuple(map(Path, self.paths))
 
 
 class RowChecker:
@@ -69,16 +77,16 @@ class RowChecker:
 
     def row(self, entry: Entry) -> Row | None:
         """The row an entry means, None after reporting its problems."""
-        before = len(self.report.problems)
+        before = self.report.count
         stack_id = self._id(entry)
-        frames = self._frames(entry)
-        methods = self._parsed(entry, "methods", self._methods)
+        paths = self._frames(entry)
+        methods = self._methods(entry)
         options = self._options(entry)
         meta = self._meta(entry)
-        if len(self.report.problems) > before:
+        if self.report.count > before:
             return None
         place = f"{self.report.name}:{entry.line}"
-        return Row(stack_id or "", frames, place, methods, options, meta)
+        return Row(stack_id or "", paths, place, methods, options, meta)
 
     def _parsed(self, entry: Entry, name: str, parse: Callable[[Value], T]) -> T | None:
         """What a cell means, None if there is none or after reporting why it means nothing."""
@@ -91,10 +99,10 @@ class RowChecker:
             self._problem(entry, name, str(error).removeprefix(f"{name.replace('_', '-')} is "))
             return None
 
-    def _problem(self, entry: Entry, name: str, text: str) -> None:
+    def _problem(self, entry: Entry, name: str, text: Text) -> None:
         """Report at the cell, or at the row if it has no such cell."""
         _, line, column = entry.cells.get(name, Cell("", entry.line, None))
-        self.report.add(line, column, f"{name}: {text}")
+        self.report.add(line, column, text, about=name)
 
     def _id(self, entry: Entry) -> str | None:
         if not entry.has("id"):
@@ -102,8 +110,7 @@ class RowChecker:
         stack_id = self._parsed(entry, "id", _stack_id)
         if stack_id is None:
             return None
-        # Disks that ignore case or normalise Unicode put both into one folder.
-        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", stack_id).casefold())
+        key = _same_name(stack_id)
         if key in self.ids:
             other, line = self.ids[key]
             self._problem(
@@ -113,15 +120,16 @@ class RowChecker:
             self.ids[key] = (stack_id, entry.line)
         return stack_id
 
-    def _methods(self, value: Value) -> tuple[str, ...]:
-        names = _parts(value, r"[,|]")
+    def _methods(self, entry: Entry) -> tuple[str, ...] | None:
+        names = self._parsed(entry, "methods", _method_names)
+        if names is None:
+            return None
         known = (*self.known_methods, "all")
-        strange = [unknown("method", name, known) for name in names if name not in known]
+        strange = [name for name in names if name not in known]
         if strange:
-            raise ManifestError("; ".join(strange))
-        if not names:
-            raise ManifestError("names no method")
-        return self.known_methods if "all" in names else tuple(dict.fromkeys(names))
+            self._problem(entry, "methods", partial(_unknown_methods, strange, known))
+            return None
+        return self.known_methods if "all" in names else names
 
     def _options(self, entry: Entry) -> tuple[tuple[str, OptionValue], ...]:
         values: dict[str, OptionValue] = {}
@@ -138,7 +146,7 @@ class RowChecker:
 
     # --- frames
 
-    def _frames(self, entry: Entry) -> tuple[Path, ...]:
+    def _frames(self, entry: Entry) -> tuple[str, ...]:
         """The frames that exist, after reporting those that do not."""
         given = [name for name in FRAME_COLUMNS if entry.has(name)]
         if not given:
@@ -163,7 +171,7 @@ class RowChecker:
             raise ManifestError("an empty place in the list; remove it or name a frame")
         if len(texts) > 1:
             return texts
-        if set("*?[") & set(texts[0]):
+        if is_pattern(texts[0]):
             return self._matches(texts[0].strip())
         raise ManifestError(
             f"only one frame: {texts[0]!r}; a stack needs two or more, "
@@ -173,24 +181,22 @@ class RowChecker:
     def _matches(self, pattern: str) -> list[str]:
         from natsort import natsorted, ns
 
-        # Path.glob would match hidden files.
-        found = glob.glob(_expand(pattern), root_dir=self.base, recursive=True)  # noqa: PTH207
-        files = [name for name in sorted(found) if not (self.base / name).is_dir()]
-        if len(files) < 2:
-            count = f"only one file, {files[0]!r}," if files else "no file"
+        found = sorted(matching_files(self.base, _expand(pattern)))
+        if len(found) < 2:
+            count = f"only one file, {found[0]!r}," if found else "no file"
             place = self.base / _expand(pattern)
             raise ManifestError(f"{count} matches {pattern!r} (resolved to {place})")
-        return list(natsorted(files, alg=ns.PATH))
+        return list(natsorted(found, alg=ns.PATH))
 
-    def _existing(self, entry: Entry, named: list[tuple[str, str]]) -> tuple[Path, ...]:
+    def _existing(self, entry: Entry, named: list[tuple[str, str]]) -> tuple[str, ...]:
         """The files of (column, text), reporting those missing or there twice."""
         seen: dict[tuple[int, int], str] = {}
         paths = []
         for name, text in named:
             try:
                 path, identity = self._file(text)
-                if name == "frames" and "|" in str(path):
-                    raise ManifestError(f"{str(path)!r} has a | in it; it separates frames")
+                if name == "frames" and "|" in path:
+                    raise ManifestError(f"{path!r} has a | in it; it separates frames")
                 if identity in seen:
                     raise ManifestError(f"{text!r} is the same file as {seen[identity]!r}")
             except ManifestError as error:
@@ -200,18 +206,19 @@ class RowChecker:
                 paths.append(path)
         return tuple(paths)
 
-    def _file(self, text: str) -> tuple[Path, tuple[int, int]]:
+    def _file(self, text: str) -> tuple[str, tuple[int, int]]:
         """Where a frame is and what tells it from other files."""
-        for spelling in (text, text.strip()):  # Names may end in a space, cells often do.
+        # Names may end in a space, cells often do.
+        for spelling in dict.fromkeys((text, text.strip())):
             # Text is joined three times as fast as paths, and a manifest may be long.
             name = os.path.join(self.base, _expand(spelling))  # noqa: PTH118
             try:
-                info = os.stat(name)  # noqa: PTH116
+                info = files.status(name)
                 break
             except OSError as error:
-                reason = error
+                # The error itself would hold this frame, which would hold the error.
+                why = "file not found" if isinstance(error, _ABSENT) else f"{error.strerror}"
         else:
-            why = "file not found" if isinstance(reason, _ABSENT) else f"{reason.strerror}"
             raise ManifestError(f"{why}: {text!r} (resolved to {Path(name)})")
         if stat.S_ISDIR(info.st_mode):
             raise ManifestError(f"{text!r} is a folder; give an image file")
@@ -219,7 +226,7 @@ class RowChecker:
             raise ManifestError(f"{text!r} is not a regular file")
         if NOT_TEXT.search(name):
             raise ManifestError(f"{text!r} is not named in UTF-8; rename it")
-        return Path(name), (info.st_dev, info.st_ino)
+        return str(Path(name)), (info.st_dev, info.st_ino)
 
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
@@ -246,26 +253,49 @@ def _parts(value: Value, separators: str) -> list[str]:
     return [text.strip() for text in texts if text.strip()]
 
 
+def _method_names(value: Value) -> tuple[str, ...]:
+    names = _parts(value, r"[,|]")
+    if not names:
+        raise ManifestError("names no method")
+    return tuple(dict.fromkeys(names))
+
+
+def _unknown_methods(names: Sequence[str], known: Sequence[str]) -> str:
+    """What to say of them; a few will do."""
+    texts = [unknown("method", name, known) for name in names[:3]]
+    return "; ".join(texts + [f"and {len(names) - 3} more"] * (len(names) > 3))
+
+
 # --- ids
 
+
+# What the program itself writes at the top of the output directory; other such names
+# begin with a dot, which no id may.
+OWN_NAMES = ("failed.csv",)
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff<>:"|?*\\]')
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE
 )
+_LONGEST_ID = 1000
 _LONGEST_SEGMENT = 200
 
 
 def _stack_id(value: Value) -> str:
     """An id that is a folder below the output directory on every system."""
     text = _single(value)
+    # Halves of surrogate pairs, which no encoding has, are refused below.
+    if len(text.encode(errors="replace")) > _LONGEST_ID:
+        raise ManifestError(f"{text[:40]!r} and so on is longer than {_LONGEST_ID} bytes")
     bad = _FORBIDDEN.search(text)
     if bad:
         raise ManifestError(f"{text!r} holds {bad[0]!r}, which folders cannot have everywhere")
-    for segment in text.split("/"):
-        fault = _segment_fault(segment)
-        if fault:
-            raise ManifestError(f"{text!r} cannot be a folder: {fault}")
+    segments = text.split("/")
+    fault = next(filter(None, map(_segment_fault, segments)), None)
+    if _same_name(segments[0]) in OWN_NAMES:
+        fault = f"{segments[0]!r} is a file that the program writes in the output directory"
+    if fault:
+        raise ManifestError(f"{text!r} cannot be a folder: {fault}")
     return text
 
 
@@ -281,7 +311,22 @@ def _segment_fault(segment: str) -> str | None:
         return f"{segment!r} is a reserved name on Windows"
     if len(segment.encode()) > _LONGEST_SEGMENT:
         return f"a segment is longer than {_LONGEST_SEGMENT} bytes"
+    if _same_name(segment).rpartition(".")[0] in _outputs():
+        return f"{segment!r} is the name of an output, which the stack of that folder may write"
     return None
+
+
+def _same_name(text: str) -> str:
+    """The same for names that are one where case, or how accents are encoded, does not count."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+@cache
+def _outputs() -> frozenset[str]:
+    """The names of the files that methods write, without ending."""
+    from batchstack.fusion.methods import METHODS
+
+    return frozenset(name for method in METHODS.values() for name in method.outputs)
 
 
 # --- options

@@ -70,7 +70,7 @@ class RunOptions:
     rerun: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """What is to happen with one stack.
 

@@ -57,8 +57,14 @@ def worst_first(scores: Mapping[str, Mapping[str, Scores]]) -> list[tuple[str, s
         Stack and output.
     """
     worst = [
-        min((values[SORT_BY], stack, output) for output, values in outputs.items())
+        (quality, stack, output)
         for stack, outputs in scores.items()
-        if outputs
+        for quality, output in worst_output(outputs)
     ]
     return [(stack, output) for _, stack, output in sorted(worst)]
+
+
+def worst_output(outputs: Mapping[str, Scores]) -> list[tuple[float, str]]:
+    """The output of lowest quality of one stack, as its quality and name; none without scores."""
+    ranked = [(scores[SORT_BY], name) for name, scores in outputs.items() if SORT_BY in scores]
+    return sorted(ranked)[:1]

@@ -48,11 +48,10 @@ def command(manifest: Path, output: Path | None, as_json: bool, **settings: Any)
     nowhere = manifest.parent / f".{manifest.name}.none"
     directory = output or nowhere
     limit = worker_memory(cluster)
-    steps = make_plan(stacks, directory, options, Ledger(directory), memory_limit=limit)
-    lines = [
-        json.dumps(_as_data(step, limit)) if as_json else _as_line(step, limit) for step in steps
-    ]
-    click.echo("\n".join(lines))
+    with Ledger(directory) as ledger:
+        steps = make_plan(stacks, directory, options, ledger, memory_limit=limit)
+    for step in steps:
+        click.echo(json.dumps(_as_data(step, limit)) if as_json else _as_line(step, limit))
     counts = Counter(step.action for step in steps)
     click.echo(
         f"batchstack: {counts['fuse']} to fuse, {counts['skip']} to skip, "
@@ -70,7 +69,7 @@ def _as_line(step: Step, limit: int) -> str:
         return line
     data = _as_data(step, limit)
     return (
-        f"{line} ({len(step.row.frames)} frames of {step.megapixels:.1f} MP, "
+        f"{line} ({len(step.row.paths)} frames of {step.megapixels:.1f} MP, "
         f"{data['tasks']}, {data['memory'] / 2**20:.0f} MiB)"
     )
 

@@ -44,7 +44,7 @@ def command(
     """Fuse one stack: --back A --front B, or FRAMES from back to front."""
     paths = _frames(frames, back, front)
     options: RunOptions = shared.take_run_options(settings)
-    row = Row(id="", frames=tuple(path.absolute() for path in paths), place="fuse")
+    row = Row(id="", paths=tuple(str(path.absolute()) for path in paths), place="fuse")
     limit = worker_memory(ClusterOptions(workers=0))
     output = output.absolute()
     # Fused into the folder itself and never skipped: one stack needs no ledger.

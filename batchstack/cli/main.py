@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "Validate a manifest and show the plan; write nothing.",
     "fuse": "Fuse one stack, without a cluster.",
     "status": "Show what an output directory holds.",
+    "verify": "Compare outputs with what was recorded of them.",
     "methods": "List the fusion methods.",
     "doctor": "Check versions, memory, cores and a cluster.",
 }

@@ -1,16 +1,19 @@
 """`batchstack status`: what an output directory holds, as its ledger knows it."""
 
+import heapq
 import json
+import math
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from batchstack.batch.ledger import FOLDER, JOURNAL, Ledger, StackHistory
-from batchstack.batch.scoring import worst_first
+from batchstack import files
+from batchstack.batch.ledger import StackHistory, existing_ledger
+from batchstack.batch.scoring import worst_output
 from batchstack.cli import options as shared
 from batchstack.errors import ExitCode, OptionError
 
@@ -30,77 +33,106 @@ def command(directory: Path, as_json: bool, worst: int | None) -> None:
 
     The exit code is 0 if every stack is whole, else 1.
     """
-    if not (directory / FOLDER / JOURNAL).exists():
-        raise OptionError(f"{directory}: no run has written here; give the -o of a run")
-    stacks = {
-        stack_id: _describe(directory / stack_id, history)
-        for stack_id, history in Ledger(directory).stacks.items()
+    overview = _Overview()
+    with existing_ledger(directory) as ledger:
+        stacks = (overview.count(_describe(directory, *stack)) for stack in ledger)
+        if worst:
+            _show_worst(directory, stacks, worst, as_json=as_json)
+        elif as_json:
+            for stack in stacks:
+                click.echo(json.dumps(stack))
+        else:
+            deque(stacks, maxlen=0)
+            overview.show()
+    sys.exit(ExitCode.OK if overview.is_whole else ExitCode.FAILED)
+
+
+def _describe(directory: Path, stack_id: str, history: StackHistory) -> dict[str, Any]:
+    records = history.records.values()
+    known: dict[str, Any] = {
+        "id": stack_id,
+        "methods": sorted(history.records),
+        "missing": [
+            name
+            for record in records
+            for name, output in record.outputs.items()
+            if files.size_of(f"{directory}/{stack_id}/{name}") != output.size
+        ],
+        "error": history.error,
+        "scores": {name: scores for record in records for name, scores in record.scores.items()},
     }
-    ranked = worst_first({name: data["scores"] for name, data in stacks.items()})[:worst]
-    if worst and not ranked:
+    return known | history.facts | known
+
+
+class _Overview:
+    """What there is to say of all stacks together, and of those that are not as they should be."""
+
+    def __init__(self) -> None:
+        self._stacks = 0
+        self._methods: Counter[str] = Counter()
+        self._notes: list[str] = []
+        self._missing: list[str] = []
+        self._failed: list[str] = []
+
+    @property
+    def is_whole(self) -> bool:
+        return not self._missing and not self._failed
+
+    def count(self, stack: dict[str, Any]) -> dict[str, Any]:
+        """Take a stack in and give it on."""
+        self._stacks += 1
+        self._methods.update(stack["methods"])
+        self._notes += _notes(stack["id"], stack.get("align"))
+        if stack["missing"]:
+            self._missing.append(f"{stack['id']}: {', '.join(stack['missing'])}")
+        if stack["error"] is not None:
+            self._failed.append(stack["error"])
+        return stack
+
+    def show(self) -> None:
+        failed = len(self._failed)
+        click.echo(f"{self._stacks} stacks: {self._stacks - failed} fused, {failed} failed")
+        for method, count in sorted(self._methods.items()):
+            click.echo(f"  {method}: {count}")
+        for note in self._notes:
+            click.echo(note)
+        for missing in self._missing:
+            click.echo(f"missing or shortened: {missing}")
+        for error in self._failed:
+            click.echo(f"failed: {error}")
+
+
+def _notes(stack_id: str, frames: Any) -> list[str]:
+    """What alignment notes of frames; facts are kept as they were found, whatever they are."""
+    return [
+        f"{stack_id}: frame {number}: {frame['note']}"
+        for number, frame in enumerate(frames if isinstance(frames, list) else [], start=1)
+        if isinstance(frame, dict) and "note" in frame
+    ]
+
+
+def _show_worst(
+    directory: Path, stacks: Iterable[dict[str, Any]], count: int, *, as_json: bool
+) -> None:
+    """The stacks of lowest quality, as a table of their worst outputs unless as JSON."""
+    ranked = heapq.nsmallest(
+        count,
+        (
+            (quality, stack["id"], output, stack)
+            for stack in stacks
+            for quality, output in worst_output(stack["scores"])
+        ),
+    )
+    if not ranked:
         raise OptionError(f"{directory}: no stack has scores; score them with run --score")
     if as_json:
-        shown = [stack_id for stack_id, _ in ranked] if worst else stacks
-        for stack_id in shown:
-            click.echo(json.dumps({"id": stack_id, **stacks[stack_id]}))
-    elif worst:
-        _show_scores(stacks, ranked)
-    else:
-        _show(stacks)
-    whole = all(not data["error"] and not data["missing"] for data in stacks.values())
-    sys.exit(ExitCode.OK if whole else ExitCode.FAILED)
-
-
-def _describe(folder: Path, history: StackHistory) -> dict[str, Any]:
-    missing = [
-        name
-        for record in history.records.values()
-        for name, size in record.outputs.items()
-        if not _is_whole(folder / name, size)
-    ]
-    return {
-        "methods": sorted(history.records),
-        "missing": missing,
-        "error": history.error,
-        "scores": {
-            name: scores
-            for record in history.records.values()
-            for name, scores in record.scores.items()
-        },
-        **history.facts,
-    }
-
-
-def _is_whole(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except OSError:
-        return False
-
-
-def _show(stacks: dict[str, dict[str, Any]]) -> None:
-    failed = {name: data for name, data in stacks.items() if data["error"]}
-    missing = {name: data for name, data in stacks.items() if data["missing"]}
-    click.echo(f"{len(stacks)} stacks: {len(stacks) - len(failed)} fused, {len(failed)} failed")
-    methods = Counter(method for data in stacks.values() for method in data["methods"])
-    for method, count in sorted(methods.items()):
-        click.echo(f"  {method}: {count}")
-    for name, data in stacks.items():
-        for number, frame in enumerate(data.get("align", []), start=1):
-            if "note" in frame:
-                click.echo(f"{name}: frame {number}: {frame['note']}")
-    for name, data in missing.items():
-        click.echo(f"missing or shortened: {name}: {', '.join(data['missing'])}")
-    for data in failed.values():
-        click.echo(f"failed: {data['error']}")
-
-
-def _show_scores(stacks: dict[str, dict[str, Any]], ranked: Sequence[tuple[str, str]]) -> None:
-    """A table of stacks and their worst outputs."""
-    rows = [(stack_id, output, stacks[stack_id]["scores"][output]) for stack_id, output in ranked]
-    wide = max(len(stack_id) for stack_id, _ in ranked)
+        for *_, stack in ranked:
+            click.echo(json.dumps(stack))
+        return
+    rows = [(stack_id, output, stack["scores"][output]) for _, stack_id, output, stack in ranked]
+    wide = max(len(stack_id) for stack_id, _, _ in rows)
     measures = list(rows[0][2])
     click.echo(f"{'stack':{wide}}" + "".join(f"{name:>8}" for name in measures) + "  worst output")
     for stack_id, output, scores in rows:
-        values = "".join(f"{scores[name]:8.4f}" for name in measures)
+        values = "".join(f"{scores.get(name, math.nan):8.4f}" for name in measures)
         click.echo(f"{stack_id:{wide}}{values}  {output}")

@@ -59,8 +59,10 @@ def bare_kernel(function: _Function) -> _Function:
 
 def _kept(compiled: Any) -> Any:
     try:
-        compiled.enable_caching()
-    except RuntimeError:  # neither the package's folder nor the user's can be written
+        from batchstack.fusion.kept import keep
+
+        keep(compiled)
+    except Exception:  # no folder can be written, or this Numba keeps code by other means
         KEPT.append(False)
     else:
         KEPT.append(True)
@@ -70,7 +72,7 @@ def _kept(compiled: Any) -> Any:
 def routine(function: _Function) -> _Function:
     """A function that kernels call; it makes no arrays and returns none.
 
-    The kept kernels of another file do not notice that it has changed: save that file anew too.
+    It is part of their machine code, which is kept until any source of this package changes.
     """
     return cast(_Function, njit(error_model="numpy", _nrt=False)(function))
 

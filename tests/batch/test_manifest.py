@@ -1,18 +1,33 @@
 """Manifests: four formats give one schema, and every problem is told with its place."""
 
+import gc
+import glob
 import json
 import os
+import random
 import re
 import unicodedata
+from itertools import product
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from batchstack.batch.manifest import COLUMNS, Row, load_manifest, write_manifest
+from batchstack.batch.manifest import (
+    COLUMNS,
+    OWN_NAMES,
+    Report,
+    Row,
+    load_manifest,
+    write_manifest,
+)
+from batchstack.batch.manifest_patterns import is_pattern, matching_files
+from batchstack.batch.plan import SUFFIXES
+from batchstack.batch.run import FAILED
 from batchstack.errors import ExitCode, ManifestError
+from batchstack.fusion.methods import METHODS as ALL_METHODS
 
 METHODS = ("by_channel", "all_channels", "direct")
 FRAMES = ("back.tif", "front.tif", "img/f1.tif", "img/f2.tif", "img/f10.tif")
@@ -50,7 +65,7 @@ def problem(folder, text, name="pairs.csv"):
 
 def test_a_pair(folder):
     (row,) = load(folder, "id,back,front\neye,back.tif,front.tif\n")
-    assert row == Row("eye", (folder / "back.tif", folder / "front.tif"), "elsewhere")
+    assert row == Row("eye", (f"{folder}/back.tif", f"{folder}/front.tif"), "elsewhere")
     assert row.place == "pairs.csv:2"
     assert row.methods is None and row.options == () and row.meta == ()
 
@@ -67,9 +82,78 @@ def test_a_pattern_leaves_out_folders_and_hidden_files(folder):
     assert len(row.frames) == 3
 
 
+PARTS = ["*", "**", "d", "?", "[de]", "*.t", "x.t", ".h", ".*", "no"]
+
+
+@given(
+    start=st.sampled_from(["", "../base/", "./d/../", "no/../"]),
+    parts=st.lists(st.sampled_from(PARTS), min_size=1, max_size=5),
+)
+@settings(max_examples=300, deadline=None)
+def test_patterns_match_what_glob_matches(tmp_path_factory, start, parts):
+    """Where there are no links."""
+    pattern = start + "/".join(parts)
+    assume(is_pattern(pattern))
+    base = tmp_path_factory.getbasetemp() / "tree" / "base"
+    for name in ("x.t", "d/x.t", "d/d/y.t", "d/e/x.t", "e/.h/x.t", ".h/x.t", "d/.t"):
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).touch()
+    expected = glob.glob(pattern, root_dir=base, recursive=True)  # noqa: PTH207
+    # For glob, the file x.t matches x.t/** as "x.t/".
+    expected = {name for name in expected if not (base / name).is_dir() and name[-1] != "/"}
+    found = matching_files(base, pattern)
+    assert {os.path.normpath(base / name) for name in found} == {
+        os.path.normpath(base / name) for name in expected
+    }
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs links")
+@pytest.mark.timeout(60)
+def test_links_that_lead_in_circles_are_not_followed_for_ever(folder):
+    for name in ("one", "two"):
+        (folder / "img" / name).symlink_to(".")  # would lead to 2**40 places
+    (row,) = load(folder, "id,frames\ns,img/**/f*.tif\n")
+    assert [path.name for path in row.frames] == ["f1.tif", "f2.tif", "f10.tif"]
+    line = problem(folder, f"id,frames\ns,img/{'*/' * 30}f*.tif\n")
+    told = "the pattern leads to more than 100,000 places; name more of them"
+    assert line == f"pairs.csv:2:2 frames: {told}"
+    (folder / "link").symlink_to("img")
+    (row,) = load(folder, "id,frames\ns,lin?/f*.tif\n")
+    assert len(row.frames) == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs long paths")
+def test_a_pattern_finds_what_lies_very_deep(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    deep = "d/" * 1200
+    for end in range(2, len(deep) + 1, 2):
+        Path(deep[:end]).mkdir()
+    try:
+        for name in ("x1.t", "x2.t"):
+            Path(deep + name).touch()
+        (row,) = load(folder, "id,frames\ns,**/x?.t\n")
+        assert [str(path.relative_to(folder)) for path in row.frames] == [
+            f"{deep}x1.t",
+            f"{deep}x2.t",
+        ]
+    finally:  # what pytest removes, it removes by recursion
+        for name in ("x1.t", "x2.t"):
+            Path(deep + name).unlink(missing_ok=True)
+        for end in range(len(deep), 0, -2):
+            Path(deep[:end]).rmdir()
+
+
 def test_a_list_keeps_its_order(folder):
     (row,) = load(folder, "id,frames\ns,img/f10.tif | back.tif|img/f1.tif\n")
     assert [path.name for path in row.frames] == ["f10.tif", "back.tif", "f1.tif"]
+
+
+def test_a_list_may_be_very_long(folder):
+    names = [f"img/{'long' * 20}{i}.tif" for i in range(2000)]
+    for name in names:
+        (folder / name).touch()
+    (row,) = load(folder, f"id,frames\ns,{'|'.join(names)}\n")
+    assert row.frames == tuple(folder / name for name in names)
 
 
 def test_pairs_and_stacks_mix(folder):
@@ -186,7 +270,7 @@ def test_native_values_mean_what_their_text_means(folder):
 )
 def test_what_spreadsheets_and_people_write(folder, text):
     (row,) = load(folder, text)
-    assert row == Row("s", (folder / "back.tif", folder / "front.tif"), "")
+    assert row == Row("s", (f"{folder}/back.tif", f"{folder}/front.tif"), "")
 
 
 # --- the reference for users
@@ -298,6 +382,15 @@ def test_a_bad_header(folder, header, expected):
     assert problems(folder, f"{header}\na,b,c,d\n")[0].startswith(f"pairs.csv{expected}")
 
 
+# Ten times ten times ... texts, and many times a stack of many keys.
+LAUGHS = b"x0: &x0 [a, a, a, a, a, a, a, a, a, a]\n" + b"".join(
+    f"x{i}: &x{i} [{','.join([f'*x{i - 1}'] * 10)}]\n".encode() for i in range(1, 9)
+)
+ROW_OF_ROWS = (
+    b"- &r {" + b", ".join(f"meta_{i}: a".encode() for i in range(1000)) + b"}\n" + b"- *r\n" * 5000
+)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "expected"),
     [
@@ -329,6 +422,11 @@ def test_a_bad_header(folder, header, expected):
         ("m.yaml", b"- 3\n", "m.yaml:1:3 not a mapping"),
         ("m.yaml", b"- id: a\n  meta_x: {a: 1}\n", "m.yaml:2:11 meta_x: neither a text"),
         ("m.yaml", b"- id: a\n  meta_x: [1]\n  frames: a", "m.yaml:2:11 meta_x: give one value"),
+        ("m.yaml", b"[" * 50_000, "m.yaml:1:201 nested too deeply"),
+        ("m.yaml", b"{a: " * 50_000, "m.yaml:1:801 nested too deeply"),
+        ("m.yaml", b"- " * 50_000, "m.yaml:1:401 nested too deeply"),
+        ("m.yaml", LAUGHS, "m.yaml:6:42 aliases stand for too much"),
+        ("m.yaml", ROW_OF_ROWS, "aliases stand for too much"),
         ("m.xlsx", b"PK", "unknown kind of manifest '.xlsx'"),
     ],
 )
@@ -339,6 +437,83 @@ def test_a_file_that_is_no_manifest(folder, name, data, expected):
 def test_a_manifest_that_is_not_there(folder):
     with pytest.raises(ManifestError, match=r"no\.csv: cannot be read: No such file"):
         load_manifest(folder / "no.csv", known_methods=METHODS)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX files")
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda path: path.mkdir(), "{}: is not a file; give the file"),
+        (os.mkfifo, "{}: is not a file; give the file"),
+        (lambda path: path.symlink_to("/dev/zero"), "{}: is not a file; give the file"),
+        (lambda path: path.symlink_to(path), "{}: cannot be read: Too many levels"),
+        (lambda path: path.touch(0), "{}: cannot be read: Permission denied"),
+    ],
+    ids=["folder", "pipe", "device", "circle", "forbidden"],
+)
+def test_what_cannot_be_read_as_a_manifest(folder, make, expected):
+    path = folder / "m.csv"
+    make(path)
+    if path.is_file() and os.access(path, os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path, known_methods=METHODS)
+    assert str(caught.value).startswith(expected.format(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_of_a_huge_file_no_more_is_read_than_shows_that_it_is_none(folder):
+    path = folder / "m.csv"
+    text = b"id,back,front\n" * 100_000  # more than is read at once
+    path.write_bytes(text)
+    try:
+        os.truncate(path, 2**42)
+    except OSError:
+        pytest.skip("no such files here")
+    with pytest.raises(ManifestError, match=r"m\.csv:100001 not UTF-8 text \(byte 0x00\)"):
+        load_manifest(path, known_methods=METHODS)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs links")
+def test_a_folder_that_cannot_be_read_refuses_the_row_of_the_pattern(folder, monkeypatch):
+    (folder / "circle").symlink_to("circle")
+    (folder / "img" / "closed").mkdir()
+    scandir = os.scandir
+
+    def guarded(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    rows = ["img/**/f*", "img/*/f*", "circle/*", f"{'x' * 300}/*", f"img/*{'/*' * 3000}"]
+    lines = problems(folder, "id,frames\n" + "".join(f"s{i},{p}\n" for i, p in enumerate(rows)))
+    closed = f"{str(folder / 'img' / 'closed')!r} cannot be read: Permission denied"
+    assert lines[0] == f"pairs.csv:2:2 frames: {closed}"
+    assert lines[1] == f"pairs.csv:3:2 frames: {closed}"
+    assert lines[2].startswith("pairs.csv:4:2 frames: ") and "Too many levels" in lines[2]
+    assert lines[3].startswith("pairs.csv:5:2 frames: ") and "File name too long" in lines[3]
+    assert lines[4].startswith("pairs.csv:6:2 frames: a pattern of more than 4096 characters")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs links")
+@pytest.mark.parametrize("pattern", ["img/*", "im?/f0.tif", "**/f0.tif"])
+def test_a_link_that_leads_nowhere_is_a_missing_frame(folder, pattern):
+    (folder / "imp").mkdir()
+    (folder / "imp" / "f0.tif").touch()
+    (folder / "ims").mkdir()
+    (folder / "ims" / "f0.tif").touch()
+    (folder / "img" / "f0.tif").symlink_to("nowhere")
+    line = problem(folder, f"id,frames\ns,{pattern}\n")
+    assert line.startswith("pairs.csv:2:2 frames: file not found: 'img/f0.tif'")
+
+
+def test_rows_may_share_values_by_aliases(folder):
+    text = "- {id: first, frames: &f [img/f1.tif, img/f2.tif, img/f10.tif]}\n" + "".join(
+        f"- {{id: s{i}, frames: *f}}\n" for i in range(2000)
+    )
+    assert {len(row.frames) for row in load(folder, text, "m.yaml")} == {3}
 
 
 def test_places_in_yaml_are_those_of_the_value(folder):
@@ -364,6 +539,80 @@ def test_all_problems_come_at_once_in_order(folder):
     text = "id,back,front,colour\na,x.tif,y.tif,\n,back.tif,front.tif,\na,back.tif,z.tif,\n"
     places = [line.split()[0] for line in problems(folder, text)]
     assert places == [f"pairs.csv:{p}" for p in ("1:4", "2:2", "2:3", "3:1", "4:1", "4:3")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.csv", ",".join(["id", "frames", *(f"levls{i}" for i in range(5000))])),
+        ("m.csv", "id,frames,methods\n" + "".join(f"{i},img/*,dirct{i}\n" for i in range(5000))),
+        (
+            "m.jsonl",
+            "".join(f'{{"levls{i}": 1, "id": {i}, "frames": "img/*"}}\n' for i in range(5000)),
+        ),
+        ("m.yaml", "".join(f"levls{i}: 1\n" for i in range(5000))),
+    ],
+    ids=["columns", "methods", "keys of JSON", "keys of YAML"],
+)
+def test_of_many_problems_the_first_hundred_are_told(folder, monkeypatch, name, text):
+    asked = []
+    monkeypatch.setattr("difflib.get_close_matches", lambda *args, **_: asked.append(args) or [])
+    *told, last = problems(folder, text, name)
+    assert last == "and 4,900 more problems"
+    assert len(told) == 100
+    assert told == sorted(told, key=lambda line: [*map(int, re.findall(r"\d+", line))])
+    assert len(asked) == 100  # advice is worked out for what is told
+
+
+def test_of_many_problems_those_of_the_first_places_are_told():
+    places = [(line, column) for line in range(1, 31) for column in range(1, 6)]
+    report, made = Report("m.csv"), []
+    for line, column in random.Random(7).sample(places, len(places)):
+        report.add(line, column, "wrong")
+    for line in range(31, 1000):
+        report.add(line, None, lambda: made.append("text") or "wrong")
+    with pytest.raises(ManifestError) as caught:
+        report.raise_if_any()
+    told = [f"m.csv:{line}:{column} wrong" for line, column in places[:100]]
+    assert str(caught.value).split("\n") == [*told, "and 1,019 more problems"]
+    assert not made
+
+
+def test_problems_of_known_rows_keep_their_order():
+    report = Report()
+    report.raise_if_any()
+    for line in range(101):
+        report.add_row(f"m.csv:{line}", "contradicts itself")
+    with pytest.raises(ManifestError) as caught:
+        report.raise_if_any()
+    *told, last = str(caught.value).split("\n")
+    assert told == [f"m.csv:{line} contradicts itself" for line in range(100)]
+    assert last == "and 1 more problem"
+
+
+def test_bad_rows_leave_nothing_in_memory(folder):
+    """Errors that hold the place they were raised at would stay while no garbage is collected."""
+    text = "id,back,front,frames,levels\n" + "s,no.tif,img,,x\n" * 500 + "s,,,n*,\n" * 500
+    gc.collect()
+    gc.disable()
+    try:
+        problems(folder, text)
+        assert gc.collect() < 1000  # an error with its frames has ten objects and more
+    finally:
+        gc.enable()
+
+
+def test_a_problem_is_short_whatever_the_value(folder):
+    line = problem(folder, f"id,back,front\ns,back.tif,{'x' * 10_000}\n")
+    assert line.startswith("pairs.csv:2:3 front: File name too long: 'xxx")
+    assert len(line) < 2500
+
+
+def test_many_unknown_methods_of_a_row_are_one_problem(folder):
+    names = "|".join(f"method{i}" for i in range(1000))
+    line = problem(folder, f"id,frames,methods\ns,img/*,{names}\n")
+    assert "unknown method 'method2'" in line
+    assert line.endswith("; and 997 more")
 
 
 def test_a_problem_takes_one_line_whatever_the_name(folder):
@@ -436,6 +685,14 @@ def test_names_that_a_manifest_cannot_hold(folder):
         "aux .x",
         "x" * 201,
         "ü" * 101,
+        "a/" * 500 + "b",
+        "a/" * 100_000 + "b",
+        "failed.csv",
+        "Failed.CSV",
+        "failed.csv/x",
+        "a/blending_mask.png",
+        "blending_mask.jpg",
+        "a/Focus_Stacked_Direct.tif/b",
     ],
 )
 def test_ids_that_are_refused(folder, bad):
@@ -443,7 +700,31 @@ def test_ids_that_are_refused(folder, bad):
     assert problem(folder, json.dumps(record), "m.jsonl").startswith("m.jsonl:1:1 id: ")
 
 
-@pytest.mark.parametrize("good", ["a", "a/b/c", "cone", "com", "x" * 200, "höhle 7", "-a", "a.b"])
+def test_what_a_run_writes_is_no_id(folder):
+    assert FAILED in OWN_NAMES
+    outputs = {name for method in ALL_METHODS.values() for name in method.outputs}
+    files = [f"a/{name}{suffix}" for name, suffix in product(outputs, SUFFIXES.values())]
+    records = [{"id": name, "frames": "img/*"} for name in [*OWN_NAMES, *sorted(files)]]
+    lines = problems(folder, "\n".join(map(json.dumps, records)), "m.jsonl")
+    assert "'failed.csv' is a file that the program writes in the output directory" in lines[0]
+    assert all("is the name of an output" in line for line in lines[1:])
+    assert len(lines) == len(records)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        *("a", "a/b/c", "cone", "com", "x" * 200, "höhle 7", "-a", "a.b"),
+        *(
+            "a/failed.csv",
+            "failed",
+            "failed.csv2",
+            "a/blending_mask",
+            "a/mask.png",
+            "a/" * 499 + "b",
+        ),
+    ],
+)
 def test_ids_that_are_allowed(folder, good):
     record = {"id": good, "back": "back.tif", "front": "front.tif"}
     assert load(folder, json.dumps(record), "m.jsonl")[0].id == good
@@ -470,10 +751,10 @@ def test_an_id_may_be_the_parent_of_another(folder):
 def test_a_failed_write_leaves_the_old_file(folder):
     path = folder / "failed.csv"
     path.write_text("old")
-    row = Row("s", tuple(folder / name for name in ("a|b", "c", "d")), "")
+    row = Row("s", tuple(f"{folder}/{name}" for name in ("a|b", "c", "d")), "")
     with pytest.raises(ManifestError, match="separates frames"):
         write_manifest(path, [row])
-    bad = Row("s", (folder / "a\udcff", folder / "c"), "")
+    bad = Row("s", (f"{folder}/a\udcff", f"{folder}/c"), "")
     with pytest.raises(UnicodeEncodeError):
         write_manifest(path, [bad])
     assert path.read_text() == "old"
@@ -525,7 +806,7 @@ def test_written_rows_are_read_again(tmp_path_factory, drafts):
         for frame in frames:
             frame.touch()
         pairs = tuple(sorted(option.items())), tuple(sorted(meta.items()))
-        rows.append(Row(stack_id, frames, "", methods, *pairs))
+        rows.append(Row(stack_id, tuple(map(str, frames)), "", methods, *pairs))
     write_manifest(folder / "m.csv", rows)
     assert load_manifest(folder / "m.csv", known_methods=METHODS).rows == tuple(rows)
 

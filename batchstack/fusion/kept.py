@@ -1,0 +1,87 @@
+"""Machine code of kernels kept on disk, for as long as the sources it was made from stay the same.
+
+Numba holds code for fresh while the file of the kernel does not change.  A kernel is made
+of routines and constants of other files too, so here it is all sources of this package that
+must be the same, byte for byte; when they were written does not matter.
+"""
+
+import hashlib
+from contextlib import suppress
+from importlib import resources
+from typing import Any
+
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+
+
+def _digest() -> str:
+    """SHA-256 over names and contents of the sources; empty where there are none (frozen)."""
+    files = [file for file in resources.files(__package__).iterdir() if file.name.endswith(".py")]
+    parts = sorted((file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files)
+    return hashlib.sha256(repr(parts).encode()).hexdigest() if parts else ""
+
+
+SOURCES = _digest()
+
+
+class _StampedCode(CompileResultCacheImpl):  # type: ignore[misc]
+    """How code is written and read: with the digest of its sources.
+
+    The index of a kernel has it, so that it is written anew when the sources differ.
+    The code itself has it, because Numba writes it after the index: a process that reads
+    between the two, or after the writer was killed there, would find code of other sources.
+    """
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        if SOURCES:
+            self.locator.get_source_stamp = lambda: SOURCES
+
+    def get_filename_base(self, fullname: str, abiflags: str) -> str:
+        # Without the line of the kernel: code of one that has moved is replaced, not left behind.
+        base: str = super().get_filename_base(fullname, abiflags)
+        return base.replace(f"-{self.locator.get_disambiguator()}.py", ".py")
+
+    def reduce(self, code: Any) -> tuple[str, Any]:
+        return SOURCES, super().reduce(code)
+
+    def rebuild(self, target_context: Any, stamped: Any) -> Any:
+        """The code, None if it is of other sources."""
+        sources, *code = stamped
+        return super().rebuild(target_context, *code) if sources == SOURCES else None
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """The code of one kernel; what cannot be read or written is compiled when needed."""
+
+    _impl_class = _StampedCode
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(signature, target_context)
+        except Exception:  # a torn file, or code that refers to what is no longer there
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, signature: Any, code: Any) -> None:
+        with suppress(OSError):  # such as a full disk
+            super().save_overload(signature, code)
+
+
+def keep(compiled: Any) -> None:
+    """Let a compiled function load its code from disk and save it there.
+
+    Parameters
+    ----------
+    compiled : numba.core.dispatcher.Dispatcher
+
+    Raises
+    ------
+    RuntimeError
+        If neither the package's folder nor the user's can be written.
+        Or if this Numba has no place for a cache of this kind; nothing is kept then.
+    """
+    cache = _Cache(compiled.py_func)
+    if not (hasattr(compiled, "_cache") and isinstance(cache._impl, _StampedCode)):
+        raise RuntimeError("this version of Numba keeps code in another way")
+    compiled._cache = cache

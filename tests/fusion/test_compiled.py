@@ -1,0 +1,173 @@
+"""Machine code is kept for the next process, and only for the sources it was made from."""
+
+import importlib
+import json
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba.core.caching import CompileResultCacheImpl
+from numba.core.dispatcher import Dispatcher
+
+import batchstack
+from batchstack import fusion
+from batchstack.fusion import compiled, kept
+
+# Row -1 of rows 0, 1, 2 is made by the kernel `crop` of kernels.py, which asks the
+# routine `mirrored` of compiled.py.
+SCRIPT = """
+import json
+import numpy as np
+from batchstack.fusion import compiled, kernels
+
+rows = np.repeat(np.arange(3, dtype=np.float32)[:, None], 4, axis=1)[None]
+block = np.empty((1, 1, 4), np.float32)
+{before}
+kernels.crop(rows, -1, 0, block)
+stats = kernels.crop.stats
+print(json.dumps({{
+    "row": float(block[0, 0, 0]),
+    "loaded": sum(stats.cache_hits.values()),
+    "kept": all(compiled.KEPT),
+}}))
+"""
+MIRRORED, REPEATED = "2 * size - 2 - folded", "2 * size - 3 - folded"
+
+
+class Package:
+    """A copy of the program, with the code it has kept beside its sources."""
+
+    def __init__(self, root):
+        self.fusion = root / "batchstack" / "fusion"
+        self.kept = self.fusion / "__pycache__"
+
+    def run(self, before=""):
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT.format(before=before)],
+            cwd=self.fusion.parents[1],
+            # Python keeps bytecode by times and sizes, which these tests leave as they are.
+            env={name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+            | {"PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def replace(self, name, old, new):
+        path = self.fusion / name
+        text = path.read_text()
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+
+    def code(self):
+        return {path.name: path.read_bytes() for path in self.kept.glob("*crop*.nb?")}
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """The root of a copy that has kept the code of one kernel."""
+    root = tmp_path_factory.mktemp("warm")
+    source = Path(batchstack.__file__).parent
+    shutil.copytree(source, root / "batchstack", ignore=shutil.ignore_patterns("__pycache__"))
+    assert Package(root).run() == {"row": 1, "loaded": 0, "kept": True}
+    return root
+
+
+@pytest.fixture
+def package(warm, tmp_path):
+    shutil.copytree(warm / "batchstack", tmp_path / "batchstack")
+    return Package(tmp_path)
+
+
+def test_the_same_sources_need_no_compiling_whenever_they_were_written(package):
+    for path in package.fusion.glob("*.py"):
+        os.utime(path, (1e9, 1e9))
+    assert package.run() == {"row": 1, "loaded": 1, "kept": True}
+
+
+def test_code_of_a_routine_that_has_changed_in_another_file_is_not_run(package):
+    before, own = package.code(), (package.fusion / "kernels.py").stat()
+    package.replace("compiled.py", MIRRORED, REPEATED)
+    assert package.run() == {"row": 0, "loaded": 0, "kept": True}
+    assert package.run() == {"row": 0, "loaded": 1, "kept": True}
+    now = (package.fusion / "kernels.py").stat()
+    assert (now.st_size, now.st_mtime_ns) == (own.st_size, own.st_mtime_ns)
+    assert package.code().keys() == before.keys()  # replaced, not added to
+
+
+def test_code_of_other_sources_is_not_run_though_the_index_promises_it(package):
+    """Numba replaces the index first; the process may be killed before it replaces the code."""
+    before = package.code()
+    package.replace("compiled.py", MIRRORED, REPEATED)
+    package.run()
+    (name,) = (name for name in before if name.endswith(".nbc"))
+    (package.kept / name).write_bytes(before[name])
+    assert package.run() == {"row": 0, "loaded": 0, "kept": True}
+    assert package.run() == {"row": 0, "loaded": 1, "kept": True}
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_torn_files_are_compiled_and_written_anew(package, suffix):
+    (name,) = (name for name in package.code() if name.endswith(suffix))
+    path = package.kept / name
+    path.write_bytes(path.read_bytes()[:100])
+    assert package.run() == {"row": 1, "loaded": 0, "kept": True}
+    assert package.run() == {"row": 1, "loaded": 1, "kept": True}
+
+
+def test_a_kernel_that_has_moved_in_its_file_leaves_no_code_behind(package):
+    before = package.code()
+    package.replace("kernels.py", "import numpy as np\n", "import numpy as np\n\n\n")
+    assert package.run()["loaded"] == 0
+    assert package.code().keys() == before.keys()
+
+
+def test_code_that_cannot_be_written_is_used_all_the_same(package):
+    """The folder is gone since the program has started, and its place is taken."""
+    blocked = (
+        f"import pathlib, shutil; folder = pathlib.Path({str(package.kept)!r})\n"
+        "shutil.rmtree(folder); folder.touch()"
+    )
+    assert package.run(blocked)["row"] == 1
+
+
+def test_kernels_do_not_share_files():
+    names = []
+    for module in pkgutil.iter_modules(fusion.__path__, "batchstack.fusion."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, Dispatcher) and value.__module__ == module.name:
+                names += [value._cache._cache_file._index_path] if value.stats.cache_path else []
+    assert len(names) > 10
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda patch: patch.setitem(sys.modules, "batchstack.fusion.kept", None),
+        lambda patch: patch.setattr(kept._Cache, "_impl_class", CompileResultCacheImpl),
+        lambda patch: patch.setattr(kept._Cache, "_impl_class", None),
+    ],
+    ids=["other names", "other means", "other arguments"],
+)
+def test_a_numba_that_keeps_code_by_other_means_keeps_none(monkeypatch, change):
+    monkeypatch.setattr(compiled, "KEPT", [])
+    change(monkeypatch)
+
+    @compiled.kernel
+    def double(values, out):
+        for i in range(values.size):
+            out[i] = 2 * values[i]
+
+    assert compiled.KEPT == [False]
+    assert double.stats.cache_path is None
+    out = np.empty(2, np.float32)
+    double(np.array([1, 2], np.float32), out)
+    assert out.tolist() == [2, 4]
