@@ -16,13 +16,20 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import DEFAULT_BUFFER_SIZE, SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, BinaryIO
 
 from batchstack.errors import FileError
 
 _PART = re.compile(r"\.(.+)\.batchstack-[0-9a-f]{12}\.part")
 _REMEDIES = {
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "name a file in it",
+    errno.EIO: "check the disk, or the server that it belongs to",
+    errno.ESTALE: "check the server, and run again",
+    errno.ETIMEDOUT: "check the server, and run again",
     errno.ENOSPC: "make room and run again",
     errno.EDQUOT: "make room within your quota and run again",
     errno.EROFS: "choose a folder that can be written",
@@ -109,7 +116,8 @@ def failure(path: Path | str, what: str, error: OSError) -> FileError:
 
 
 @contextmanager
-def _told(path: Path | str, what: str) -> Iterator[None]:
+def told(path: Path | str, what: str) -> Iterator[None]:
+    """Have every `OSError` in a block become a `FileError`, as `failure` makes it."""
     try:
         yield
     except OSError as error:
@@ -128,6 +136,87 @@ def open_to_read(path: Path) -> BinaryIO:
         Of the system; who knows what the file is for says it in words.
     """
     return system.open(path, "rb")
+
+
+@contextmanager
+def read_file(path: Path | str) -> Iterator[BinaryIO]:
+    """Give a file open for reading, of which libraries may make what they like.
+
+    Some swallow or rename what the system says, or go on without what they could not read.
+    Here it is remembered: if any read fails, so does the whole.
+    A place outside of the file is moved to its nearer end, as damaged files name any.
+
+    Raises
+    ------
+    FileError
+        In place of every `OSError`.
+    """
+    with told(path, "cannot be read"), system.open(Path(path), "rb") as file:
+        failed: list[OSError] = []
+
+        def read_at(place: int, buffer: memoryview) -> int:
+            try:
+                file.seek(place)
+                count: int = file.readinto(buffer)  # type: ignore[attr-defined]
+            except OSError as error:
+                failed.append(error)
+                raise
+            return count
+
+        try:
+            yield random_access(file.seek(0, SEEK_END), read_at)
+        except Exception:
+            if not failed:
+                raise
+        if failed:
+            raise failed[0]
+
+
+def random_access(size: int, read_at: Callable[[int, memoryview], int]) -> BinaryIO:
+    """As a file, what a function reads at any place.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    read_at : callable
+        Fills a buffer from a place on, and returns how many bytes it could.
+    """
+    return _Buffered(_RandomAccess(size, read_at))
+
+
+class _Buffered(BufferedReader):
+    def read(self, size: int | None = -1) -> bytes:
+        # Memory is taken for all that is asked for, which in a damaged file may be any number.
+        if size is not None and size > DEFAULT_BUFFER_SIZE:
+            size = min(size, self.raw.size - self.tell())  # type: ignore[attr-defined]
+        return super().read(size)
+
+
+class _RandomAccess(RawIOBase):
+    def __init__(self, size: int, read_at: Callable[[int, memoryview], int]) -> None:
+        self.size, self._read_at, self._place = size, read_at, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        start = {SEEK_SET: 0, SEEK_CUR: self._place, SEEK_END: self.size}[whence]
+        self._place = min(max(0, start + offset), self.size)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._read_at(self._place, memoryview(buffer).cast("B"))
+        self._place += count
+        return count
+
+    def readall(self) -> bytes:
+        # Not by small pieces, as it is inherited.
+        rest = bytearray(self.size - self._place)
+        return bytes(memoryview(rest)[: self.readinto(rest)])
 
 
 def read_bytes(path: Path) -> bytes:
@@ -186,6 +275,7 @@ def part_file(
     *,
     durable: bool = True,
     parents: bool = True,
+    check: Callable[[Path], None] = lambda part: None,
     publish: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Path, BinaryIO]]:
     """Give a new file beside `path`, and rename it to that at the end.
@@ -201,6 +291,8 @@ def part_file(
         Have the data on the disk before the name, and the name before this returns.
     parents : bool
         Make the folder if it is missing.
+    check : callable
+        Called with the new file's name when it is closed; what it raises leaves `path` as it was.
     publish : callable
         Called just before the file is renamed; what it raises leaves `path` as it was.
 
@@ -223,6 +315,7 @@ def part_file(
             file.flush()
             if durable:
                 system.sync(file)
+        check(part)
         publish()
         system.replace(part, path)
     except BaseException as error:
@@ -231,7 +324,7 @@ def part_file(
             raise failure(path, "cannot be written", error) from error
         raise
     if durable:
-        with _told(path, "cannot be written"):
+        with told(path, "cannot be written"):
             system.sync_folder(path.parent)
 
 
@@ -259,7 +352,7 @@ def append_line(path: Path, line: bytes) -> None:
     ------
     FileError
     """
-    with _told(path, "cannot be written"), system.open(path, "a+b") as file:
+    with told(path, "cannot be written"), system.open(path, "a+b") as file:
         torn = file.seek(0, os.SEEK_END) > 0
         if torn:
             file.seek(-1, os.SEEK_END)
@@ -275,7 +368,7 @@ def sync_file(path: Path) -> None:
     ------
     FileError
     """
-    with _told(path, "cannot be written"):
+    with told(path, "cannot be written"):
         with system.open(path, "r+b") as file:
             system.sync(file)
         system.sync_folder(path.parent)
@@ -295,7 +388,7 @@ def make_folder(path: Path, *, parents: bool = True) -> list[Path]:
     """
     made: list[Path] = []
     missing = [path]
-    with _told(path, "cannot be made"):
+    with told(path, "cannot be made"):
         while missing:
             try:
                 system.mkdir(missing[-1])
@@ -304,7 +397,7 @@ def make_folder(path: Path, *, parents: bool = True) -> list[Path]:
                     raise
                 missing.append(missing[-1].parent)
             except FileExistsError:
-                if not Path(missing[-1]).is_dir():
+                if not S_ISDIR(system.stat(missing[-1]).st_mode):
                     raise
                 missing.pop()
             else:
@@ -322,7 +415,7 @@ def remove(path: Path) -> None:
     ------
     FileError
     """
-    with _told(path, "cannot be removed"), suppress(FileNotFoundError):
+    with told(path, "cannot be removed"), suppress(FileNotFoundError):
         system.unlink(path)
 
 
@@ -381,7 +474,7 @@ def only_one(path: Path) -> Iterator[bool]:
     FileError
         If it cannot be made.
     """
-    with _told(path, "cannot be written"):
+    with told(path, "cannot be written"):
         held = system.lock(path)
     try:
         yield held is not None

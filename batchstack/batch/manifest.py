@@ -8,15 +8,16 @@ All problems are collected and reported together, each with its place.
 
 import csv
 import gc
+import io
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchstack import files
 from batchstack.batch.manifest_formats import COLUMNS, META_PREFIX, READERS, Report, read_text
 from batchstack.batch.manifest_rows import OptionValue, Row, RowChecker
 from batchstack.errors import ManifestError
-from batchstack.images.atomic import part_file
 
 __all__ = [
     "COLUMNS",
@@ -82,17 +83,18 @@ def write_manifest(path: str | Path, rows: Iterable[Row]) -> None:
     ------
     ManifestError
         If a stack of three or more frames has a path with `|` in it.
-    ImageError
+    FileError
         If the file cannot be written.
     """
     records = [_record(row) for row in rows]
     used = set().union(*records)
     metas = sorted(name for name in used if name.startswith(META_PREFIX))
     columns = [name for name in COLUMNS if name in used or name == "id"] + metas
-    with part_file(Path(path)) as part, part.open("x", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(records)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(records)
+    files.replace_file(Path(path), text.getvalue().encode())
 
 
 @contextmanager

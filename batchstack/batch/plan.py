@@ -14,7 +14,7 @@ from batchstack.batch.jobs import Job
 from batchstack.batch.ledger import FOLDER, Ledger, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Row, collector_paused
 from batchstack.batch.memory import Footprint, predict
-from batchstack.errors import ImageError, ManifestError, OptionError, StackError
+from batchstack.errors import FileError, ImageError, ManifestError, OptionError, StackError
 from batchstack.fusion.methods import Method, select_methods
 from batchstack.images import ImageInfo, file_digest, probe
 from batchstack.options import AlignOptions, FusionOptions, OutputOptions
@@ -216,7 +216,7 @@ def _step(
             return Step(row, "skip", ("up to date",))
         frames = known + [probe(path) for path in row.frames[len(known) :]]
         _check_frames(frames, resize=options.resize)
-    except (ImageError, StackError, OSError) as error:
+    except (FileError, ImageError, StackError, OSError) as error:
         return Step(row, "refuse", (str(error),))
     job = Job(
         id=row.id,

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from batchstack import files
 from batchstack.batch.alignment import (
     Alignment,
     Frame,
@@ -177,6 +178,7 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
         _kept.pop(threading.get_ident(), None)
     start = time.perf_counter()
     try:
+        files.make_folder(job.scratch)
         value = work(job, *arguments)
     except (BatchstackError, OSError) as error:
         return Outcome(error=f"{job.place} {job.id}: {error}")
@@ -254,14 +256,14 @@ def _fuse_and_write(job: Job, frames: Sequence[Frame], area: Box) -> dict[str, t
     def score_and_write(name: str) -> tuple[int, Scores]:
         image, path = outputs[name], job.output_path(name)
         scores = score_output(job, name, read, lambda box: image[box.slices], area)
-        size = write_image(
+        written = write_image(
             path,
             image[area.slices],
             quality=job.quality,
             metadata=metadata,
             empty=partial(scratch.array, "encoded"),
         )
-        return size, scores
+        return written.size, scores
 
     return {name: score_and_write(name) for name in output_names(job)}
 
@@ -369,7 +371,7 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[int, Scor
     scores = score_output(
         job, name, read, lambda box: tile_window(job.scratch, name, boxes, box), area
     )
-    size = write_image_rows(
+    written = write_image_rows(
         job.output_path(name),
         (*area.shape, *shape[2:]),
         dtype,
@@ -377,7 +379,7 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[int, Scor
         quality=job.quality,
         metadata=read_metadata(job.frames[0]),
     )
-    return size, scores
+    return written.size, scores
 
 
 def _fitting(job: Job, path: Path, pixels: Pixels, shape: tuple[int, ...]) -> Pixels:

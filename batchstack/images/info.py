@@ -66,6 +66,22 @@ class ImageInfo:
 
 
 @dataclass(frozen=True)
+class Written:
+    """A file as it was written.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    digest : str
+        Of all of them, as `file_digest`.
+    """
+
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
 class Metadata:
     """What an output inherits from a frame besides its pixels.
 
