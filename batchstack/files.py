@@ -16,7 +16,9 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import DEFAULT_BUFFER_SIZE, SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
+from stat import S_ISDIR, S_ISLNK
 from typing import Any, BinaryIO
 
 from batchstack.errors import FileError
@@ -24,6 +26,11 @@ from batchstack.errors import FileError
 _LONGEST_LINE = 1 << 24  # bytes; the record of a stack of 50,000 frames is shorter
 _PART = re.compile(r"\.(.+)\.batchstack-[0-9a-f]{12}\.part")
 _REMEDIES = {
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "name a file in it",
+    errno.EIO: "check the disk, or the server that it belongs to",
+    errno.ESTALE: "check the server, and run again",
+    errno.ETIMEDOUT: "check the server, and run again",
     errno.ENOSPC: "make room and run again",
     errno.EDQUOT: "make room within your quota and run again",
     errno.EROFS: "choose a folder that can be written",
@@ -56,6 +63,9 @@ class System:
 
     def stat(self, path: Path | str) -> os.stat_result:
         return os.stat(path)  # noqa: PTH116
+
+    def lstat(self, path: Path) -> os.stat_result:
+        return path.lstat()
 
     def replace(self, source: Path, target: Path) -> None:
         source.replace(target)
@@ -110,7 +120,8 @@ def failure(path: Path | str, what: str, error: OSError) -> FileError:
 
 
 @contextmanager
-def _told(path: Path | str, what: str) -> Iterator[None]:
+def told(path: Path | str, what: str) -> Iterator[None]:
+    """Have every `OSError` in a block become a `FileError`, as `failure` makes it."""
     try:
         yield
     except OSError as error:
@@ -129,6 +140,87 @@ def open_to_read(path: Path) -> BinaryIO:
         Of the system; who knows what the file is for says it in words.
     """
     return system.open(path, "rb")
+
+
+@contextmanager
+def read_file(path: Path | str) -> Iterator[BinaryIO]:
+    """Give a file open for reading, of which libraries may make what they like.
+
+    Some swallow or rename what the system says, or go on without what they could not read.
+    Here it is remembered: if any read fails, so does the whole.
+    A place outside of the file is moved to its nearer end, as damaged files name any.
+
+    Raises
+    ------
+    FileError
+        In place of every `OSError`.
+    """
+    with told(path, "cannot be read"), system.open(Path(path), "rb") as file:
+        failed: list[OSError] = []
+
+        def read_at(place: int, buffer: memoryview) -> int:
+            try:
+                file.seek(place)
+                count: int = file.readinto(buffer)  # type: ignore[attr-defined]
+            except OSError as error:
+                failed.append(error)
+                raise
+            return count
+
+        try:
+            yield random_access(file.seek(0, SEEK_END), read_at)
+        except Exception:
+            if not failed:
+                raise
+        if failed:
+            raise failed[0]
+
+
+def random_access(size: int, read_at: Callable[[int, memoryview], int]) -> BinaryIO:
+    """As a file, what a function reads at any place.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    read_at : callable
+        Fills a buffer from a place on, and returns how many bytes it could.
+    """
+    return _Buffered(_RandomAccess(size, read_at))
+
+
+class _Buffered(BufferedReader):
+    def read(self, size: int | None = -1) -> bytes:
+        # Memory is taken for all that is asked for, which in a damaged file may be any number.
+        if size is not None and size > DEFAULT_BUFFER_SIZE:
+            size = min(size, self.raw.size - self.tell())  # type: ignore[attr-defined]
+        return super().read(size)
+
+
+class _RandomAccess(RawIOBase):
+    def __init__(self, size: int, read_at: Callable[[int, memoryview], int]) -> None:
+        self.size, self._read_at, self._place = size, read_at, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        start = {SEEK_SET: 0, SEEK_CUR: self._place, SEEK_END: self.size}[whence]
+        self._place = min(max(0, start + offset), self.size)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._read_at(self._place, memoryview(buffer).cast("B"))
+        self._place += count
+        return count
+
+    def readall(self) -> bytes:
+        # Not by small pieces, as it is inherited.
+        rest = bytearray(self.size - self._place)
+        return bytes(memoryview(rest)[: self.readinto(rest)])
 
 
 def read_bytes(path: Path) -> bytes:
@@ -160,6 +252,14 @@ def size_of(path: Path | str) -> int | None:
         return None
 
 
+def is_link(path: Path) -> bool:
+    """Whether a name is a symbolic link, wherever it leads."""
+    try:
+        return S_ISLNK(system.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
 def names_in(folder: Path) -> list[str]:
     """Names in a folder, sorted; none if it cannot be read."""
     try:
@@ -187,6 +287,7 @@ def part_file(
     *,
     durable: bool = True,
     parents: bool = True,
+    check: Callable[[Path], None] = lambda part: None,
     publish: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Path, BinaryIO]]:
     """Give a new file beside `path`, and rename it to that at the end.
@@ -202,6 +303,8 @@ def part_file(
         Have the data on the disk before the name, and the name before this returns.
     parents : bool
         Make the folder if it is missing.
+    check : callable
+        Called with the new file's name when it is closed; what it raises leaves `path` as it was.
     publish : callable
         Called just before the file is renamed; what it raises leaves `path` as it was.
 
@@ -224,6 +327,7 @@ def part_file(
             file.flush()
             if durable:
                 system.sync(file)
+        check(part)
         publish()
         system.replace(part, path)
     except BaseException as error:
@@ -232,7 +336,7 @@ def part_file(
             raise failure(path, "cannot be written", error) from error
         raise
     if durable:
-        with _told(path, "cannot be written"):
+        with told(path, "cannot be written"):
             system.sync_folder(path.parent)
 
 
@@ -267,7 +371,7 @@ def sync_file(path: Path) -> None:
     ------
     FileError
     """
-    with _told(path, "cannot be written"):
+    with told(path, "cannot be written"):
         with system.open(path, "r+b") as file:
             system.sync(file)
         system.sync_folder(path.parent)
@@ -302,7 +406,7 @@ class LineFile:
         ------
         FileError
         """
-        with _told(self._path, "cannot be read"):
+        with told(self._path, "cannot be read"):
             try:
                 file = system.open(self._path, "rb")
             except FileNotFoundError:
@@ -322,7 +426,7 @@ class LineFile:
         ------
         FileError
         """
-        with _told(self._path, "cannot be read"):
+        with told(self._path, "cannot be read"):
             if self._reader is None:
                 self._reader = system.open(self._path, "rb")
             self._reader.seek(offset)
@@ -338,7 +442,7 @@ class LineFile:
         ------
         FileError
         """
-        with _told(self._path, "cannot be written"):
+        with told(self._path, "cannot be written"):
             self._is_synced = False
             try:
                 if self._writer is None:
@@ -395,7 +499,7 @@ def make_folder(path: Path, *, parents: bool = True) -> list[Path]:
     """
     made: list[Path] = []
     missing = [path]
-    with _told(path, "cannot be made"):
+    with told(path, "cannot be made"):
         while missing:
             try:
                 system.mkdir(missing[-1])
@@ -404,7 +508,7 @@ def make_folder(path: Path, *, parents: bool = True) -> list[Path]:
                     raise
                 missing.append(missing[-1].parent)
             except FileExistsError:
-                if not Path(missing[-1]).is_dir():
+                if not S_ISDIR(system.stat(missing[-1]).st_mode):
                     raise
                 missing.pop()
             else:
@@ -422,7 +526,7 @@ def remove(path: Path) -> None:
     ------
     FileError
     """
-    with _told(path, "cannot be removed"), suppress(FileNotFoundError):
+    with told(path, "cannot be removed"), suppress(FileNotFoundError):
         system.unlink(path)
 
 
@@ -481,10 +585,19 @@ def only_one(path: Path) -> Iterator[bool]:
     FileError
         If it cannot be made.
     """
-    with _told(path, "cannot be written"):
+    with told(path, "cannot be written"):
         held = system.lock(path)
     try:
         yield held is not None
     finally:
         if held is not None:
             held.release()
+
+
+# --- the streams of this process
+
+
+def let_go(stream: Any) -> None:
+    """Have what is still written to a stream whose reader went away come to nothing."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -122,12 +122,13 @@ class DaskCluster:
             event = self._events.get(timeout=seconds)
         except queue.Empty:
             return None
-        known: Event | None = event if isinstance(event, Event) else self._outcome(event)
-        return known
+        if isinstance(event, Started | Died):
+            return event
+        return self._outcome(event)
 
     def _outcome(self, future: Any) -> Event | None:
         name = _name(future.key)
-        if self._futures.get(name) is not future:
+        if name not in self._futures or self._futures[name] is not future:
             return None  # dropped meanwhile
         if future.status == "cancelled":
             raise ClusterLostError(_GONE)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchstack.batch.manifest_formats import COLUMNS, META_PREFIX, READERS, Report, read_text
+from batchstack.batch.manifest_formats import COLUMNS, META_PREFIX, READERS, Report, manifest_text
 from batchstack.batch.manifest_rows import OWN_NAMES, OptionValue, Row, RowChecker
 from batchstack.errors import ManifestError
 from batchstack.files import part_file
@@ -70,7 +70,7 @@ def load_manifest(path: str | Path, *, known_methods: Collection[str]) -> Manife
     report = Report(path.name)
     checker = RowChecker(path.parent, tuple(known_methods), report)
     with collector_paused():
-        entries = reader(read_text(path), report)
+        entries = reader(manifest_text(path), report)
         rows = [row for entry in entries if (row := checker.row(entry)) is not None]
     if not rows and not report.count:
         report.add(None, None, "no rows; a manifest needs at least one stack")

@@ -137,7 +137,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 csv.field_size_limit(2**31 - 1)
 
 
-def read_text(path: Path) -> str:
+def manifest_text(path: Path) -> str:
     """The text of a manifest.
 
     Raises

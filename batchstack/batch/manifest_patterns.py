@@ -106,6 +106,6 @@ def _is_folder(path: Path) -> bool | None:
     try:
         return stat.S_ISDIR(files.status(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        return False if path.is_symlink() else None
+        return False if files.is_link(path) else None
     except OSError:  # what keeps it from being seen is told of the frame
         return False

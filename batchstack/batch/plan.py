@@ -16,9 +16,9 @@ from batchstack import files
 from batchstack.batch.alignment import alignment_key
 from batchstack.batch.jobs import Job
 from batchstack.batch.ledger import Ledger, is_as_recorded, what_changed, why_not_done
-from batchstack.batch.manifest import Manifest, Row, collector_paused
+from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
 from batchstack.batch.memory import Footprint, predict
-from batchstack.errors import BatchstackError, ManifestError, OptionError, StackError
+from batchstack.errors import BatchstackError, OptionError, StackError
 from batchstack.fusion.methods import METHODS, Method, select_methods
 from batchstack.images import ImageInfo, file_digest, probe
 from batchstack.options import AlignOptions, FusionOptions, OutputOptions
@@ -169,14 +169,13 @@ def output_key(
 
 
 def _row_options(rows: Iterable[Row], options: RunOptions) -> list[RunOptions]:
-    wishes, problems = [], []
+    wishes, report = [], Report()
     for row in rows:
         try:
             wishes.append(row_options(row, options))
         except OptionError as error:
-            problems.append(f"{row.place} {error}")
-    if problems:
-        raise ManifestError("\n".join(problems))
+            report.add_row(row.place, str(error))
+    report.raise_if_any()
     return wishes
 
 

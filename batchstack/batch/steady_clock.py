@@ -19,5 +19,5 @@ def use() -> None:
     def steady(loop: Any) -> float:
         return time.monotonic()
 
-    IOLoop.time = steady  # type: ignore[method-assign]
+    IOLoop.time = steady  # type: ignore[method-assign, assignment]
     distributed.batched.time = time.monotonic

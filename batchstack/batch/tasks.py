@@ -311,7 +311,9 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
     return frames, tuple(inputs)
 
 
-def _fuse_and_write(job: Job, frames: Sequence[Frame], area: Box) -> dict[str, tuple[int, Scores]]:
+def _fuse_and_write(
+    job: Job, frames: Sequence[Frame], area: Box
+) -> dict[str, tuple[Written, Scores]]:
     size, methods = _size(frames[0].shape), _methods(job)
     scratch, form = _scratch(job), (frames[0].shape, frames[0].dtype)
     outputs = {

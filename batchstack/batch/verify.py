@@ -9,9 +9,8 @@ from pathlib import Path
 
 from batchstack import files
 from batchstack.batch.ledger import Ledger
-from batchstack.errors import BatchstackError
-from batchstack.images import Written, file_digest, probe, read_image
-from batchstack.images.probe import open_image
+from batchstack.errors import FileError
+from batchstack.images import Written, check_image
 
 Subset = Callable[[int], int]
 """How many outputs of so many to read."""
@@ -125,23 +124,6 @@ def difference_in_size(path: Path, output: Written) -> str | None:
 def difference_in_content(path: Path, output: Written) -> str | None:
     """How the content of a file differs from its record or is no image, or None."""
     try:
-        if output.digest is not None and file_digest(path) != output.digest:
-            return "has other content than was written"
-        _decode(path)
-    except BatchstackError as error:
+        return check_image(path, output)
+    except FileError as error:
         return str(error).removeprefix(f"{path}: ")
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return None
-
-
-def _decode(path: Path) -> None:
-    """Decode an image and raise if it is damaged; of a TIFF only a band is in memory."""
-    if probe(path).format != "tiff":
-        read_image(path)
-        return
-    from batchstack.images import tiff
-
-    with open_image(path) as file, tiff.open_tiff(path, file) as page:
-        for _ in tiff.read_bands(path, page):
-            pass

@@ -406,8 +406,7 @@ def take_cluster_options(settings: dict[str, Any]) -> Any:
     """
     from batchstack.batch.machine import ClusterOptions
 
-    names = ("workers", "memory_limit", "wait_workers")
-    names += ("scheduler", "scheduler_file", "dashboard")
+    names = ("workers", "memory_limit", "wait_workers", "scheduler", "scheduler_file", "dashboard")
     tls = ("tls_ca_file", "tls_cert", "tls_key")
     values = {name: settings.pop(name) for name in (*names, *tls) if name in settings}
     if values.get("scheduler") and values.get("scheduler_file"):

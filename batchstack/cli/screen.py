@@ -51,7 +51,7 @@ class _BestEffort(io.TextIOBase):
 def protect() -> None:
     """Let messages be best effort: whoever writes them, to a closed stderr or a full disk."""
     if not isinstance(sys.stderr, _BestEffort):
-        sys.stderr = _BestEffort(sys.stderr)  # type: ignore[assignment]
+        sys.stderr = _BestEffort(sys.stderr)
 
 
 def say(text: str) -> None:

@@ -15,8 +15,12 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 def _digest() -> str:
     """SHA-256 over names and contents of the sources; empty where there are none (frozen)."""
-    files = [file for file in resources.files(__package__).iterdir() if file.name.endswith(".py")]
-    parts = sorted((file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files)
+    names = sorted(file.name for file in resources.files(__package__).iterdir())
+    parts = [
+        (name, hashlib.sha256(resources.files(__package__).joinpath(name).read_bytes()).hexdigest())
+        for name in names
+        if name.endswith(".py")
+    ]
     return hashlib.sha256(repr(parts).encode()).hexdigest() if parts else ""
 
 

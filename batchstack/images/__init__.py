@@ -1,4 +1,4 @@
-"""The only pixel I/O: headers, whole images, scratch windows, atomic outputs.
+"""The only pixel I/O: headers, whole images, scratch windows, outputs and their verification.
 
 Pixels are (H, W) grey or (H, W, 3) RGB, uint8, uint16 or float32, the right way up.
 The codecs are imported when the first file of their kind is met.
@@ -9,6 +9,7 @@ from batchstack.images.probe import image_kind, probe
 from batchstack.images.read import file_digest, read_image, read_image_and_digest, read_metadata
 from batchstack.images.resize import resized
 from batchstack.images.scratch import StagedImage, stage_image, write_npy, write_npy_rows
+from batchstack.images.verify import check_image
 from batchstack.images.write import output_format, write_image, write_image_rows
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Pixels",
     "StagedImage",
     "Written",
+    "check_image",
     "file_digest",
     "image_kind",
     "output_format",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,21 @@ class ImageInfo:
         return self.pixels * self.channels * np.dtype(self.dtype).itemsize
 
 
+class Written(NamedTuple):
+    """A file as it was written.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    digest : str, optional
+        Of all of them, as `file_digest`; what earlier versions wrote has none.
+    """
+
+    size: int
+    digest: str | None = None
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What an output inherits from a frame besides its pixels.
@@ -92,11 +107,3 @@ class Metadata:
         if self.icc is None or self.icc[16:20] == space:
             return self
         return replace(self, icc=None)
-
-
-@dataclass(frozen=True)
-class Written:
-    """What was written."""
-
-    size: int
-    digest: str

@@ -7,6 +7,7 @@ A missing end is always noticed.
 
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ from PIL.Image import Exif
 from PIL.JpegImagePlugin import JpegImageFile
 
 from batchstack.errors import ImageError
+from batchstack.images.claims import JPEG, check_claim, file_size
 from batchstack.images.info import Empty, ImageInfo, Metadata, Piece, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size
 
@@ -27,30 +29,32 @@ _SEGMENT_ROOM = 65533
 # Bytes that are read to find the size of an ordinary file, and the segments before it:
 # tables, restart interval, application data, comment.
 _HEAD = 16384
+_SCAN = 0xDA  # pixels follow
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HEADER_MARKERS = {0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}
 
 
-def _open(path: Path, file: BinaryIO) -> JpegImageFile:
+def _open(file: BinaryIO) -> JpegImageFile:
     # The class itself, not Image.open: that limits the number of pixels.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            return JpegImageFile(file)
-        except (SyntaxError, OSError, ValueError) as error:
-            raise ImageError(
-                f"{path}: has a broken or unsupported JPEG header ({error}); "
-                "copy it again from the source or convert it to TIFF"
-            ) from error
+        return JpegImageFile(file)
 
 
 def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     """Return what the headers say; the pixels are not touched."""
+    info, held = _header(path, file), file_size(file)
+    check_claim(path, (info.height, info.width), info.pixels, held, JPEG)
+    return info
+
+
+def _header(path: Path, file: BinaryIO) -> ImageInfo:
     plain = _plain_header(file.read(_HEAD))
     if plain is not None:
         height, width, channels = plain
         return ImageInfo(path, "jpeg", height, width, channels, "uint8")
     file.seek(0)
-    image = _open(path, file)
+    image = _open(file)
     if image.mode not in ("L", "RGB"):
         raise ImageError(
             f"{path}: is a {image.mode} JPEG, only grey and RGB are supported; "
@@ -68,23 +72,48 @@ def _plain_header(head: bytes) -> tuple[int, int, int] | None:
     Ordinary is 8 bit, grey or of three channels, and without EXIF, which may turn the image.
     Checking a long manifest is mostly this, and Pillow takes eight times as long.
     """
-    at, size = 2, None
-    while at + 10 <= len(head) and head[at] == 0xFF:
-        marker, length = head[at + 1], int.from_bytes(head[at + 2 : at + 4])
+    size = None
+    for marker, place in _markers(head):
+        if marker == _SCAN:
+            return size
         if marker in (0xC0, 0xC1, 0xC2):  # baseline, extended, progressive
-            bits, height, width, channels = struct.unpack(">BHHB", head[at + 4 : at + 10])
+            bits, height, width, channels = _frame(head, place)
             if bits != 8 or not height or not width or channels not in (1, 3):
                 return None
             size = height, width, channels
-        elif marker == 0xDA:  # pixels begin
-            return size
-        elif marker not in _HEADER_MARKERS or head.startswith(_EXIF_PREFIX, at + 4):
+        elif marker not in _HEADER_MARKERS or head.startswith(_EXIF_PREFIX, place):
             return None
-        at += 2 + length
     return None
 
 
-def read_pixels(path: Path, data: bytes, pixels: Pixels) -> Pixels:
+def stream_size(data: bytes) -> tuple[int, int]:
+    """Rows and columns that a JPEG stream inside another file claims, 0 if it claims none."""
+    for marker, place in _markers(data):
+        if marker in _FRAMES:
+            return _frame(data, place)[1:3]
+    return 0, 0
+
+
+def _markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the marker and the place of the content of every segment up to the first pixels."""
+    at, marker = 2, 0
+    while marker != _SCAN and at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # filling
+            at += 1
+            continue
+        yield marker, at + 4
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+
+
+def _frame(data: bytes, place: int) -> tuple[int, int, int, int]:
+    """Bits, rows, columns and channels of a frame header; all 0 if it is cut off."""
+    header = data[place : place + 6]
+    bits, height, width, channels = struct.unpack(">BHHB", header.ljust(6, b"\0"))
+    return (bits, height, width, channels) if len(header) == 6 else (0, 0, 0, 0)
+
+
+def read_pixels(data: bytes, pixels: Pixels) -> Pixels:
     """Decode all pixels as stored, or raise; never grey filling for a missing part.
 
     They go to the memory of `pixels`, which has their number but maybe not their shape.
@@ -93,15 +122,9 @@ def read_pixels(path: Path, data: bytes, pixels: Pixels) -> Pixels:
     harmless oddity of a header cannot be told from damage behind it.
     """
     colours = "GRAY" if pixels.ndim == 2 else "RGB"
-    try:
-        decoded: Pixels = simplejpeg.decode_jpeg(
-            data, colours, fastdct=False, fastupsample=False, strict=True, buffer=pixels
-        )
-    except ValueError as error:
-        raise ImageError(
-            f"{path}: is damaged or incomplete ({error}); copy it again from the source, "
-            "or if it looks right in a viewer rewrite it, e.g. jpegtran -copy all"
-        ) from error
+    decoded: Pixels = simplejpeg.decode_jpeg(
+        data, colours, fastdct=False, fastupsample=False, strict=True, buffer=pixels
+    )
     return decoded[..., 0] if pixels.ndim == 2 else decoded
 
 
@@ -110,9 +133,9 @@ def _exif(image: JpegImageFile) -> bytes | None:
     return exif and exif.removeprefix(_EXIF_PREFIX)
 
 
-def read_metadata(path: Path, file: BinaryIO) -> Metadata:
+def read_metadata(file: BinaryIO) -> Metadata:
     """Return the metadata as stored, the orientation not yet reset."""
-    image = _open(path, file)
+    image = _open(file)
     exif = _exif(image)
     return Metadata(
         exif=exif,
@@ -138,7 +161,7 @@ def _exif_resolution(exif: bytes | None) -> tuple[float, float] | None:
             tags.load(_EXIF_PREFIX + exif)
             per_inch = {2: 1.0, 3: 2.54}[tags.get(296, 2)]
             x, y = float(tags[282]), float(tags[283])
-        except (SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError, struct.error):
+        except Exception:  # a damaged block can fail anywhere in Pillow; it is not vital
             return None
     usable = 0 < x < np.inf and 0 < y < np.inf
     return (x * per_inch, y * per_inch) if usable else None

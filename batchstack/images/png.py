@@ -12,34 +12,46 @@ from typing import BinaryIO
 import imagecodecs
 
 from batchstack.errors import ImageError
+from batchstack.images.claims import DEFLATE, check_claim, file_size
 from batchstack.images.info import ImageInfo, Metadata, Piece, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ANCILLARY = 0x20  # in the first letter of a chunk's type: it is a small one
 _HEADER_END = 33  # signature and IHDR, always the first chunk
 _CHANNELS = {0: 1, 2: 3, 3: 3}  # grey, RGB, palette
+# Bits of a sample, and samples of a stored pixel.
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8)}
+_SAMPLES = {0: 1, 2: 3, 3: 1}
 _XMP_KEY = b"XML:com.adobe.xmp"
 _METRES_PER_INCH = 0.0254
+_TEXT_ROOM = 2**24  # bytes that a profile or an XMP packet may have when it is inflated
 _ALPHA_HINT = "remove it, e.g. magick in.png -alpha off out.png"
+
+
+def _heads(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Yield type and length of every chunk, the file at its payload."""
+    place, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        file.seek(place)
+        head = file.read(8)
+        if len(head) < 8:
+            return
+        length, kind = struct.unpack(">I4s", head)
+        yield kind, length
+        place += 12 + length
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     """Yield type and payload of every chunk that holds no pixels."""
-    file.seek(8)
-    while len(head := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
-        if kind == b"IDAT":
-            file.seek(length + 4, 1)
-            continue
-        payload = file.read(length)
-        file.seek(4, 1)
-        yield kind, payload
-        if kind == b"IEND":
-            return
+    for kind, length in _heads(file):
+        if kind != b"IDAT":
+            yield kind, file.read(length)
 
 
 def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     """Return what the chunks say; the pixels are not touched."""
-    chunks = dict(_chunks(file))
+    held, chunks = file_size(file), dict(_chunks(file))
     ihdr = chunks.get(b"IHDR", b"")
     if len(ihdr) != 13:
         raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
@@ -48,29 +60,49 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
         raise ImageError(f"{path}: has an alpha channel; {_ALPHA_HINT}")
     if b"tRNS" in chunks:
         raise ImageError(f"{path}: has transparent colours (tRNS); {_ALPHA_HINT}")
-    if colour not in _CHANNELS or not width or not height:
+    if depth not in _DEPTHS.get(colour, ()) or not width or not height:
         raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
+    # A byte before every row names its filter.
+    stored = height * (1 + -(-width * depth * _SAMPLES[colour] // 8))
+    check_claim(path, (height, width), stored, held, DEFLATE)
     orientation = exif_orientation(chunks.get(b"eXIf"))
     height, width = oriented_size(height, width, orientation)
     dtype = "uint16" if depth == 16 else "uint8"
     return ImageInfo(path, "png", height, width, _CHANNELS[colour], dtype, orientation)
 
 
-def read_pixels(path: Path, data: bytes) -> Pixels:
-    """Decode all pixels as stored; libpng checks every checksum.
+def read_pixels(path: Path, file: BinaryIO) -> Pixels:
+    """Decode all pixels as stored, after every checksum was compared.
 
     Palettes become RGB, grey of 1, 2 or 4 bits is spread over 8.
     """
-    try:
-        pixels: Pixels = imagecodecs.png_decode(data)
-    except (imagecodecs.PngError, ValueError) as error:
-        raise ImageError(
-            f"{path}: is damaged or incomplete ({error}); copy it again from the source"
-        ) from error
+    pixels: Pixels = imagecodecs.png_decode(critical_chunks(path, file))
     return pixels
 
 
-def read_metadata(path: Path, file: BinaryIO) -> Metadata:
+def critical_chunks(path: Path, file: BinaryIO) -> bytearray:
+    """The file without chunks that the pixels do not depend on.
+
+    libpng prints what it dislikes about these, and about pixels with a wrong checksum.
+    """
+    data = bytearray(_SIGNATURE)
+    for kind, length in _heads(file):
+        if kind[0] & _ANCILLARY:
+            continue
+        payload, checksum = file.read(length), file.read(4)
+        found = imagecodecs.deflate_crc32(payload, zlib.crc32(kind))
+        if len(payload) != length or struct.pack(">I", found) != checksum:
+            raise ImageError(
+                f"{path}: is damaged or incomplete, the checksum of its {kind!r} chunk is wrong; "
+                "copy it again from the source"
+            )
+        data += struct.pack(">I4s", length, kind)
+        data += payload
+        data += checksum
+    return data
+
+
+def read_metadata(file: BinaryIO) -> Metadata:
     """Return the metadata as stored, the orientation not yet reset."""
     exif = xmp = icc = resolution = None
     for kind, payload in _chunks(file):
@@ -86,10 +118,12 @@ def read_metadata(path: Path, file: BinaryIO) -> Metadata:
 
 
 def _inflate(data: bytes) -> bytes | None:
+    inflater = zlib.decompressobj()
     try:
-        return zlib.decompress(data)
+        text = inflater.decompress(data, _TEXT_ROOM)
     except zlib.error:
         return None
+    return text if inflater.eof else None
 
 
 def _international_text(payload: bytes) -> bytes | None:

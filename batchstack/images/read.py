@@ -1,18 +1,20 @@
 """Whole images and what belongs to them."""
 
 import hashlib
-import os
 from dataclasses import replace
-from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
+from batchstack import files
 from batchstack.errors import ImageError
+from batchstack.images.claims import file_size
 from batchstack.images.info import Empty, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, orient, upright
-from batchstack.images.probe import kind_of, open_image, probe_file
+from batchstack.images.probe import probe_file
+from batchstack.images.source import image_file, image_in
 
 
 def read_image(path: Path | str) -> Pixels:
@@ -30,12 +32,14 @@ def read_image(path: Path | str) -> Pixels:
 
     Raises
     ------
+    FileError
+        The system does not let it be read.
     ImageError
         Also for a file that is cut off or damaged: no pixel is ever made up.
     """
     path = Path(path)
-    with open_image(path) as file:
-        return _read(path, file)
+    with image_file(path) as (kind, file):
+        return _read(path, kind, file)
 
 
 def read_image_and_digest(
@@ -58,60 +62,50 @@ def read_image_and_digest(
         As `read_image`.
     digest : str
         As `file_digest`.
+
+    Raises
+    ------
+    FileError, ImageError
+        As `read_image`.
     """
     path = Path(path)
-    with open_image(path) as file:
+    with files.read_file(path) as file:
         data = _held(file, room)
-    pixels = _read(path, BufferedReader(_HeldFile(data)), empty)
-    return pixels, _shortened(hashlib.sha256(data))
+    # Not BytesIO, which would copy all.
+    held = files.random_access(len(data), partial(_copy, data))
+    with image_in(path, held) as kind:
+        return _read(path, kind, held, empty), _shortened(hashlib.sha256(data))
 
 
-def _held(file: BufferedReader, room: Empty) -> memoryview:
+def _held(file: BinaryIO, room: Empty) -> memoryview:
     """All of a file, in memory that it is given: new memory takes longer than reading."""
-    size = os.fstat(file.fileno()).st_size
-    data = room((size,), np.uint8).data
-    length = file.readinto(data)
-    rest = file.read()
-    # A file that has grown or shrunk since is what it is now.
-    return data[:length] if not rest else memoryview(bytes(data[:length]) + rest)
+    data = room((file_size(file),), np.uint8).data
+    return data[: file.readinto(data)]  # type: ignore[attr-defined]
 
 
-class _HeldFile(RawIOBase):
-    """A file whose content is held in memory, which is not copied as `BytesIO` would."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data, self._place = data, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        start = {SEEK_SET: 0, SEEK_CUR: self._place, SEEK_END: len(self._data)}[whence]
-        self._place = max(0, start + offset)
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self._data[self._place : self._place + len(buffer)]
-        buffer[: len(piece)] = piece
-        self._place += len(piece)
-        return len(piece)
+def _copy(data: memoryview, place: int, buffer: memoryview) -> int:
+    piece = data[place : place + len(buffer)]
+    buffer[: len(piece)] = piece
+    return len(piece)
 
 
 def file_digest(path: Path | str) -> str:
     """Return the first 16 bytes of the SHA-256 of a file's content, in hexadecimal.
 
     Processors of today compute it twice as fast as BLAKE2b.
+
+    Raises
+    ------
+    FileError
+        The system does not let it be read.
     """
-    with open_image(Path(path)) as file:
+    with files.read_file(path) as file:
         return stream_digest(file)
 
 
-def stream_digest(file: BufferedReader) -> str:
+def stream_digest(file: BinaryIO) -> str:
     """Return the same of an open file, from its position on."""
-    return _shortened(hashlib.file_digest(file, "sha256"))
+    return _shortened(hashlib.file_digest(file, "sha256"))  # type: ignore[arg-type]
 
 
 def _shortened(digest: "hashlib._Hash") -> str:
@@ -125,55 +119,54 @@ def read_metadata(path: Path | str) -> Metadata:
 
     Raises
     ------
-    ImageError
-        The file cannot be read as an image.
+    FileError, ImageError
+        The file cannot be read, or not as an image.
     """
     path = Path(path)
-    with open_image(path) as file:
-        stored, orientation = _stored_metadata(path, file)
+    with image_file(path) as (kind, file):
+        stored, orientation = _stored_metadata(path, kind, file)
     if stored.resolution and orientation >= 5:
         stored = replace(stored, resolution=stored.resolution[::-1])
     return upright(stored)
 
 
-def _stored_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
-    kind = kind_of(path, file)
+def _stored_metadata(path: Path, kind: str, file: BinaryIO) -> tuple[Metadata, int]:
     if kind == "tiff":
         from batchstack.images import tiff
 
-        with tiff.open_tiff(path, file) as page:
-            return tiff.read_metadata(page), int(page.tags.valueof(274, 1))
+        with tiff.open_page(path, file) as page:
+            return tiff.read_metadata(page), tiff.orientation(page)
     if kind == "png":
         from batchstack.images import png
 
-        metadata = png.read_metadata(path, file)
+        metadata = png.read_metadata(file)
     else:
         from batchstack.images import jpeg
 
-        metadata = jpeg.read_metadata(path, file)
+        metadata = jpeg.read_metadata(file)
     return metadata, exif_orientation(metadata.exif)
 
 
-def _read(path: Path, file: BinaryIO, empty: Empty = np.empty) -> Pixels:
-    info = probe_file(path, file)
+def _read(path: Path, kind: str, file: BinaryIO, empty: Empty = np.empty) -> Pixels:
+    info = probe_file(path, kind, file)
     file.seek(0)
     if info.format == "tiff":
         stored = _read_tiff(info, file, empty)
     elif info.format == "png":
         from batchstack.images import png
 
-        stored = png.read_pixels(path, file.read())
+        stored = png.read_pixels(path, file)
     else:
         from batchstack.images import jpeg
 
-        stored = jpeg.read_pixels(path, file.read(), empty(info.shape, info.dtype))
+        stored = jpeg.read_pixels(file.read(), empty(info.shape, info.dtype))
     return _as_promised(info, orient(stored, info.orientation))
 
 
 def _read_tiff(info: ImageInfo, file: BinaryIO, empty: Empty) -> Pixels:
     from batchstack.images import tiff
 
-    with tiff.open_tiff(info.path, file) as page:
+    with tiff.open_page(info.path, file) as page:
         size = (page.imagelength, page.imagewidth, *info.shape[2:])
         pixels = empty(size, info.dtype)
         top = 0

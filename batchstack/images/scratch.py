@@ -4,22 +4,26 @@ JPEG and PNG have no random access, compressed TIFF only by strip or tile, so an
 large for one worker is decoded once into a `.npy` file that all its tiles read from.
 """
 
-import os
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from batchstack import files
 from batchstack.errors import ImageError
-from batchstack.files import part_file
 from batchstack.images.info import ImageInfo, Pixels
-from batchstack.images.probe import open_image, probe
+from batchstack.images.probe import probe
 from batchstack.images.read import read_image_and_digest, stream_digest
+from batchstack.images.source import blamed_on_file, image_file
+
+# Of a window's rows, pieces of this size are read at once, with what lies between them if it
+# is little: a call to the system takes as long as to copy so much.
+_PIECE, _GAP = 2**18, 2**15
 
 
 def stage_image(path: Path | str, target: Path | str) -> str:
@@ -33,7 +37,7 @@ def stage_image(path: Path | str, target: Path | str) -> str:
     path : Path
         The image.
     target : Path
-        The `.npy` file, replaced whole or not at all.
+        The `.npy` file, replaced whole or not at all; as for `write_npy`.
 
     Returns
     -------
@@ -42,22 +46,22 @@ def stage_image(path: Path | str, target: Path | str) -> str:
 
     Raises
     ------
+    FileError
+        As `read_image` and `write_npy`.
     ImageError
-        As `read_image`; also when the file changes while it is read, or the scratch
-        folder is full.
+        As `read_image`; also when the file changes while it is read.
     """
     path, target = Path(path), Path(target)
-    info = probe(path)
+    before, info = _state(path), probe(path)
     if info.format == "tiff" and info.orientation == 1:
-        return _stage_bands(info, target)
+        return _stage_bands(info, target, before)
     pixels, digest = read_image_and_digest(path)
     write_npy(target, pixels)
     return digest
 
 
-def _stage_bands(info: ImageInfo, target: Path) -> str:
-    with open_image(info.path) as file:
-        before = _state(file)
+def _stage_bands(info: ImageInfo, target: Path, before: tuple[int, int]) -> str:
+    with image_file(info.path) as (_, file):
         digest = stream_digest(file)
         file.seek(0)
         bands = _unchanged_bands(info, file, before)
@@ -65,29 +69,32 @@ def _stage_bands(info: ImageInfo, target: Path) -> str:
     return digest
 
 
-def _unchanged_bands(
-    info: ImageInfo, file: BufferedReader, before: tuple[int, int]
-) -> Iterator[Pixels]:
+def _unchanged_bands(info: ImageInfo, file: BinaryIO, before: tuple[int, int]) -> Iterator[Pixels]:
     """Yield all bands, then raise if the file is no longer what the digest was taken of."""
     from batchstack.images import tiff
 
-    with tiff.open_tiff(info.path, file) as page:
+    with tiff.open_page(info.path, file) as page:
         yield from tiff.read_bands(info.path, page)
-    if _state(file) != before:
+    if _state(info.path) != before:
         raise ImageError(f"{info.path}: changed while it was read; run again when it is complete")
 
 
-def _state(file: BufferedReader) -> tuple[int, int]:
-    status = os.fstat(file.fileno())
+def _state(path: Path) -> tuple[int, int]:
+    with files.told(path, "cannot be read"):
+        status = files.status(path)
     return status.st_size, status.st_mtime_ns
 
 
 def write_npy(path: Path | str, array: npt.NDArray[Any]) -> None:
     """Write any array as `.npy`, whole or not at all.
 
+    It is read soon or never, so it need not outlive a loss of power.
+    The folder is made if it is missing, but not the one that it lies in: scratch that was
+    removed stays removed.
+
     Raises
     ------
-    ImageError
+    FileError
         The file cannot be written, such as on a full disk.
     """
     write_npy_rows(path, array.shape, array.dtype, (array,))
@@ -103,7 +110,7 @@ def write_npy_rows(
 
     Raises
     ------
-    ImageError
+    FileError
         As `write_npy`.
     """
     header = {
@@ -111,10 +118,11 @@ def write_npy_rows(
         "fortran_order": False,
         "shape": shape,
     }
-    with part_file(Path(path), durable=False) as (part, file):
+    path = Path(path)
+    files.make_folder(path.parent, parents=False)
+    with files.part_file(path, durable=False, parents=False) as (_, file):
         np.lib.format.write_array_header_1_0(file, header)
         for band in bands:
-            # Not ndarray.tofile: its error for a full disk does not say so.
             file.write(np.ascontiguousarray(band).data)
 
 
@@ -141,8 +149,15 @@ class StagedImage:
         return self._header[1]
 
     def __getitem__(self, area: tuple[slice, slice]) -> Pixels:
-        """Rows and columns as of an array, a copy like that of `window`."""
-        return np.array(self._map()[area], order="C")
+        """Rows and columns, one behind the other, as of an array; a copy like that of `window`."""
+        (row0, row1, _), (col0, col1, _) = (
+            one.indices(length) for one, length in zip(area, self.shape, strict=False)
+        )
+        return self.window(row0, max(row0, row1), col0, max(col0, col1))
+
+    def whole(self) -> Pixels:
+        """All of it."""
+        return self.window(0, self.shape[0], 0, self.shape[1])
 
     def window(self, row0: int, row1: int, col0: int, col1: int) -> Pixels:
         """Return rows `row0` to `row1` and columns `col0` to `col1`, the ends excluded.
@@ -150,33 +165,63 @@ class StagedImage:
         Returns
         -------
         ndarray, (row1 - row0, col1 - col0) or (row1 - row0, col1 - col0, 3)
-            A contiguous copy; the file is mapped for the time of this call only, so that
-            its pages do not add up in the memory of the process.
+            New memory, contiguous.
 
         Raises
         ------
         ValueError
             The window reaches over the edge.
+        FileError
+            The file cannot be read, such as when it is missing.
         ImageError
-            The file is missing or damaged.
+            It is damaged.
         """
         height, width = self.shape[:2]
         if not (0 <= row0 <= row1 <= height and 0 <= col0 <= col1 <= width):
             raise ValueError(
                 f"window rows {row0}:{row1}, columns {col0}:{col1} is not inside {height} x {width}"
             )
-        return self[row0:row1, col0:col1]
+        pixels = np.empty((row1 - row0, col1 - col0, *self.shape[2:]), self.dtype)
+        if pixels.size:
+            self._read(pixels, row0, col0)
+        return pixels
+
+    def _read(self, pixels: Pixels, top: int, left: int) -> None:
+        """Fill an array with the pixels from a row and a column on.
+
+        The file is not mapped to memory: where it cannot be read, that would end the process.
+        """
+        shape, dtype, start = self._header
+        pixel = math.prod(shape[2:]) * dtype.itemsize
+        pitch, used = shape[1] * pixel, pixels.shape[1] * pixel
+        rows = pixels.reshape(-1).view(np.uint8).reshape(-1, used)
+        start += top * pitch + left * pixel
+        with files.told(self.path, "cannot be read"), files.open_to_read(self.path) as file:
+            if used == pitch:
+                self._fill(file, start, rows)
+                return
+            step = max(1, _PIECE // pitch) if pitch - used <= _GAP else 1
+            piece = np.empty((step, pitch), np.uint8)
+            for row in range(0, len(rows), step):
+                count = min(step, len(rows) - row)
+                span = piece.reshape(-1)[: (count - 1) * pitch + used]
+                self._fill(file, start + row * pitch, span)
+                rows[row : row + count] = piece[:count, :used]
+
+    def _fill(self, file: BinaryIO, place: int, memory: npt.NDArray[np.uint8]) -> None:
+        file.seek(place)
+        if file.readinto(memory) != memory.size:  # type: ignore[attr-defined]
+            raise ImageError(self._damage("it is too short"))
 
     @cached_property
-    def _header(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        mapped = self._map()
-        return mapped.shape, mapped.dtype
+    def _header(self) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+        """Shape, type, and where the pixels begin."""
+        with files.read_file(self.path) as file, blamed_on_file(self._damage):
+            version = np.lib.format.read_magic(file)
+            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+            if version != (1, 0) or by_columns or dtype.hasobject or min(shape, default=0) < 0:
+                raise ImageError(self._damage("it is not scratch of batchstack"))
+            return shape, dtype, file.tell()
 
-    def _map(self) -> npt.NDArray[Any]:
-        try:
-            mapped: npt.NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise ImageError(
-                f"{self.path}: is missing or damaged scratch ({error}); run again to make it anew"
-            ) from error
-        return mapped
+    def _damage(self, reason: Exception | str) -> str:
+        return f"{self.path}: is damaged scratch ({reason}); run again to make it anew"

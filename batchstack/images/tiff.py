@@ -4,17 +4,23 @@ A band is as many full-width rows as one row of tiles or a few strips hold, so t
 file of any size is read in bounded memory.
 """
 
+import logging
+import math
+import reprlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL.Image import Exif
-from tifffile import TiffFile
+from tifffile import TIFF, TiffFile
 
-from batchstack.errors import BatchstackError, ImageError
+from batchstack.errors import ImageError
+from batchstack.images.claims import check_claim, tiff_expansion
 from batchstack.images.info import DTYPES, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import oriented_size
 
@@ -22,34 +28,77 @@ BAND_ROWS = 256
 TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, ... copyright
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _YCBCR = 0, 1, 2, 6
 _COLOURS = ((1, _MIN_IS_WHITE), (1, _MIN_IS_BLACK), (3, _RGB))
-_JPEG = 7
+_JPEG, _PNG = 7, 34933
+_SIDES = ("imagewidth", "imagelength")
+_NUMBERS = (
+    "imagedepth",
+    "samplesperpixel",
+    "compression",
+    "predictor",
+    "photometric",
+    "planarconfig",
+    "fillorder",
+    "rowsperstrip",
+    "tilewidth",
+    "tilelength",
+)
+# Pages that are looked at; a damaged chain of them may have no end.
+_MOST_PAGES = 1000
+
+# What tifffile notices is said by errors, or does not matter; it would go to the screen.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 @contextmanager
-def open_tiff(path: Path, file: BinaryIO) -> Iterator[Any]:
-    """Give the first page of an open file; any failure of tifffile becomes `ImageError`."""
-    try:
-        with TiffFile(file) as tiff:
-            yield tiff.pages.first
-    except (BatchstackError, MemoryError):
-        raise
-    except Exception as error:  # a damaged tag can fail anywhere in tifffile
-        raise ImageError(
-            f"{path}: is damaged or of an unsupported kind of TIFF ({error}); "
-            "copy it again from the source or rewrite it, e.g. magick in.tif out.tif"
-        ) from error
+def open_page(path: Path, file: BinaryIO) -> Iterator[Any]:
+    """Give the first page of an open file, whose numbers can be relied on to be numbers."""
+    # The name tells one vendor's files of more than 4 GB; damaged numbers overflow anywhere.
+    with np.errstate(all="ignore"), TiffFile(file, name=path.name) as tiff:
+        page = tiff.pages.first
+        _refuse_wrong_numbers(path, page, _SIDES + _NUMBERS)
+        yield page
 
 
 def read_header(path: Path, page: Any) -> ImageInfo:
     """Return what the tags say, after checking that every segment lies in the file."""
     _refuse_unsupported(path, page)
     _refuse_stacks(path, page)
-    _refuse_missing(path, page)
-    orientation = int(page.tags.valueof(274, 1))
-    orientation = orientation if 1 <= orientation <= 8 else 1
-    height, width = oriented_size(page.imagelength, page.imagewidth, orientation)
+    _refuse_claims(path, page)
+    turned = orientation(page)
+    height, width = oriented_size(page.imagelength, page.imagewidth, turned)
     dtype = str(np.dtype(page.dtype))
-    return ImageInfo(path, "tiff", height, width, page.samplesperpixel, dtype, orientation)
+    return ImageInfo(path, "tiff", height, width, page.samplesperpixel, dtype, turned)
+
+
+def orientation(page: Any) -> int:
+    """Return the orientation that the tags state, 1 where they state none that is valid."""
+    value = _number(page.tags, 274)
+    return value if 1 <= value <= 8 else 1
+
+
+def _number(tags: Any, tag: int) -> int:
+    """The value of a tag, 0 if it is missing or anything but a number."""
+    value = tags.valueof(tag)
+    return int(value) if isinstance(value, int) else 0
+
+
+def _refuse_wrong_numbers(path: Path, page: Any, names: Iterable[str]) -> None:
+    """tifffile gives the values of damaged tags as it finds them: texts, fractions, lists, ..."""
+    for name in names:
+        value = getattr(page, name)
+        if not isinstance(value, int) or value < 0:
+            _refuse_tag(path, name, value, "a number")
+    for name in ("dataoffsets", "databytecounts"):
+        value = getattr(page, name)
+        if not isinstance(value, tuple) or not all(isinstance(one, int) for one in value):
+            _refuse_tag(path, name, value, "a list of numbers")
+
+
+def _refuse_tag(path: Path, name: str, value: Any, wanted: str) -> None:
+    raise ImageError(
+        f"{path}: is damaged, its TIFF tag {name} is {reprlib.repr(value)} instead of {wanted}; "
+        "copy it again from the source"
+    )
 
 
 def _refuse_unsupported(path: Path, page: Any) -> None:
@@ -67,6 +116,9 @@ def _refuse_unsupported(path: Path, page: Any) -> None:
         hint = "convert it to 8 or 16 bit unsigned or 32 bit float"
     elif photometric == _MIN_IS_WHITE and page.dtype == np.float32:
         found, hint = "float samples where 0 is white", "convert it to 0 is black"
+    elif page.compression != 1 and page.compression not in TIFF.DECOMPRESSORS:
+        found = f"a compression ({_name(page.compression)})"
+        hint = "rewrite it with another, e.g. magick in.tif -compress zip out.tif"
     else:
         return
     raise ImageError(f"{path}: has {found}, which is not supported; {hint}")
@@ -88,11 +140,12 @@ def _full_depth(page: Any) -> bool:
 def _refuse_stacks(path: Path, page: Any) -> None:
     """One image per file; thumbnails, reduced copies and masks beside it do not matter."""
     pages = 1
-    for other in page.parent.pages[1:]:
+    for other in islice(page.parent.pages, 1, _MOST_PAGES):
+        _refuse_wrong_numbers(path, other, (*_SIDES, "subfiletype"))
         smaller = other.imagelength < page.imagelength or other.imagewidth < page.imagewidth
         pages += not (int(other.subfiletype) & 0b101 or smaller)
     planes = (page.parent.imagej_metadata or {}).get("images", 1)
-    count = max(pages, page.imagedepth, planes)
+    count = max(pages, page.imagedepth, planes if isinstance(planes, int) else 1)
     if count > 1:
         raise ImageError(
             f"{path}: holds {count} pages, a frame must be one image; "
@@ -100,10 +153,45 @@ def _refuse_stacks(path: Path, page: Any) -> None:
         )
 
 
-def _refuse_missing(path: Path, page: Any) -> None:
+def _refuse_claims(path: Path, page: Any) -> None:
+    """Every strip and tile must lie in the file, and have the bytes that its pixels need."""
+    height, width, size = page.imagelength, page.imagewidth, page.parent.filehandle.size
+    rows, columns = _segment_size(page)
+    if not (height and width and page.imagedepth and rows and columns):
+        raise ImageError(
+            f"{path}: is damaged, its header claims {width} x {height} pixels in strips or tiles "
+            f"of {columns} x {rows}; copy it again from the source"
+        )
+    expansion, sample = tiff_expansion(page.compression), np.dtype(page.dtype).itemsize
+    pixel = page.samplesperpixel * sample
+    check_claim(path, (height, width), height * width * pixel, size, expansion)
+    _refuse_missing(path, page, size)
+    separate, down, across = _segments(page)
+    pixel = page.shaped[-1] * sample
+    for index, count in enumerate(page.databytecounts[: separate * down * across]):
+        # The last strip is shorter, a tile is not.
+        last = index % down == down - 1 and not page.is_tiled
+        shape = (height - (down - 1) * rows if last else rows, columns)
+        needed = shape[0] * shape[1] * pixel
+        check_claim(path, shape, needed, count, expansion, of="a strip or tile")
+
+
+def _segment_size(page: Any) -> tuple[int, int]:
+    """Rows and columns of a strip or tile."""
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth
+    return min(page.rowsperstrip, page.imagelength), page.imagewidth
+
+
+def _segments(page: Any) -> tuple[int, int, int]:
+    """How many planes there are, and strips or tiles down and across each of them."""
+    rows, columns = _segment_size(page)
+    return page.shaped[0], -(-page.imagelength // rows), -(-page.imagewidth // columns)
+
+
+def _refuse_missing(path: Path, page: Any, size: int) -> None:
     offsets, counts = page.dataoffsets, page.databytecounts
-    wanted = int(np.prod(page.chunked))
-    size = page.parent.filehandle.size
+    wanted = math.prod(_segments(page))
     held = sum(
         offset > 0 and count > 0 and offset + count <= size
         for offset, count in zip(offsets[:wanted], counts[:wanted], strict=False)
@@ -119,8 +207,10 @@ def read_bands(path: Path, page: Any) -> Iterator[Pixels]:
     """Yield the rows as stored from top to bottom, (rows, W) or (rows, W, 3).
 
     Every band is new memory; grey where 0 is white is inverted.
+    The header is checked once more: the file may be another one since it was probed.
     """
-    rows = _stored_rows(page) if _is_plain(page) else _decoded_rows(path, page)
+    read_header(path, page)
+    rows = _stored_rows(path, page) if _is_plain(page) else _decoded_rows(path, page)
     for band in rows:
         upright = np.bitwise_not(band) if page.photometric == _MIN_IS_WHITE else band
         yield upright[..., 0] if page.samplesperpixel == 1 else upright
@@ -138,7 +228,7 @@ def _follow(page: Any) -> bool:
     return not page.is_tiled and np.array_equal(ends[:-1], page.dataoffsets[1:])
 
 
-def _stored_rows(page: Any) -> Iterator[Pixels]:
+def _stored_rows(path: Path, page: Any) -> Iterator[Pixels]:
     separate, _, height, width, contiguous = page.shaped
     dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
     row = width * contiguous
@@ -147,16 +237,15 @@ def _stored_rows(page: Any) -> Iterator[Pixels]:
         band = np.empty((count, width, page.samplesperpixel), page.dtype)
         for plane in range(separate):
             start = page.dataoffsets[0] + (plane * height + top) * row * dtype.itemsize
-            part = np.frombuffer(_read(page, start, count * row * dtype.itemsize), dtype)
+            part = np.frombuffer(_read(path, page, start, count * row * dtype.itemsize), dtype)
             band[..., plane : plane + contiguous] = part.reshape(count, width, contiguous)
         yield band
 
 
 def _decoded_rows(path: Path, page: Any) -> Iterator[Pixels]:
-    separate, _, height, width, contiguous = page.shaped
-    length = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
-    across = -(-width // page.tilewidth) if page.is_tiled else 1
-    down = -(-height // length)
+    _, _, height, width, contiguous = page.shaped
+    separate, down, across = _segments(page)
+    length, _ = _segment_size(page)
     step = max(1, BAND_ROWS // length)
     for first in range(0, down, step):
         last = min(down, first + step)
@@ -178,26 +267,50 @@ def _paste(target: Pixels, segment: Pixels) -> None:
 
 def _decode(path: Path, page: Any, index: int) -> tuple[Pixels, int, int]:
     """Return strip or tile `index` and the row and column of its upper left pixel."""
-    data = _read(page, page.dataoffsets[index], page.databytecounts[index])
+    data = _read(path, page, page.dataoffsets[index], page.databytecounts[index])
     tables = {}
-    if page.compression == _JPEG:
-        # The decoder fills what is missing with grey; only a segment with an end is whole.
-        if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
-            raise ImageError(
-                f"{path}: is damaged, strip or tile {index} ends too early; "
-                "copy it again from the source"
-            )
+    if page.compression == _PNG:
+        data = _checked_png(path, data)
+    elif page.compression == _JPEG:
+        _refuse_odd_jpeg(path, page, data, index)
         tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
     decoded, (_, _, row, column, _), _ = page.decode(data, index, **tables)
+    if decoded.dtype != page.dtype:
+        _refuse_segment(path, index, f"decodes to {decoded.dtype} instead of {page.dtype}")
     return decoded[0], row, column
 
 
-def _read(page: Any, offset: int, count: int) -> bytes:
+def _checked_png(path: Path, data: bytes) -> bytes:
+    from batchstack.images import png
+
+    stream = BytesIO(data)
+    png.read_header(path, stream)
+    return bytes(png.critical_chunks(path, stream))
+
+
+def _refuse_odd_jpeg(path: Path, page: Any, data: bytes, index: int) -> None:
+    """The decoder fills what is missing with grey, and makes room for what a stream claims."""
+    from batchstack.images.jpeg import stream_size
+
+    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        _refuse_segment(path, index, "ends too early")
+    claimed, room = stream_size(data), _segment_size(page)
+    if math.prod(claimed) > 2 * math.prod(room):  # it may be padded to whole blocks
+        _refuse_segment(path, index, f"claims {claimed[1]} x {claimed[0]} pixels")
+
+
+def _refuse_segment(path: Path, index: int, what: str) -> None:
+    raise ImageError(
+        f"{path}: is damaged, strip or tile {index} {what}; copy it again from the source"
+    )
+
+
+def _read(path: Path, page: Any, offset: int, count: int) -> bytes:
     file = page.parent.filehandle
     file.seek(offset)
     data: bytes = file.read(count)
     if len(data) != count:
-        raise EOFError(f"the file ends {count - len(data)} bytes too early")
+        raise ImageError(f"{path}: became shorter while it was read; run again when it is complete")
     return data
 
 
@@ -225,11 +338,11 @@ def _exif(tags: Any) -> bytes | None:
 
 
 def _bytes(value: Any) -> bytes | None:
-    return bytes(value) if value is not None and not isinstance(value, str) else None
+    return value if isinstance(value, bytes) else None
 
 
 def _resolution(tags: Any) -> tuple[float, float] | None:
-    per_inch = {2: 1.0, 3: 2.54}.get(int(tags.valueof(296, 2)))
+    per_inch = {0: 1.0, 2: 1.0, 3: 2.54}.get(_number(tags, 296))
     try:
         x, y = (top / bottom for top, bottom in (tags.valueof(282), tags.valueof(283)))
     except (TypeError, ValueError, ZeroDivisionError):

@@ -9,11 +9,11 @@ Below two fifths of the size deflate is fast enough for a run to take less than 
 time that it takes with JPEG.
 """
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -33,7 +33,7 @@ CLASSIC_BYTES = 3_900_000_000
 
 
 def write_tiff(
-    path: Path,
+    file: BinaryIO,
     shape: tuple[int, ...],
     dtype: npt.DTypeLike,
     blocks: Iterator[Pixels],
@@ -43,8 +43,8 @@ def write_tiff(
 
     Parameters
     ----------
-    path : Path
-        The file to write.
+    file : file
+        Open for writing and reading.
     shape : tuple of int
         (H, W) or (H, W, 3).
     dtype : dtype
@@ -58,15 +58,17 @@ def write_tiff(
     first = next(blocks)
     blocks = chain([first], blocks)
     rows, side = tile_height(shape), _side(shape[1])
-    layout: dict[str, Any] = {"rowsperstrip": rows}
-    pixels: Iterator[Pixels] = blocks
+    # Without pixels, room is left for them, that they are written to below: tifffile would do
+    # so through another file of the system, whose errors it does not tell.
+    layout: dict[str, Any] = {"rowsperstrip": rows, "returnoffset": True}
+    pixels: Iterator[Pixels] | None = None
     if _shrinks(first[:_SAMPLE, :side]):
         layout = {"tile": (rows, side), "compression": "adobe_deflate"}
         layout |= {"compressionargs": {"level": 1}, "predictor": 3 if dtype == np.float32 else 2}
         pixels = _tiles(blocks, side)
-    big = int(np.prod(shape, dtype=object)) * dtype.itemsize > CLASSIC_BYTES
-    with TiffWriter(path, bigtiff=big) as writer:
-        writer.write(
+    big = math.prod(shape) * dtype.itemsize > CLASSIC_BYTES
+    with TiffWriter(file, bigtiff=big) as writer:
+        place = writer.write(
             pixels,
             shape=shape,
             dtype=dtype,
@@ -78,6 +80,10 @@ def write_tiff(
             software=False,
             **_tags(metadata),
         )
+    if place is not None:
+        file.seek(place[0])
+        for block in blocks:
+            file.write(np.ascontiguousarray(block).data)
 
 
 def _shrinks(pixels: Pixels) -> bool:

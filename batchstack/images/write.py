@@ -1,17 +1,19 @@
 """Outputs: encoded, checked, and only then under their final name."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from io import SEEK_END
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.errors import ImageError
-from batchstack.files import part_file
-from batchstack.images.info import DTYPES, Empty, ImageInfo, Metadata, Piece, Pixels
+from batchstack import files
+from batchstack.errors import FileError, ImageError
+from batchstack.images.info import DTYPES, Empty, ImageInfo, Metadata, Piece, Pixels, Written
 from batchstack.images.orientation import upright
 from batchstack.images.probe import probe
+from batchstack.images.read import stream_digest
 
 _FORMATS = {
     ".jpg": "jpeg",
@@ -33,8 +35,9 @@ def write_image(
     quality: int = 95,
     metadata: Metadata | None = None,
     empty: Empty = np.empty,
-    publish=lambda: None,
-):
+    durable: bool = True,
+    publish: Callable[[], None] = lambda: None,
+) -> Written:
     """Write an image under a name that decides the format.
 
     Parameters
@@ -51,27 +54,34 @@ def write_image(
     empty : callable
         Gives an array of a shape and type, of any content, that a file may be encoded in.
 
+    durable : bool
+        Have the data on the disk before the name, and the name before this returns.
+    publish : callable
+        Called just before the file gets its name; what it raises leaves what was there.
+
     Returns
     -------
-    int
-        Bytes written.
+    Written
+        The size and digest of the file, as they are read back.
 
     Raises
     ------
+    FileError
+        The file cannot be written, such as on a full disk.
     ImageError
-        The format cannot hold the pixels, or the file cannot be written or does not
-        read back; the name then holds what it held before.
+        The format cannot hold the pixels, or the file does not read back.
+        Whatever is raised, the name then holds what it held before.
     """
     pixels = np.asarray(pixels)
-    bands = (pixels,)
     return write_image_rows(
         path,
         pixels.shape,
         pixels.dtype,
-        bands,
+        (pixels,),
         quality=quality,
         metadata=metadata,
         empty=empty,
+        durable=durable,
         publish=publish,
     )
 
@@ -85,8 +95,9 @@ def write_image_rows(
     quality: int = 95,
     metadata: Metadata | None = None,
     empty: Empty = np.empty,
-    publish=lambda: None,
-):
+    durable: bool = True,
+    publish: Callable[[], None] = lambda: None,
+) -> Written:
     """Write an image from successive bands of rows, as `write_image` would the whole.
 
     TIFF is streamed: memory holds one band and one row of tiles. JPEG and PNG are
@@ -94,7 +105,7 @@ def write_image_rows(
 
     Parameters
     ----------
-    path, quality, metadata, empty
+    path, quality, metadata, empty, durable, publish
         As for `write_image`.
     shape : tuple of int
         (H, W) or (H, W, 3) of the whole image.
@@ -105,11 +116,13 @@ def write_image_rows(
 
     Returns
     -------
-    int
-        Bytes written.
+    Written
+        As for `write_image`.
 
     Raises
     ------
+    FileError
+        As for `write_image`.
     ImageError
         As for `write_image`, or the bands do not add up to `shape`.
     """
@@ -118,23 +131,25 @@ def write_image_rows(
     _refuse_unfit(path, kind, shape, dtype)
     channels = shape[2] if len(shape) == 3 else 1
     metadata = upright(metadata or Metadata()).for_channels(channels)
-    with part_file(path, publish=publish) as (part, part_out):
+    wanted = ImageInfo(path, kind, shape[0], shape[1], channels, str(dtype))
+    written: list[Written] = []
+    with files.part_file(
+        path,
+        durable=durable,
+        check=lambda part: written.append(_read_back(part, wanted)),
+        publish=publish,
+    ) as (_, file):
         if kind == "tiff":
             from batchstack.images import tiff_write
 
             blocks = regroup(path, shape, dtype, bands, tiff_write.tile_height(shape))
-            tiff_write.write_tiff(part, shape, dtype, blocks, metadata)
+            tiff_write.write_tiff(file, shape, dtype, blocks, metadata)
             next(blocks, None)  # notices a band too many
         else:
             (whole,) = regroup(path, shape, dtype, bands, shape[0])
             for piece in _encode(kind, whole, quality, metadata, empty):
-                part_out.write(piece)
-            part_out.flush()
-        _check(path, part, ImageInfo(part, kind, shape[0], shape[1], channels, str(dtype)))
-        from batchstack.images.read import file_digest
-        from batchstack.images.info import Written
-
-        return Written(part.stat().st_size, file_digest(part))
+                file.write(piece)
+    return written[0]
 
 
 def output_format(path: Path | str) -> str:
@@ -218,20 +233,21 @@ def _encode(
     return jpeg.encode(pixels, quality, metadata, empty)
 
 
-def _check(path: Path, part: Path, wanted: ImageInfo) -> None:
-    """Raise unless the closed file reads back with the right headers and a complete end.
+def _read_back(part: Path, wanted: ImageInfo) -> Written:
+    """The size and digest of a closed file that has the right headers and a complete end.
 
     A TIFF is complete when every tile or strip lies inside the file, which `probe` checks.
     """
     try:
         found = probe(part)
-    except ImageError as error:
-        raise ImageError(f"{path}: does not read back after writing ({error}); {_RETRY}") from error
-    if found != wanted or not _tail(part).endswith(_ENDS[wanted.format]):
-        raise ImageError(f"{path}: is not what was written when read back; {_RETRY}")
-
-
-def _tail(part: Path) -> bytes:
-    with part.open("rb") as file:
-        file.seek(max(0, part.stat().st_size - 12))
-        return file.read()
+        with files.read_file(part) as file:
+            digest, size = stream_digest(file), file.tell()
+            file.seek(-len(_ENDS[wanted.format]), SEEK_END)
+            complete = file.read() == _ENDS[wanted.format]
+    except (FileError, ImageError) as error:
+        raise type(error)(
+            f"{wanted.path}: does not read back after writing ({error}); {_RETRY}"
+        ) from error
+    if found != wanted or not complete:
+        raise ImageError(f"{wanted.path}: is not what was written when read back; {_RETRY}")
+    return Written(size, digest)

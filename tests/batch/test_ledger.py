@@ -11,24 +11,22 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchstack import files
+from batchstack.batch.claim import FOLDER, claim
 from batchstack.batch.jobs import Input
 from batchstack.batch.ledger import (
-    FOLDER,
     JOURNAL,
     Ledger,
-    Output,
     Record,
     existing_ledger,
-    lock,
     what_changed,
     why_not_done,
 )
 from batchstack.batch.manifest import Row, load_manifest, write_records
 from batchstack.errors import FileError, OptionError, OutputInUseError
-from batchstack.images import file_digest
+from batchstack.images import Written, file_digest
 
 KEY = {"algorithm": 1, "format": "png", "levels": 5}
-RECORD = Record(KEY, (Input("a", 1, 2, "d"),), {"fused.png": Output(5, "f00d")})
+RECORD = Record(KEY, (Input("a", 1, 2, "d"),), {"fused.png": Written(5, "f00d")})
 # As written before digests of outputs were recorded.
 OLD = {
     "id": "old",
@@ -61,7 +59,7 @@ def done(tmp_path):
         status = frame.stat()
         inputs.append(Input(str(frame), status.st_size, status.st_mtime_ns, file_digest(frame)))
     (tmp_path / "fused.png").write_bytes(b"12345")
-    return frames, Record(KEY, tuple(inputs), {"fused.png": Output(5)}), tmp_path
+    return frames, Record(KEY, tuple(inputs), {"fused.png": Written(5)}), tmp_path
 
 
 def refuse_to_read(path):
@@ -161,7 +159,7 @@ records = st.builds(
     st.just(RECORD.inputs),
     st.dictionaries(
         st.sampled_from(["a.png", "b", "höhle 7.tif"]),
-        st.builds(Output, st.integers(0, 2**60), st.none() | st.just("0a" * 16)),
+        st.builds(Written, st.integers(0, 2**60), st.none() | st.just("0a" * 16)),
     ),
     st.dictionaries(st.just("a"), st.dictionaries(st.just("Qabf"), st.floats(0, 1))),
 )
@@ -191,7 +189,7 @@ def test_what_all_methods_share_is_written_once(tmp_path):
 def test_lines_of_earlier_versions_are_read(tmp_path):
     journal(tmp_path, as_line(OLD) + as_line({"id": "bad", "error": "broken"}))
     ledger = Ledger(tmp_path)
-    record = Record(KEY, RECORD.inputs, {"fused.png": Output(5, None)})
+    record = Record(KEY, RECORD.inputs, {"fused.png": Written(5, None)})
     assert ledger.history("old").records == {"direct": record}
     assert ledger.history("old").facts == {"seconds": 1}
     assert list(ledger.failed()) == [("bad", "broken", None)]
@@ -343,7 +341,7 @@ def test_any_journal_is_read_and_takes_lines(tmp_path_factory, content):
 def test_a_line_of_wrong_types_is_passed_over(tmp_path, damage):
     journal(tmp_path, as_line(OLD) + as_line(OLD | damage))
     assert dict(Ledger(tmp_path)) == {"old": Ledger(tmp_path).history("old")}
-    assert Ledger(tmp_path).history("old").records["direct"].outputs == {"fused.png": Output(5)}
+    assert Ledger(tmp_path).history("old").records["direct"].outputs == {"fused.png": Written(5)}
 
 
 def test_only_the_bad_part_of_a_line_is_passed_over(tmp_path):
@@ -499,7 +497,7 @@ def test_a_ledger_takes_little_memory_for_each_stack(tmp_path):
 
 
 def test_only_one_run_at_a_time(tmp_path):
-    with lock(tmp_path), pytest.raises(OutputInUseError, match=str(tmp_path)), lock(tmp_path):
+    with claim(tmp_path), pytest.raises(OutputInUseError, match=str(tmp_path)), claim(tmp_path):
         raise AssertionError
-    with lock(Path(tmp_path)):
+    with claim(Path(tmp_path)):
         pass

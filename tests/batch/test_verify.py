@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchstack.batch.jobs import Input
 from batchstack.batch.claim import FOLDER
+from batchstack.batch.jobs import Input
 from batchstack.batch.ledger import JOURNAL, Ledger, Record
-from batchstack.images import Written
 from batchstack.batch.verify import choose, recorded_outputs, subset, verify
-from batchstack.images import file_digest, write_image
+from batchstack.images import Written, file_digest, write_image
 
 INPUTS = (Input("a", 1, 2, "d"),)
 

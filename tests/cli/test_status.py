@@ -2,8 +2,8 @@
 
 import json
 
-from batchstack.batch.jobs import Input
 from batchstack.batch.claim import FOLDER
+from batchstack.batch.jobs import Input
 from batchstack.batch.ledger import JOURNAL, Ledger, Record
 from batchstack.images import Written
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from batchstack.batch.claim import Claim
 from batchstack.batch.crew import WorkerState
 from batchstack.batch.dispatch import WINDOW_PER_THREAD, Broken, Died, Finished, Started
 from batchstack.batch.engines import Work
 from batchstack.batch.jobs import Job, Result
-from batchstack.batch.claim import Claim
 from batchstack.errors import ClusterLostError
 from batchstack.options import AlignOptions, FusionOptions
 

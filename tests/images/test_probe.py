@@ -1,7 +1,10 @@
 import io
 import pickle
+import struct
 import subprocess
 import sys
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from batchstack.errors import ImageError
-from batchstack.images import image_kind, probe, read_image, write_image
+from batchstack import files
+from batchstack.errors import FileError, ImageError
+from batchstack.images import image_kind, probe, read_image, read_metadata, write_image
 from tests.images.samples import (
     exif_block,
     jpeg_bytes,
@@ -22,11 +26,11 @@ from tests.images.samples import (
 )
 
 
-def refusal(path: Path) -> str:
+def refusal(path: Path, kind: type[Exception] = ImageError) -> str:
     """The message of `probe`, the same from `read_image`, and fit to cross processes."""
-    with pytest.raises(ImageError) as caught:
+    with pytest.raises(kind) as caught:
         probe(path)
-    with pytest.raises(ImageError) as again:
+    with pytest.raises(kind) as again:
         read_image(path)
     message = str(caught.value)
     assert str(again.value) == message == str(pickle.loads(pickle.dumps(caught.value)))
@@ -40,8 +44,8 @@ def file_with(path: Path, data: bytes) -> Path:
 
 
 def test_each_way_to_be_no_image_has_its_own_message(tmp_path):
-    assert "does not exist" in refusal(tmp_path / "missing.jpg")
-    assert "is a folder" in refusal(tmp_path)
+    assert "No such file or directory; check" in refusal(tmp_path / "missing.jpg", FileError)
+    assert "Is a directory; name a file in it" in refusal(tmp_path, FileError)
     assert "is empty (0 bytes)" in refusal(file_with(tmp_path / "empty.jpg", b""))
     assert "is not a JPEG, PNG or TIFF" in refusal(file_with(tmp_path / "text.jpg", b"hello you"))
     assert "is not a JPEG, PNG or TIFF" in refusal(file_with(tmp_path / "short.png", b"\x89P"))
@@ -51,12 +55,13 @@ def test_each_way_to_be_no_image_has_its_own_message(tmp_path):
 
 
 def test_a_file_without_permission_says_so(tmp_path, monkeypatch):
-    def refuse(*_args, **_kwargs):
-        raise PermissionError(13, "Permission denied")
+    class Refusing(files.System):
+        def open(self, path, mode):
+            raise PermissionError(13, "Permission denied")
 
     path = file_with(tmp_path / "a.png", b"x")
-    monkeypatch.setattr(Path, "open", refuse)
-    assert "may not be read" in refusal(path)
+    monkeypatch.setattr(files, "system", Refusing())
+    assert "cannot be read: Permission denied; check its permissions" in refusal(path, FileError)
 
 
 def test_the_kind_is_decided_by_the_bytes(tmp_path):
@@ -86,13 +91,190 @@ def test_size_is_that_after_the_orientation(tmp_path, orientation):
     assert info.shape == ((60, 40, 3) if orientation in (6, 8) else (40, 60, 3))
 
 
-def test_headers_of_huge_images_are_just_headers(tmp_path):
-    image = raw_png(60_000, 50_000, 8, 2, [b""])
-    assert probe(file_with(tmp_path / "a.png", image)).pixels == 3_000_000_000
-    small = jpeg_bytes(photo(16, 16))
+def huge_jpeg(**options) -> bytes:
+    small = jpeg_bytes(photo(16, 16), **options)
     frame = small.index(b"\xff\xc0")
-    huge = small[: frame + 5] + b"\xea\x60\xea\x60" + small[frame + 9 :]
-    assert probe(file_with(tmp_path / "a.jpg", huge)).shape == (60_000, 60_000, 3)
+    return small[: frame + 5] + b"\xea\x60\xea\x60" + small[frame + 9 :]
+
+
+def huge_tiff(**options) -> bytes:
+    """Of 60000 x 60000 pixels by its tags, in one strip."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, photo(16, 16), photometric="rgb", metadata=None, **options)
+    buffer.seek(0)
+    with tifffile.TiffFile(buffer) as tiff:
+        tags = tiff.pages.first.tags
+        data = bytearray(buffer.getvalue())
+        for name in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+            struct.pack_into("<HII", data, tags[name].offset + 2, 4, 1, 60_000)
+    return bytes(data)
+
+
+HUGE = {
+    "jpeg": huge_jpeg(),
+    "jpeg with exif": huge_jpeg(exif=b"Exif\0\0" + exif_block(1)),
+    "png": raw_png(60_000, 60_000, 8, 2, [b""]),
+    "tiff": huge_tiff(),
+    "deflate": huge_tiff(compression="zlib"),
+    "lzw": huge_tiff(compression="lzw"),
+    "packbits": huge_tiff(compression="packbits"),
+    "zstd": huge_tiff(compression="zstd"),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_more_pixels_than_so_many_bytes_can_hold_are_refused(tmp_path, name):
+    message = refusal(file_with(tmp_path / "a", HUGE[name]))
+    assert "claims an image of 60000 x 60000 pixels" in message
+    assert f"{len(HUGE[name])} bytes cannot hold" in message
+
+
+@pytest.mark.parametrize(("name", "size"), [("jpeg", 500_000), ("jpeg with exif", 500_000)])
+def test_headers_of_huge_images_are_just_headers(tmp_path, name, size):
+    image = file_with(tmp_path / "a", HUGE[name] + bytes(size))
+    assert probe(image).shape == (60_000, 60_000, 3)
+
+
+def test_a_huge_png_that_its_bytes_can_hold_is_accepted(tmp_path):
+    start = HUGE["png"][:33]
+    image = start + png_chunk(b"IDAT", bytes(11_000_000)) + png_chunk(b"IEND", b"")
+    assert probe(file_with(tmp_path / "a.png", image)).pixels == 3_600_000_000
+
+
+def test_a_huge_tiff_that_its_bytes_can_hold_is_accepted(tmp_path):
+    path = file_with(tmp_path / "a.tif", HUGE["deflate"])
+    with tifffile.TiffFile(path) as tiff:
+        counts = tiff.pages.first.tags["StripByteCounts"]
+        start = tiff.pages.first.dataoffsets[0]
+        place = counts.offset
+    with path.open("r+b") as file:
+        file.seek(place + 2)
+        file.write(struct.pack("<HII", 4, 1, 11_000_000))
+        file.truncate(start + 11_000_000)
+    assert probe(path).pixels == 3_600_000_000
+
+
+@pytest.mark.parametrize("side", [2**31 - 1, 2**32 - 1])
+def test_a_png_of_any_side_in_a_hundred_bytes_is_refused(tmp_path, side):
+    data = raw_png(side, side, 16, 2, [b""])
+    assert len(data) < 100
+    assert f"{side} x {side} pixels, which {len(data)} bytes" in refusal(
+        file_with(tmp_path / "a.png", data)
+    )
+
+
+@pytest.mark.parametrize("name", ["zlib", "lzw", "zstd", "packbits", "lzma"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_blank_image_is_not_taken_for_a_lie(tmp_path, name, dtype):
+    pixels = np.zeros((2000, 1500, 3), dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", compression=name)
+    assert probe(tmp_path / "a.tif").shape == pixels.shape
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels, photometric="rgb", compression=name, rowsperstrip=2000
+    )
+    assert probe(tmp_path / "a.tif").shape == pixels.shape
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True, "optimize": True}])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_blank_jpeg_or_png_is_not_taken_for_a_lie(tmp_path, channels, options):
+    shape = (2000, 1500) if channels == 1 else (2000, 1500, 3)
+    pixels = np.full(shape, 128, np.uint8)
+    data = jpeg_bytes(pixels, subsampling=2, **options)
+    assert probe(file_with(tmp_path / "a.jpg", data)).shape == shape
+    image = Image.fromarray(pixels)
+    for picture in (image, image.convert("1"), image.convert("P")):
+        data = png_bytes(picture, compress_level=9)
+        assert probe(file_with(tmp_path / "a.png", data)).height == 2000
+
+
+WRONG = {
+    "two widths": ("ImageWidth", 3, 2, 9 + (9 << 16)),
+    "width is a text": ("ImageWidth", 2, 4, 0x41414141),
+    "width is a fraction": ("ImageWidth", 5, 1, 8),
+    "no width": ("ImageWidth", 4, 1, 0),
+    "no rows": ("ImageLength", 4, 1, 0),
+    "no rows in a strip": ("RowsPerStrip", 4, 1, 0),
+    "negative rows in a strip": ("RowsPerStrip", 9, 1, 2**32 - 5),
+    "offset is a text": ("StripOffsets", 2, 4, 0x41414141),
+    "offset is a float": ("StripOffsets", 11, 1, 0x41414141),
+    "offset behind the end": ("StripOffsets", 4, 1, 2**31),
+    "three hundred samples": ("SamplesPerPixel", 3, 1, 300),
+    "samples are a text": ("SamplesPerPixel", 2, 3, 0x414141),
+    "compression is a list": ("Compression", 3, 2, 1 + (1 << 16)),
+    "compression is unknown": ("Compression", 3, 1, 12345),
+    "photometric is a text": ("PhotometricInterpretation", 2, 3, 0x414141),
+    "unknown type": ("ImageWidth", 99, 1, 9),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
+def test_tags_of_wrong_types_and_counts_are_refused(tmp_path, name, options):
+    path, (tag, kind, count, value) = tmp_path / "a.tif", WRONG[name]
+    tifffile.imwrite(path, noise((8, 9)), photometric="minisblack", metadata=None, **options)
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages.first.tags[tag].offset
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<HII", data, place + 2, kind, count, value)
+    assert ";" in refusal(file_with(path, bytes(data)))
+
+
+def test_an_orientation_that_is_no_number_is_none(tmp_path):
+    path = tmp_path / "a.tif"
+    extratags = [(274, "H", 2, (6, 6), True)]
+    tifffile.imwrite(path, noise((8, 9)), metadata=None, software=False, extratags=extratags)
+    np.testing.assert_array_equal(read_image(path), noise((8, 9)))
+    assert read_metadata(path).exif is None
+
+
+def test_a_chain_of_pages_without_an_end_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for _ in range(150):
+            writer.write(noise((2, 2)), metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        offsets = [page.offset for page in tiff.pages]
+    data = bytearray(path.read_bytes())
+    (tags,) = struct.unpack_from("<H", data, offsets[-1])
+    struct.pack_into("<I", data, offsets[-1] + 2 + 12 * tags, offsets[120])
+    assert "pages" in refusal(file_with(path, bytes(data)))
+
+
+def test_a_small_tile_may_not_hold_a_huge_jpeg(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, photo(32, 32), photometric="rgb", compression="jpeg", tile=(16, 16))
+    data = path.read_bytes()
+    frame = data.index(b"\xff\xc0")
+    path.write_bytes(data[: frame + 5] + b"\xea\x60\xea\x60" + data[frame + 9 :])
+    with pytest.raises(ImageError, match="tile 0 claims 60000 x 60000 pixels"):
+        read_image(path)
+
+
+def test_a_profile_that_inflates_without_end_is_left_out(tmp_path):
+    data = png_bytes(Image.fromarray(photo()))
+    bomb = zlib.compress(bytes(2**27))
+    path = file_with(
+        tmp_path / "a.png", data[:33] + png_chunk(b"iCCP", b"x\0\0" + bomb) + data[33:]
+    )
+    tracemalloc.start()
+    try:
+        assert read_metadata(path).icc is None
+        assert tracemalloc.get_traced_memory()[1] < 2**27
+    finally:
+        tracemalloc.stop()
+
+
+def test_damaged_headers_give_errors_and_nothing_else(tmp_path):
+    """No other exception, no line on the screen, no endless loop and no huge memory."""
+    command = [sys.executable, "-W", "error", "-m", "tests.images.mutants", str(tmp_path), "600"]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=200
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    read, refused = map(int, done.stdout.split())
+    assert read > 100
+    assert refused > 100
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])

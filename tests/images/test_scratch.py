@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from batchstack.errors import ImageError
+from batchstack.errors import FileError, ImageError
 from batchstack.images import (
     StagedImage,
     file_digest,
@@ -83,14 +83,14 @@ def test_npy_holds_any_array(tmp_path, dtype, shape):
 
 
 def test_missing_and_cut_scratch_is_an_error(tmp_path):
-    with pytest.raises(ImageError, match="missing or damaged"):
+    with pytest.raises(FileError, match="No such file"):
         StagedImage(tmp_path / "a.npy").window(0, 1, 0, 1)
     write_npy(tmp_path / "a.npy", noise((50, 70)))
     staged = StagedImage(tmp_path / "a.npy")
     assert staged.shape == (50, 70)
     for size in (3000, 100, 0):
         os.truncate(tmp_path / "a.npy", size)
-        with pytest.raises(ImageError, match="missing or damaged"):
+        with pytest.raises(ImageError, match="damaged scratch"):
             staged.window(0, 1, 0, 1)
 
 

@@ -1,0 +1,62 @@
+"""Whether an output is still what was written."""
+
+from pathlib import Path
+
+from batchstack import files
+from batchstack.errors import ImageError
+from batchstack.images.info import Written
+from batchstack.images.read import read_image, stream_digest
+from batchstack.images.source import image_file
+
+
+def check_image(path: Path | str, known: Written) -> str | None:
+    """Read an image file again, all its bytes and all its pixels.
+
+    Of a TIFF memory holds a band of 256 rows or one row of tiles or strips, of other files
+    the whole image.
+
+    Parameters
+    ----------
+    path : Path
+    known : Written
+        As it was written.
+
+    Returns
+    -------
+    str, optional
+        What is wrong, to follow the name of the file: that it is missing, has another size,
+        other bytes, or does not decode.
+
+    Raises
+    ------
+    FileError
+        It may be there, but the system does not let it be read.
+    """
+    path = Path(path)
+    with files.told(path, "cannot be read"):
+        try:
+            size = files.status(path).st_size
+        except FileNotFoundError:
+            return "is missing"
+    if size != known.size:
+        return f"has {size} bytes instead of {known.size}"
+    with files.read_file(path) as file:
+        if known.digest is not None and stream_digest(file) != known.digest:
+            return f"has {size} bytes as before, but not the same"
+    try:
+        _decode(path)
+    except ImageError as error:
+        return f"does not decode ({error})"
+    return None
+
+
+def _decode(path: Path) -> None:
+    with image_file(path) as (kind, file):
+        if kind != "tiff":
+            read_image(path)
+            return
+        from batchstack.images import tiff
+
+        with tiff.open_page(path, file) as page:
+            for _ in tiff.read_bands(path, page):
+                pass
