@@ -16,7 +16,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from io import DEFAULT_BUFFER_SIZE, SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK
 from typing import Any, BinaryIO
@@ -25,6 +25,7 @@ from batchstack.errors import FileError
 
 _LONGEST_LINE = 1 << 24  # bytes; the record of a stack of 50,000 frames is shorter
 _PART = re.compile(r"\.(.+)\.batchstack-[0-9a-f]{12}\.part")
+_BUFFER = 2**15  # bytes; most headers lie in them
 _REMEDIES = {
     errno.ENOENT: "check the path",
     errno.EISDIR: "name a file in it",
@@ -143,7 +144,7 @@ def open_to_read(path: Path) -> BinaryIO:
 
 
 @contextmanager
-def read_file(path: Path | str) -> Iterator[BinaryIO]:
+def read_file(path: Path) -> Iterator[BinaryIO]:
     """Give a file open for reading, of which libraries may make what they like.
 
     Some swallow or rename what the system says, or go on without what they could not read.
@@ -155,25 +156,29 @@ def read_file(path: Path | str) -> Iterator[BinaryIO]:
     FileError
         In place of every `OSError`.
     """
-    with told(path, "cannot be read"), system.open(Path(path), "rb") as file:
-        failed: list[OSError] = []
+    failed: list[OSError] = []
 
-        def read_at(place: int, buffer: memoryview) -> int:
-            try:
-                file.seek(place)
-                count: int = file.readinto(buffer)  # type: ignore[attr-defined]
-            except OSError as error:
-                failed.append(error)
-                raise
-            return count
-
+    def read_at(place: int, buffer: memoryview) -> int:
         try:
-            yield random_access(file.seek(0, SEEK_END), read_at)
-        except Exception:
-            if not failed:
-                raise
+            file.seek(place)
+            count: int = file.readinto(buffer)  # type: ignore[attr-defined]
+        except OSError as error:
+            failed.append(error)
+            raise
+        return count
+
+    # Not with `told`: of a long manifest this is done for every frame.
+    try:
+        with system.open(path, "rb") as file:
+            try:
+                yield random_access(file.seek(0, SEEK_END), read_at)
+            except Exception:
+                if not failed:
+                    raise
         if failed:
             raise failed[0]
+    except OSError as error:
+        raise failure(path, "cannot be read", error) from error
 
 
 def random_access(size: int, read_at: Callable[[int, memoryview], int]) -> BinaryIO:
@@ -186,14 +191,14 @@ def random_access(size: int, read_at: Callable[[int, memoryview], int]) -> Binar
     read_at : callable
         Fills a buffer from a place on, and returns how many bytes it could.
     """
-    return _Buffered(_RandomAccess(size, read_at))
+    return _Buffered(_RandomAccess(size, read_at), _BUFFER)
 
 
 class _Buffered(BufferedReader):
     def read(self, size: int | None = -1) -> bytes:
         # Memory is taken for all that is asked for, which in a damaged file may be any number.
-        if size is not None and size > DEFAULT_BUFFER_SIZE:
-            size = min(size, self.raw.size - self.tell())  # type: ignore[attr-defined]
+        if size is not None and size > _BUFFER:
+            size = min(size, self.raw.size)  # type: ignore[attr-defined]
         return super().read(size)
 
 

@@ -43,13 +43,16 @@ def _open(file: BinaryIO) -> JpegImageFile:
 
 def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     """Return what the headers say; the pixels are not touched."""
-    info, held = _header(path, file), file_size(file)
+    head = file.read(_HEAD)
+    info = _header(path, file, head)
+    # What was read is mostly enough.
+    held = len(head) if info.pixels <= JPEG * len(head) else file_size(file)
     check_claim(path, (info.height, info.width), info.pixels, held, JPEG)
     return info
 
 
-def _header(path: Path, file: BinaryIO) -> ImageInfo:
-    plain = _plain_header(file.read(_HEAD))
+def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
+    plain = _plain_header(head)
     if plain is not None:
         height, width, channels = plain
         return ImageInfo(path, "jpeg", height, width, channels, "uint8")
@@ -113,7 +116,7 @@ def _frame(data: bytes, place: int) -> tuple[int, int, int, int]:
     return (bits, height, width, channels) if len(header) == 6 else (0, 0, 0, 0)
 
 
-def read_pixels(data: bytes, pixels: Pixels) -> Pixels:
+def read_pixels(data: Piece, pixels: Pixels) -> Pixels:
     """Decode all pixels as stored, or raise; never grey filling for a missing part.
 
     They go to the memory of `pixels`, which has their number but maybe not their shape.

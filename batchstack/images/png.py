@@ -30,7 +30,7 @@ _ALPHA_HINT = "remove it, e.g. magick in.png -alpha off out.png"
 
 
 def _heads(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Yield type and length of every chunk, the file at its payload."""
+    """Yield type and length of every chunk, the file at its payload, up to what is no chunk."""
     place, kind = len(_SIGNATURE), b""
     while kind != b"IEND":
         file.seek(place)
@@ -38,6 +38,8 @@ def _heads(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         if len(head) < 8:
             return
         length, kind = struct.unpack(">I4s", head)
+        if not kind.isalpha():
+            return
         yield kind, length
         place += 12 + length
 

@@ -99,7 +99,7 @@ def file_digest(path: Path | str) -> str:
     FileError
         The system does not let it be read.
     """
-    with files.read_file(path) as file:
+    with files.read_file(Path(path)) as file:
         return stream_digest(file)
 
 
@@ -159,7 +159,7 @@ def _read(path: Path, kind: str, file: BinaryIO, empty: Empty = np.empty) -> Pix
     else:
         from batchstack.images import jpeg
 
-        stored = jpeg.read_pixels(file.read(), empty(info.shape, info.dtype))
+        stored = jpeg.read_pixels(_held(file, np.empty), empty(info.shape, info.dtype))
     return _as_promised(info, orient(stored, info.orientation))
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from io import SEEK_END
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +20,7 @@ from batchstack.errors import ImageError
 from batchstack.images.info import ImageInfo, Pixels
 from batchstack.images.probe import probe
 from batchstack.images.read import read_image_and_digest, stream_digest
-from batchstack.images.source import blamed_on_file, image_file
+from batchstack.images.source import image_file, is_damage
 
 # Of a window's rows, pieces of this size are read at once, with what lies between them if it
 # is little: a call to the system takes as long as to copy so much.
@@ -195,8 +196,10 @@ class StagedImage:
         pixel = math.prod(shape[2:]) * dtype.itemsize
         pitch, used = shape[1] * pixel, pixels.shape[1] * pixel
         rows = pixels.reshape(-1).view(np.uint8).reshape(-1, used)
-        start += top * pitch + left * pixel
+        end, start = start + shape[0] * pitch, start + top * pitch + left * pixel
         with files.told(self.path, "cannot be read"), files.open_to_read(self.path) as file:
+            if file.seek(0, SEEK_END) < end:
+                raise self._damage("it is too short")
             if used == pitch:
                 self._fill(file, start, rows)
                 return
@@ -211,17 +214,22 @@ class StagedImage:
     def _fill(self, file: BinaryIO, place: int, memory: npt.NDArray[np.uint8]) -> None:
         file.seek(place)
         if file.readinto(memory) != memory.size:  # type: ignore[attr-defined]
-            raise ImageError(self._damage("it is too short"))
+            raise self._damage("it is too short")
 
     @cached_property
     def _header(self) -> tuple[tuple[int, ...], np.dtype[Any], int]:
         """Shape, type, and where the pixels begin."""
-        with files.read_file(self.path) as file, blamed_on_file(self._damage):
-            version = np.lib.format.read_magic(file)
-            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+        with files.read_file(self.path) as file:
+            try:
+                version = np.lib.format.read_magic(file)
+                shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+            except Exception as error:
+                if not is_damage(error):
+                    raise
+                raise self._damage(str(error)) from error
             if version != (1, 0) or by_columns or dtype.hasobject or min(shape, default=0) < 0:
-                raise ImageError(self._damage("it is not scratch of batchstack"))
+                raise self._damage("batchstack writes another kind")
             return shape, dtype, file.tell()
 
-    def _damage(self, reason: Exception | str) -> str:
-        return f"{self.path}: is damaged scratch ({reason}); run again to make it anew"
+    def _damage(self, reason: str) -> ImageError:
+        return ImageError(f"{self.path}: is damaged scratch ({reason}); run again to make it anew")

@@ -4,10 +4,9 @@ Three can be: the system (a `FileError`), the file (an `ImageError`), or batchst
 whose mistakes must not send anyone after a sound file.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from batchstack import files
@@ -46,7 +45,7 @@ def image_file(path: Path) -> Iterator[tuple[str, BinaryIO]]:
 
 @contextmanager
 def image_in(path: Path, file: BinaryIO) -> Iterator[str]:
-    """Give the kind of an image in an open file, which is read in the block.
+    """Give the kind of an image in a file that is open at its start, and read in the block.
 
     Raises
     ------
@@ -54,45 +53,37 @@ def image_in(path: Path, file: BinaryIO) -> Iterator[str]:
         As `image_file`; `path` is for messages only.
     """
     kind = _kind(path, file)
-    with blamed_on_file(
-        lambda error: (
+    try:
+        yield kind
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        raise ImageError(
             f"{path}: is damaged or incomplete, or has a {kind.upper()} header that is "
             f"not supported ({error}); copy it again from the source, or if it looks right in a "
             f"viewer rewrite it, e.g. {_REWRITE[kind]}"
-        )
-    ):
-        yield kind
+        ) from error
 
 
-@contextmanager
-def blamed_on_file(message: Callable[[Exception], str]) -> Iterator[None]:
-    """Have what libraries raise in a block become an `ImageError`.
+def is_damage(error: Exception) -> bool:
+    """Whether an exception from reading a file is to be blamed on what is in it.
 
-    A damaged header or tag can make them fail anywhere, with any exception.
-    Errors of the system, and exceptions from batchstack's own lines, stay what they are.
+    A damaged header or tag can make a library fail anywhere, with any exception.
+    Errors of the system, and exceptions from batchstack's own lines, are something else.
     """
-    try:
-        yield
-    except (BatchstackError, MemoryError):
-        raise
-    except Exception as error:
-        of_system = isinstance(error, OSError) and error.errno is not None
-        if of_system or _is_own(error.__traceback__):
-            raise
-        raise ImageError(message(error)) from error
-
-
-def _is_own(trace: TracebackType | None) -> bool:
-    """Whether the innermost frame, where the exception was raised, is in batchstack."""
+    if isinstance(error, (BatchstackError, MemoryError)):
+        return False
+    if isinstance(error, OSError) and error.errno is not None:
+        return False
+    trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    # Frames of compiled code may have no name.
+    # Where it was raised; frames of compiled code may have no name.
     name = trace and trace.tb_frame.f_globals.get("__name__")
-    return (name or "").partition(".")[0] == _HOME
+    return (name or "").partition(".")[0] != _HOME
 
 
 def _kind(path: Path, file: BinaryIO) -> str:
-    file.seek(0)
     head = file.read(8)
     file.seek(0)
     for magic, kind in _MAGIC.items():

@@ -52,8 +52,10 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 @contextmanager
 def open_page(path: Path, file: BinaryIO) -> Iterator[Any]:
     """Give the first page of an open file, whose numbers can be relied on to be numbers."""
-    # The name tells one vendor's files of more than 4 GB; damaged numbers overflow anywhere.
-    with np.errstate(all="ignore"), TiffFile(file, name=path.name) as tiff:
+    with np.errstate(all="ignore"):  # damaged numbers overflow anywhere
+        # The name tells one vendor's files of more than 4 GB.
+        tiff = TiffFile(file, name=path.name)
+    with tiff:
         page = tiff.pages.first
         _refuse_wrong_numbers(path, page, _SIDES + _NUMBERS)
         yield page
@@ -140,7 +142,9 @@ def _full_depth(page: Any) -> bool:
 def _refuse_stacks(path: Path, page: Any) -> None:
     """One image per file; thumbnails, reduced copies and masks beside it do not matter."""
     pages = 1
-    for other in islice(page.parent.pages, 1, _MOST_PAGES):
+    with np.errstate(all="ignore"):
+        others = list(islice(page.parent.pages, 1, _MOST_PAGES))
+    for other in others:
         _refuse_wrong_numbers(path, other, (*_SIDES, "subfiletype"))
         smaller = other.imagelength < page.imagelength or other.imagewidth < page.imagewidth
         pages += not (int(other.subfiletype) & 0b101 or smaller)
@@ -167,8 +171,10 @@ def _refuse_claims(path: Path, page: Any) -> None:
     check_claim(path, (height, width), height * width * pixel, size, expansion)
     _refuse_missing(path, page, size)
     separate, down, across = _segments(page)
-    pixel = page.shaped[-1] * sample
-    for index, count in enumerate(page.databytecounts[: separate * down * across]):
+    counts, pixel = page.databytecounts[: separate * down * across], page.shaped[-1] * sample
+    if rows * columns * pixel <= min(counts) * expansion:
+        return
+    for index, count in enumerate(counts):
         # The last strip is shorter, a tile is not.
         last = index % down == down - 1 and not page.is_tiled
         shape = (height - (down - 1) * rows if last else rows, columns)

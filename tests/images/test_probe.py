@@ -241,6 +241,20 @@ def test_a_chain_of_pages_without_an_end_is_refused(tmp_path):
     assert "pages" in refusal(file_with(path, bytes(data)))
 
 
+def test_a_png_that_ends_in_nothing_but_zeros_is_refused_at_once(tmp_path):
+    data = png_bytes(Image.fromarray(photo()))
+    path = file_with(tmp_path / "a.png", data[: len(data) // 2])
+    with path.open("r+b") as file:
+        file.truncate(2**31)
+    assert probe(path).shape == photo().shape
+    path = file_with(tmp_path / "b.png", data[:33])
+    with path.open("r+b") as file:
+        file.truncate(2**31)
+    assert probe(path).shape == photo().shape
+    with pytest.raises(ImageError, match="damaged"):
+        read_image(path)
+
+
 def test_a_small_tile_may_not_hold_a_huge_jpeg(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, photo(32, 32), photometric="rgb", compression="jpeg", tile=(16, 16))
