@@ -42,11 +42,12 @@ def check_image(path: Path | str, known: Written) -> str | None:
         return f"has {size} bytes instead of {known.size}"
     with files.read_file(path) as file:
         if known.digest is not None and stream_digest(file) != known.digest:
-            return f"has {size} bytes as before, but not the same"
+            return "has other content than was written"
     try:
         _decode(path)
     except ImageError as error:
-        return f"does not decode ({error})"
+        reason = str(error).removeprefix(f"{path}: ")
+        return f"does not decode ({reason})"
     return None
 
 
