@@ -24,7 +24,7 @@ from batchstack.images.source import image_file, is_damage
 
 # Of a window's rows, pieces of this size are read at once, with what lies between them if it
 # is little: a call to the system takes as long as to copy so much.
-_PIECE, _GAP = 2**18, 2**15
+_PIECE, _GAP = 2**20, 2**15
 
 
 def stage_image(path: Path | str, target: Path | str) -> str:
