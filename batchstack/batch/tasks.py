@@ -36,7 +36,7 @@ from batchstack.batch.alignment import (
 from batchstack.batch.claim import Claim
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.scoring import score_output
-from batchstack.batch.tile_files import bands, rows_in, tile_window, whole, write_tile
+from batchstack.batch.tile_files import bands, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
 from batchstack.errors import BatchstackError, OutputLostError, StackError
 from batchstack.fusion.blocks import Scratch
@@ -376,7 +376,7 @@ def _stage_frame(job: Job, folder: Path, index: int) -> Input:
     digest = stage_image(path, target)
     if index and job.resize:
         first = StagedImage(_staged_path(folder, 0)).shape
-        write_npy(target, _fitting(job, path, whole(StagedImage(target)), first))
+        write_npy(target, _fitting(job, path, StagedImage(target).whole(), first))
     return Input(str(path), status.st_size, status.st_mtime_ns, digest)
 
 
@@ -404,7 +404,7 @@ def _decision(job: Job, shape: tuple[int, int]) -> DecisionMap | None:
     """The decision map that `settle_map` left in scratch."""
     if not any(method.decided for method in _methods(job)):
         return None
-    index, confidence = (whole(StagedImage(_map_path(job, name))) for name in _MAPS)
+    index, confidence = (StagedImage(_map_path(job, name)).whole() for name in _MAPS)
     return DecisionMap(index, confidence, map_level(resolved(job.fusion, shape)))
 
 

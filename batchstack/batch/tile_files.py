@@ -21,13 +21,8 @@ def write_tile(scratch: Path, name: str, box: Box, values: Pixels) -> None:
 def bands(scratch: Path, name: str, boxes: Sequence[Box]) -> Iterator[Pixels]:
     """The tiles of an output or a map joined to bands of full rows, from top to bottom."""
     for top in sorted({box.top for box in boxes}):
-        row = [whole(StagedImage(_path(scratch, name, box))) for box in boxes if box.top == top]
+        row = [StagedImage(_path(scratch, name, box)).whole() for box in boxes if box.top == top]
         yield np.concatenate(row, axis=1)
-
-
-def whole(staged: StagedImage) -> Pixels:
-    """All of an array in scratch."""
-    return staged.window(0, staged.shape[0], 0, staged.shape[1])
 
 
 def rows_in(area: Box, bands: Iterator[Pixels]) -> Iterator[Pixels]:

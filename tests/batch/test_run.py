@@ -262,11 +262,17 @@ def test_a_full_disk_fails_the_stack_and_leaves_nothing_half_written(workspace):
     assert workspace.outputs("out").keys() <= {"s/blending_mask.png"}
 
 
-def test_nothing_starts_if_a_format_cannot_hold_a_depth(workspace):
-    workspace.manifest({"a": workspace.stack("a"), "b": workspace.stack("b", dtype="uint16")})
-    said = workspace.run("run", "pairs.csv", "-o", "out", "--format", "jpg", code=2).stderr
-    assert "b_0.png" in said
+def test_what_a_format_cannot_hold_is_refused_and_nothing_starts_if_that_is_all(workspace):
+    good, deep = workspace.stack("a", suffix=".jpg"), workspace.stack("b", dtype="uint16")
+    run = ["run", "pairs.csv", "-o", "out", "--workers", 0, "--format", "jpg"]
+    workspace.manifest({"b": deep})
+    said = workspace.run(*run, code=2).stderr
+    assert re.search("pairs.csv:2 b: .*b_0.png: has uint16", said)
+    assert "nothing was started" in said
     assert workspace.outputs("out") == {}
+    workspace.manifest({"a": good, "b": deep})
+    assert "b_0.png" in workspace.run(*run, code=1).stderr
+    assert {name.split("/")[0] for name in workspace.outputs("out")} == {"a"}
 
 
 def test_too_many_failures_stop_the_run(workspace):

@@ -1,5 +1,7 @@
 """Every call of a run to the file system fails once, and for good, and nothing is lost."""
 
+import gc
+
 import pytest
 
 from batchstack import files
@@ -7,9 +9,15 @@ from batchstack.cli import main
 from tests.faults.faulty import FAULTS, FaultySystem
 from tests.faults.oracle import Oracle
 
-RUN = ("run", "pairs.csv", "--workers", 0, "--align", "off", "--methods", "direct,median_mask")
+RUN = ("run", "pairs.csv", "--workers", 0, "--align", "off", "--methods", "direct")
 # In every run of the suite each call fails in one of the ways, in turn; in the long form in all.
-WAYS = [(fault, for_good) for fault in FAULTS for for_good in (False, True)]
+# A call that is interrupted is made again, by Python or the program: for good it would be for ever.
+WAYS = [
+    (fault, for_good)
+    for fault in FAULTS
+    for for_good in (False, True)
+    if not (for_good and fault == "EINTR")
+]
 DOCUMENTED = {0, 1, 2, 3}
 
 
@@ -22,8 +30,8 @@ class Sweep:
         monkeypatch.setattr("batchstack.batch.run.SEEN_WITHIN", 0)
         workspace.manifest(
             {
-                "pair": workspace.stack("pair", shape=(24, 32)),
-                "three": workspace.stack("three", shape=(24, 32), n_frames=3, suffix=".tif"),
+                "pair": workspace.stack("pair", shape=(16, 20)),
+                "three": workspace.stack("three", shape=(16, 20), n_frames=3, suffix=".tif"),
             }
         )
         # The oracle's runs are of this process too: a process each would take an hour.
@@ -32,6 +40,7 @@ class Sweep:
 
     def run(self, *arguments, code=0, system=None):
         """As `Workspace.run`, in this process."""
+        gc.collect()  # which `main` nearly switches off, as its process does one run only
         with self.monkeypatch.context() as patch:
             patch.setattr("sys.argv", ["batchstack", *map(str, arguments)])
             if system is not None:
