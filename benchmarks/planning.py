@@ -14,7 +14,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +24,14 @@ from batchstack.images import write_image
 
 FOLDERS = 100  # that the frames of the long manifest are spread over
 LINKS = 10_000  # to one file; file systems limit them
+# In a small process, because the peak of a new one begins with the size of the one that starts it.
+MEASURE = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+code = subprocess.call(sys.argv[1:], stdout=sys.stderr)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(code, time.perf_counter() - start, usage.ru_maxrss)
+"""
 
 
 @click.command(help=__doc__.splitlines()[0])
@@ -110,15 +117,19 @@ def measure(title: str, arguments: list[str], folder: Path, repeats: int) -> Non
 
 def batchstack(arguments: list[str], folder: Path) -> tuple[float, int]:
     """Seconds and peak memory, in bytes, of the command line."""
-    start = time.perf_counter()
     command = [sys.executable, "-m", "batchstack", *arguments]
     with (folder / "said").open("w") as said:
-        process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+        measured = subprocess.run(
+            [sys.executable, "-c", MEASURE, *command],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+        )
+    code, seconds, peak = measured.stdout.split()
+    if int(code):
         raise click.ClickException((folder / "said").read_text()[-1000:])
-    return time.perf_counter() - start, usage.ru_maxrss * 1024
+    return float(seconds), int(peak) * 1024
 
 
 if __name__ == "__main__":

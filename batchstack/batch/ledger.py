@@ -265,13 +265,16 @@ def _said(line: bytes) -> tuple[str, StackHistory] | None:
             return None
         if entry.get("error") is not None:
             return stack_id, StackHistory(error=_typed(str, entry["error"]), row=_row(entry))
-        inputs = tuple(_input(*values) for values in _typed(list, entry["inputs"]))
+        inputs = tuple([_input(*values) for values in _typed(list, entry["inputs"])])
         shared = _typed(dict, entry.get("key", {}))
         methods = _typed(dict, entry["methods"]).items()
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    read = ((name, _record(data, shared, inputs)) for name, data in methods)
-    records = {name: record for name, record in read if record is not None}
+    records = {
+        name: record
+        for name, data in methods
+        if (record := _record(data, shared, inputs)) is not None
+    }
     facts = entry.get("facts")
     history = StackHistory(records, facts=facts if isinstance(facts, dict) else {})
     return (stack_id, history) if records else None
@@ -290,7 +293,7 @@ def _record(data: Any, shared: dict[str, Any], inputs: tuple[Input, ...]) -> Rec
     try:
         key = shared | _typed(dict, data["key"])
         outputs = dict(map(_output, data["outputs"].items()))
-        scores = dict(map(_scores, data["scores"].items())) if "scores" in data else {}
+        scores = dict(map(_scores, data.get("scores", {}).items()))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     return Record(key, inputs, outputs, scores)
@@ -302,10 +305,12 @@ def _input(path: Any, size: Any, mtime_ns: Any, digest: Any) -> Input:
 
 def _output(item: tuple[str, Any]) -> tuple[str, Written]:
     name, value = item
-    size, digest = (value, None) if isinstance(value, int) else value
+    output = Written(value) if isinstance(value, int) else Written(*value)
+    if not (isinstance(output.size, int) and isinstance(output.digest, (str, NoneType))):
+        raise TypeError(value)
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise ValueError(name)  # it leads out of the stack's folder
-    return name, Written(_typed(int, size), _typed((str, NoneType), digest))
+    return name, output
 
 
 def _scores(item: tuple[str, Any]) -> tuple[str, Scores]:

@@ -223,17 +223,18 @@ def _step(
 ) -> Step:
     folder = directory / row.id
     methods = select_methods(options.methods)
-    known = [probe(row.frames[0])] if options.output.format == "auto" else []
+    paths = row.frames
+    known = [probe(paths[0])] if options.output.format == "auto" else []
     suffix = SUFFIXES[known[0].format] if known else f".{options.output.format}"
-    todo, reasons, moved = _not_done(row, options, methods, suffix, folder, ledger, digest)
+    todo, reasons, moved = _not_done(row, paths, options, methods, suffix, folder, ledger, digest)
     if not todo:
         return Step(row, "skip", _UP_TO_DATE, moved=moved)
-    frames = known + [probe(path) for path in row.frames[len(known) :]]
+    frames = known + [probe(path) for path in paths[len(known) :]]
     _check_frames(frames, resize=options.resize)
     job = Job(
         id=row.id,
         place=row.place,
-        frames=row.frames,
+        frames=paths,
         methods=tuple(method.name for method in todo),
         fusion=options.fusion,
         alignment=options.alignment,
@@ -250,6 +251,7 @@ def _step(
 
 def _not_done(
     row: Row,
+    frames: Sequence[Path],
     options: RunOptions,
     methods: Sequence[Method],
     suffix: str,
@@ -262,7 +264,7 @@ def _not_done(
     if not records and not options.rerun:
         return list(methods), ("not done yet",), False
     # The methods of a stack mostly share the frames they were made from.
-    changed = cache(partial(what_changed, frames=row.frames, digest=digest))
+    changed = cache(partial(what_changed, frames=frames, digest=digest))
     why: dict[str, list[Method]] = {}
     reason: str | None
     for method in methods:
@@ -283,8 +285,8 @@ def _not_done(
         for reason, some in why.items()
     )
     todo = [method for method in methods if any(method in some for some in why.values())]
-    moved = not todo and any(
-        not is_as_recorded(record.inputs, row.frames) for record in records.values()
+    moved = not todo and not all(
+        is_as_recorded(inputs, frames) for inputs in {record.inputs for record in records.values()}
     )
     return todo, reasons, moved
 

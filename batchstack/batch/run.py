@@ -123,13 +123,15 @@ def run_plan(
             if max_failures is not None and len(summary.failures) >= max_failures:
                 summary.gave_up = not stop.drain
                 stop.drain = True
+    except BaseException:
+        # What the run ends with matters more.
+        with suppress(FileError):
+            _close(claim.directory, ledger, manifest)
+        raise
     finally:
         summary.seconds = time.monotonic() - start
         summary.interrupted = stop.drain and not summary.gave_up
-        # If records cannot be written, that is what the run ends with.
-        with suppress(FileError):
-            _leave_failed(claim.directory, ledger, manifest)
-            ledger.sync()
+    _close(claim.directory, ledger, manifest)
     return summary
 
 
@@ -300,6 +302,11 @@ def _clear_leftovers(job: Job) -> None:
     files.remove_tree(job.scratch)
     outputs = {job.output_path(name).name for method in METHODS.values() for name in method.outputs}
     files.remove_parts(job.folder, outputs.__contains__)
+
+
+def _close(directory: Path, ledger: Ledger, manifest: Path | None) -> None:
+    _leave_failed(directory, ledger, manifest)
+    ledger.sync()
 
 
 def _leave_failed(directory: Path, ledger: Ledger, manifest: Path | None) -> None:

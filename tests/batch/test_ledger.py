@@ -331,7 +331,7 @@ def test_any_journal_is_read_and_takes_lines(tmp_path_factory, content):
         {"methods": {"direct": None}},
         {"methods": {"direct": {"key": [], "outputs": {}}}},
         {"methods": {"direct": {"key": {}, "outputs": {"a": "5"}}}},
-        {"methods": {"direct": {"key": {}, "outputs": {"a": [5]}}}},
+        {"methods": {"direct": {"key": {}, "outputs": {"a": [5, 6]}}}},
         {"methods": {"direct": {"key": {}, "outputs": {"../a": 5}}}},
         {"methods": {"direct": {"key": {}, "outputs": {"a": 5}, "scores": [1]}}},
         {"error": 5},

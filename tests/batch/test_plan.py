@@ -1,8 +1,12 @@
+from collections import Counter
+
 import pytest
 
-from batchstack.batch.ledger import Ledger
+from batchstack import files
+from batchstack.batch.jobs import Input
+from batchstack.batch.ledger import Ledger, Record
 from batchstack.batch.manifest import load_manifest
-from batchstack.batch.plan import RunOptions, is_split, make_plan
+from batchstack.batch.plan import RunOptions, is_split, make_plan, output_key
 from batchstack.errors import ManifestError
 from batchstack.fusion import METHODS
 from batchstack.options import FusionOptions, OutputOptions
@@ -23,6 +27,29 @@ def test_a_new_stack_is_fused_with_the_family_of_its_first_frame(workspace, plan
         (step,) = plan({"s": workspace.stack("s", suffix=suffix)})
         assert (step.action, step.job.suffix) == ("fuse", suffix)
         assert step.job.methods == tuple(METHODS)
+
+
+def test_frames_of_a_done_stack_are_not_looked_at_for_each_method(workspace, plan, monkeypatch):
+    frames = workspace.stack("s")
+    found = [(workspace.root / frame).stat() for frame in frames]
+    inputs = tuple(
+        Input(str(workspace.root / frame), status.st_size, status.st_mtime_ns, "")
+        for frame, status in zip(frames, found, strict=True)
+    )
+    keys = {name: output_key(METHODS[name], RunOptions(), ".png") for name in METHODS}
+    with Ledger(workspace.root / "out") as ledger:
+        ledger.append_done("s", {name: Record(key, inputs, {}) for name, key in keys.items()})
+    looks = Counter()
+
+    class Counting(files.System):
+        def stat(self, path):
+            looks[str(path)] += 1
+            return super().stat(path)
+
+    monkeypatch.setattr(files, "system", Counting())
+    (step,) = plan({"s": frames})
+    assert step.action == "skip"
+    assert all(1 <= looks[known.path] < len(METHODS) for known in inputs)
 
 
 def test_the_family_is_that_of_the_content_not_of_the_name(workspace, plan):

@@ -96,7 +96,7 @@ def test_a_journal_that_is_a_folder_is_one_sentence(workspace):
     ):
         said = workspace.run(*command, code=1)
         (line,) = said.stderr.splitlines()
-        assert line.endswith(f"{FOLDER}/{JOURNAL}: cannot be read: Is a directory")
+        assert f"{FOLDER}/{JOURNAL}: cannot be read: Is a directory" in line
         assert said.stdout == ""
 
 
