@@ -1,7 +1,13 @@
 """What several tests of the batch share: rendered stacks as files."""
 
+from dataclasses import replace
+
+import dask
 import pytest
 
+from batchstack.batch.claim import claim
+from batchstack.batch.graph import split_graph
+from batchstack.batch.tasks import do_stack
 from batchstack.images import write_image
 
 
@@ -18,3 +24,17 @@ def files(workspace):
         return workspace.manifest(paths, columns=columns)
 
     return write
+
+
+def do_whole(job):
+    """What one task makes of a job, as a run would hand it out."""
+    with claim(job.folder.parent) as held:
+        return do_stack(replace(job, claim=held))
+
+
+def do_split(job, shape):
+    """The same of the tasks of a split stack."""
+    with claim(job.folder.parent) as held:
+        job = replace(job, claim=held)
+        (result,) = dask.compute(split_graph(job, job.name, shape), scheduler="sync")
+        return result

@@ -3,7 +3,6 @@
 import json
 from functools import cache
 
-import dask
 import numpy as np
 import pytest
 
@@ -11,12 +10,12 @@ from batchstack.batch.graph import split_graph
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
-from batchstack.batch.tasks import fuse_stack
 from batchstack.fusion import METHODS
 from batchstack.fusion.quality import psnr
 from batchstack.fusion.synthetic import make_stack
 from batchstack.images import read_image, write_image
 from batchstack.options import AlignOptions
+from tests.batch.conftest import do_split, do_whole
 
 SHAPE = (300, 360)
 FUSED = "focus_stacked_all_channels.png"
@@ -90,17 +89,17 @@ def test_aligned_tiles_and_split_stacks_equal_the_whole(workspace, files, plan, 
         "methods": ("all_channels", "median_mask"),
     }
     (step,) = plan(**options)
-    whole = fuse_stack(step.job)
+    whole = do_whole(step.job)
     assert whole.error is None and whole.is_moved
     expected = workspace.outputs("out")
     (tiled,) = plan(tile=128, **options)
-    assert fuse_stack(tiled.job).transforms == whole.transforms
+    assert do_whole(tiled.job).transforms == whole.transforms
     assert workspace.outputs("out") == expected
-    (split,) = dask.compute(split_graph(tiled.job, "s", tiled.shape), scheduler="sync")
+    split = do_split(tiled.job, tiled.shape)
     assert split.error is None
     assert split.transforms == whole.transforms
     assert workspace.outputs("out") == expected
-    assert split.sizes == whole.sizes
+    assert split.outputs == whole.outputs
 
 
 def test_the_crop_is_a_part_of_the_filled_image_and_of_every_frame(workspace, files, plan):
@@ -108,7 +107,7 @@ def test_the_crop_is_a_part_of_the_filled_image_and_of_every_frame(workspace, fi
     images = {}
     for border in ("fill", "crop"):
         (step,) = plan(alignment=AlignOptions(border=border))
-        result = fuse_stack(step.job)
+        result = do_whole(step.job)
         images[border] = read_image(step.job.folder / FUSED)
     assert images["fill"].shape == (*SHAPE, 3)
     rows, columns = images["crop"].shape[:2]
@@ -127,10 +126,10 @@ def test_the_crop_is_a_part_of_the_filled_image_and_of_every_frame(workspace, fi
 
 def test_only_a_split_stack_to_align_has_a_task_for_it(files, plan):
     files(s=scene())
-    for align, expected in (("auto", ["s-align"]), ("off", [])):
+    for align, expected in (("auto", ["s|align"]), ("off", [])):
         (step,) = plan(alignment=AlignOptions(align))
         graph = split_graph(step.job, "s", step.shape)
-        assert [key for key in graph.dask if key == "s-align"] == expected
+        assert [key for key in graph.dask if key == "s|align"] == expected
 
 
 def test_alignment_is_redone_if_its_options_change_and_matter(workspace, files, plan):

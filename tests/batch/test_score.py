@@ -4,21 +4,19 @@ import json
 from dataclasses import replace
 from functools import cache
 
-import dask
 import numpy as np
 import pytest
 
-from batchstack.batch.graph import split_graph
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
-from batchstack.batch.tasks import fuse_stack
 from batchstack.batch.tile_files import tile_window, write_tile
 from batchstack.fusion import METHODS, quality
 from batchstack.fusion.synthetic import make_stack
 from batchstack.fusion.tiles import Box
 from batchstack.images import read_image
 from batchstack.options import AlignOptions
+from tests.batch.conftest import do_split, do_whole
 
 MOVE = {"breathing": 0.01, "shift": (5.0, -3.0), "rotation": 0.4}
 FUSED = {method.output for method in METHODS.values() if method.output}
@@ -68,10 +66,10 @@ def test_a_split_stack_scores_as_the_whole_one(files, plan, n_frames, border):
     files(s=scene((300, 3600), frames=n_frames, **MOVE), suffix=".tif")
     alignment = AlignOptions("similarity", border, match_exposure=True)
     (step,) = plan(alignment=alignment, tile=384)
-    whole = fuse_stack(step.job)
+    whole = do_whole(step.job)
     assert whole.error is None and whole.is_moved
     assert whole.scores["focus_stacked_all_channels"].keys() == MEASURES
-    (split,) = dask.compute(split_graph(step.job, "s", step.shape), scheduler="sync")
+    split = do_split(step.job, step.shape)
     assert split.error is None
     assert split.scores == whole.scores
 
@@ -82,10 +80,10 @@ def test_scores_are_of_the_aligned_frames_and_of_pixels_before_they_are_encoded(
     for suffix in ("png", "jpg"):
         (step,) = plan(alignment=AlignOptions("similarity"))
         job = replace(step.job, suffix=f".{suffix}", quality=10)
-        scores[suffix] = fuse_stack(job).scores["focus_stacked_all_channels"]
+        scores[suffix] = do_whole(job).scores["focus_stacked_all_channels"]
     assert scores["png"] == scores["jpg"]
     (step,) = plan(alignment=AlignOptions("off"))
-    unaligned = fuse_stack(step.job).scores["focus_stacked_all_channels"]
+    unaligned = do_whole(step.job).scores["focus_stacked_all_channels"]
     assert scores["png"]["Qabf"] > unaligned["Qabf"] + 0.02
 
 
