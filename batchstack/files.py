@@ -305,7 +305,7 @@ def part_file(
     path : Path
         The final name.
     durable : bool
-        Have the data on the disk before the name, and the name before this returns.
+        Have the data on the disk before the name; `sync_names` does the same for the name.
     parents : bool
         Make the folder if it is missing.
     check : callable
@@ -340,9 +340,19 @@ def part_file(
         if isinstance(error, OSError):
             raise failure(path, "cannot be written", error) from error
         raise
-    if durable:
-        with told(path, "cannot be written"):
-            system.sync_folder(path.parent)
+
+
+def sync_names(folder: Path, top: Path) -> None:
+    """Wait until the names in a folder, and its own in those up to `top`, are on the disk.
+
+    Raises
+    ------
+    FileError
+    """
+    with told(folder, "cannot be written"):
+        system.sync_folder(folder)
+        if folder != top and folder.is_relative_to(top):
+            sync_names(folder.parent, top)
 
 
 def part_name(path: Path, unique: str) -> Path:
@@ -367,6 +377,7 @@ def replace_file(path: Path, content: bytes, *, publish: Callable[[], None] = la
     """
     with part_file(path, publish=publish) as (_, file):
         file.write(content)
+    sync_names(path.parent, path.parent)
 
 
 def sync_file(path: Path) -> None:

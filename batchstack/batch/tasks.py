@@ -162,6 +162,9 @@ def finish_stack(
     files.remove_tree(job.scratch)
     if failed:
         return _failure(job, failed)
+    named = _attempt(_sync_names, job)
+    if named.failed:
+        return _failure(job, named)
     written = zip(output_names(job), (outcome.value for outcome in encoded), strict=True)
     outputs, scores = _outputs_and_scores(dict(written))
     return Result(
@@ -277,6 +280,7 @@ def _fuse_stack(job: Job) -> Result:
         alignment = align(job, frames)
         frames = move_frames(job, frames, alignment, private, _scratch(job))
         outputs, scores = _outputs_and_scores(_fuse_and_write(job, frames, alignment.area))
+        _sync_names(job)
     finally:
         files.remove_tree(private)
     return Result(
@@ -338,6 +342,11 @@ def _fuse_and_write(
         return written, scores
 
     return {name: score_and_write(name) for name in output_names(job)}
+
+
+def _sync_names(job: Job) -> None:
+    """Have the outputs on the disk under their names before they are recorded."""
+    files.sync_names(job.folder, job.held.directory)
 
 
 def forget() -> None:

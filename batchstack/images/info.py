@@ -73,7 +73,7 @@ class Written(NamedTuple):
     size : int
         Bytes.
     digest : str, optional
-        Of all of them, as `file_digest`; what earlier versions wrote has none.
+        `checksum` of all of them; what earlier versions wrote has none.
     """
 
     size: int

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import xxhash
 
 from batchstack import files
 from batchstack.errors import ImageError
@@ -106,6 +107,15 @@ def file_digest(path: Path | str) -> str:
 def stream_digest(file: BinaryIO) -> str:
     """Return the same of an open file, from its position on."""
     return _shortened(hashlib.file_digest(file, "sha256"))  # type: ignore[arg-type]
+
+
+def checksum(file: BinaryIO) -> str:
+    """Return the 128-bit XXH3 of an open file, in hexadecimal.
+
+    It tells an output from what has become of it.  SHA-256, as for frames, would take as long
+    as writing plain pixels; this takes a tenth of that.
+    """
+    return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()  # type: ignore[arg-type]
 
 
 def _shortened(digest: "hashlib._Hash") -> str:

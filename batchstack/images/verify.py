@@ -5,7 +5,7 @@ from pathlib import Path
 from batchstack import files
 from batchstack.errors import ImageError
 from batchstack.images.info import Written
-from batchstack.images.read import read_image, stream_digest
+from batchstack.images.read import checksum, read_image
 from batchstack.images.source import image_file
 
 
@@ -41,7 +41,7 @@ def check_image(path: Path | str, known: Written) -> str | None:
     if size != known.size:
         return f"has {size} bytes instead of {known.size}"
     with files.read_file(path) as file:
-        if known.digest is not None and stream_digest(file) != known.digest:
+        if known.digest is not None and checksum(file) != known.digest:
             return "has other content than was written"
     try:
         _decode(path)

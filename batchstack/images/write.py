@@ -13,7 +13,7 @@ from batchstack.errors import FileError, ImageError
 from batchstack.images.info import DTYPES, Empty, ImageInfo, Metadata, Piece, Pixels, Written
 from batchstack.images.orientation import upright
 from batchstack.images.probe import probe
-from batchstack.images.read import stream_digest
+from batchstack.images.read import checksum
 
 _FORMATS = {
     ".jpg": "jpeg",
@@ -55,7 +55,7 @@ def write_image(
         Gives an array of a shape and type, of any content, that a file may be encoded in.
 
     durable : bool
-        Have the data on the disk before the name, and the name before this returns.
+        Have the data on the disk before the name; `files.sync_names` does it for the name.
     publish : callable
         Called just before the file gets its name; what it raises leaves what was there.
 
@@ -241,7 +241,7 @@ def _read_back(part: Path, wanted: ImageInfo) -> Written:
     try:
         found = probe(part)
         with files.read_file(part) as file:
-            digest, size = stream_digest(file), file.tell()
+            digest, size = checksum(file), file.tell()
             file.seek(-len(_ENDS[wanted.format]), SEEK_END)
             complete = file.read() == _ENDS[wanted.format]
     except (FileError, ImageError) as error:
