@@ -448,6 +448,17 @@ class LineFile:
             self._reader.seek(offset)
             return self._reader.readline(_LONGEST_LINE)
 
+    def make_ready(self) -> None:
+        """Find out now whether lines can be appended.
+
+        Raises
+        ------
+        FileError
+        """
+        with told(self._path, "cannot be written"):
+            if self._writer is None:
+                self._writer = self._open_to_append()
+
     def append(self, line: bytes) -> int:
         """Append a line, given without its end, and return its offset.
 
@@ -461,8 +472,8 @@ class LineFile:
         with told(self._path, "cannot be written"):
             self._is_synced = False
             try:
-                if self._writer is None:
-                    self._writer = self._open_to_append()
+                self.make_ready()
+                assert self._writer is not None
                 offset = self._writer.seek(0, os.SEEK_END)
                 self._writer.write(line + b"\n")
                 self._writer.flush()

@@ -1,6 +1,7 @@
 """Dask clusters: starting an embedded one, connecting to a running one, checking it."""
 
 import logging
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -41,6 +42,8 @@ CONFIG = {
 }
 # Seconds until a worker that does not start is given up.
 START_SECONDS = 60
+# Files that the client has open, more than they were found to be.
+_FILES, _FILES_PER_WORKER = 32, 12
 
 
 @contextmanager
@@ -53,6 +56,7 @@ def embedded(options: ClusterOptions, say: Say) -> Iterator[Client]:
         If it cannot be started.
     """
     _prepare()
+    _check_open_files(worker_count(options))
     fork_server.start()
     fork_server.wait()
     with ExitStack() as stack:
@@ -68,6 +72,21 @@ def embedded(options: ClusterOptions, say: Say) -> Iterator[Client]:
         if options.dashboard:
             say(f"dashboard: {cluster.dashboard_link}")
         yield client
+
+
+def _check_open_files(workers: int) -> None:
+    """Refuse a limit of open files under which workers would not start."""
+    wanted = _FILES + _FILES_PER_WORKER * workers
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard == resource.RLIM_INFINITY or hard >= wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    else:
+        raise ClusterError(
+            f"a process may open {hard} files here, {workers} workers need {wanted}; raise the "
+            f"limit (ulimit -n {wanted}), use fewer --workers, or 0 to work in this process"
+        )
 
 
 def _local(options: ClusterOptions) -> LocalCluster:

@@ -25,7 +25,7 @@ from batchstack import files
 from batchstack.batch.claim import FOLDER
 from batchstack.batch.jobs import Input, Scores
 from batchstack.batch.manifest import Row, row_record
-from batchstack.errors import OptionError
+from batchstack.errors import FileError, OptionError, OutputInUseError
 from batchstack.images import Written
 
 JOURNAL = "journal.jsonl"
@@ -120,6 +120,10 @@ class Ledger:
     def close(self) -> None:
         """Close the journal."""
         self._file.close()
+
+    def make_ready(self) -> None:
+        """Find out now whether records can be written."""
+        self._file.make_ready()
 
     def ids(self) -> Collection[str]:
         """The stacks that the journal names, in the order in which it first does."""
@@ -216,6 +220,22 @@ def existing_ledger(directory: Path) -> Ledger:
     except OSError as error:
         raise files.failure(directory / FOLDER / JOURNAL, "cannot be read", error) from error
     return Ledger(directory)
+
+
+def ledger_to_write(directory: Path) -> Ledger:
+    """The ledger of a directory that a run is going to write to.
+
+    Raises
+    ------
+    OutputInUseError
+        If the journal cannot be read or written.
+    """
+    try:
+        ledger = Ledger(directory)
+        ledger.make_ready()
+    except FileError as error:
+        raise OutputInUseError(str(error)) from error
+    return ledger
 
 
 # --- lines of the journal: records as data, and data of any origin as records

@@ -1,6 +1,7 @@
 """What the fork server imports and loads before it forks workers."""
 
 import gc
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -17,6 +18,8 @@ from batchstack.batch.fork_server import KERNELS  # noqa: E402
 from batchstack.batch.versions import versions  # noqa: E402
 from batchstack.fusion.warm import warm_up  # noqa: E402
 
+# What matters of a worker the client says, in one line.
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
 steady_clock.use()
 versions()
 
