@@ -359,7 +359,7 @@ def _is_folder(stack_id: str) -> bool:
 # --- what makes a record valid
 
 
-def why_not_done(record: Record, key: dict[str, Any], folder: Path) -> str | None:
+def why_not_done(record: Record, key: dict[str, Any], folder: Path | str) -> str | None:
     """Why a method must be computed whatever its frames, or None.
 
     Parameters
@@ -368,13 +368,12 @@ def why_not_done(record: Record, key: dict[str, Any], folder: Path) -> str | Non
         What the ledger has.
     key : dict
         The key computed now.
-    folder : Path
-        Where the outputs are.
+    folder : Path or str
+        Where the outputs are; text is joined ten times as fast, and a long run has many.
     """
     if record.key != key:
         return _difference(record.key, key)
     for name, output in record.outputs.items():
-        # Text is joined ten times as fast as paths, and a long run has many outputs.
         found = files.size_of(f"{folder}/{name}")
         if found is None:
             return f"{name} is missing"
@@ -409,7 +408,7 @@ def what_changed(
 def is_as_recorded(inputs: Sequence[Input], frames: Sequence[Path]) -> bool:
     """Whether frames have the recorded paths, sizes and times, so that none need be read."""
     found = ((str(path), files.status(path)) for path in frames)
-    return all(
+    return len(inputs) == len(frames) and all(
         (known.path, known.size, known.mtime_ns) == (path, now.st_size, now.st_mtime_ns)
         for known, (path, now) in zip(inputs, found, strict=True)
     )

@@ -6,7 +6,7 @@ Headers are read of stacks that are not done, pixels never.
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
 from pathlib import Path
@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 from batchstack import files
 from batchstack.batch.alignment import alignment_key
-from batchstack.batch.jobs import Job
-from batchstack.batch.ledger import Ledger, is_as_recorded, what_changed, why_not_done
+from batchstack.batch.jobs import Input, Job
+from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
 from batchstack.batch.memory import Footprint, predict
 from batchstack.errors import BatchstackError, OptionError, StackError
 from batchstack.fusion.methods import METHODS, Method, select_methods
-from batchstack.images import ImageInfo, file_digest, probe
+from batchstack.images import ImageInfo, file_digest, image_kind, probe
 from batchstack.options import AlignOptions, FusionOptions, OutputOptions
 
 # Bytes of a path with its end, and of a name, on Linux; macOS allows a quarter of the path.
@@ -132,14 +132,31 @@ def make_plan(
         If options of rows contradict those of the run.
     """
     wishes = _row_options(manifest.rows, options)
-    directory = directory.absolute()
-    # A file that several methods or stacks use is read once.
-    digest = cache(file_digest)
+    known = _Known(directory.absolute(), ledger, memory_limit)
     with collector_paused():
         return [
-            _guarded_step(row, wish, directory, ledger, digest, memory_limit)
-            for row, wish in zip(manifest.rows, wishes, strict=True)
+            _guarded_step(row, wish, known) for row, wish in zip(manifest.rows, wishes, strict=True)
         ]
+
+
+class _Known:
+    """What is the same for all stacks of a plan, and what need be found out only once."""
+
+    def __init__(self, directory: Path, ledger: Ledger, memory_limit: int | None) -> None:
+        self.directory, self.ledger, self.memory_limit = directory, ledger, memory_limit
+        # A file that several methods or stacks use is read once.
+        self.digest: Digest = cache(file_digest)
+        self._keys: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def key(
+        self, method: Method, options: RunOptions, suffix: str, *, resized: bool
+    ) -> dict[str, Any]:
+        """`output_key`, made once for the rows that share their options."""
+        at = (method.name, id(options), suffix, resized)
+        key = self._keys.get(at)
+        if key is None:
+            key = self._keys[at] = output_key(method, options, suffix, resized=resized)
+        return key
 
 
 def output_key(
@@ -200,10 +217,10 @@ def row_options(row: Row, options: RunOptions) -> RunOptions:
     return replace(options, **own) if own else options  # type: ignore[arg-type]
 
 
-def _guarded_step(row: Row, *arguments: Any) -> Step:
+def _guarded_step(row: Row, options: RunOptions, known: _Known) -> Step:
     """Whatever is wrong with the files of one stack, the others are planned."""
     try:
-        return _step(row, *arguments)
+        return _step(row, options, known)
     except BatchstackError as error:
         return Step(row, "refuse", (str(error),))
     except OSError as error:
@@ -213,23 +230,25 @@ def _guarded_step(row: Row, *arguments: Any) -> Step:
         return Step(row, "refuse", (f"unexpected error\n{traceback.format_exc()}",))
 
 
-def _step(
-    row: Row,
-    options: RunOptions,
-    directory: Path,
-    ledger: Ledger,
-    digest: Digest,
-    memory_limit: int | None,
-) -> Step:
-    folder = directory / row.id
+def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     methods = select_methods(options.methods)
     paths = row.frames
-    known = [probe(paths[0])] if options.output.format == "auto" else []
-    suffix = SUFFIXES[known[0].format] if known else f".{options.output.format}"
-    todo, reasons, moved = _not_done(row, paths, options, methods, suffix, folder, ledger, digest)
-    if not todo:
+    wanted = options.output.format
+    suffix = SUFFIXES[image_kind(paths[0])] if wanted == "auto" else f".{wanted}"
+    records = known.ledger.history(row.id).records
+    as_recorded = cache(partial(is_as_recorded, frames=paths))
+    changed = cache(partial(what_changed, frames=paths, digest=known.digest))
+
+    def difference(inputs: tuple[Input, ...]) -> str | None:
+        # The methods of a stack mostly share the frames they were made from.
+        return None if as_recorded(inputs) else changed(inputs)
+
+    reasons = _why_not_done(row, options, methods, suffix, known, records, difference)
+    if not reasons:
+        moved = not all(as_recorded(record.inputs) for record in records.values())
         return Step(row, "skip", _UP_TO_DATE, moved=moved)
-    frames = known + [probe(path) for path in paths[len(known) :]]
+    todo = [method for method in methods if method.name in reasons]
+    frames = [probe(path) for path in paths]
     _check_frames(frames, resize=options.resize)
     job = Job(
         id=row.id,
@@ -243,52 +262,52 @@ def _step(
         resize=len({(frame.height, frame.width) for frame in frames}) > 1,
         tile=options.tile,
         score=options.score,
-        folder=folder,
+        folder=known.directory / row.id,
     )
     _refuse_long_names(job)
-    return _fitted(row, job, frames, todo, reasons, memory_limit)
+    return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
 
 
-def _not_done(
+def _why_not_done(
     row: Row,
-    frames: Sequence[Path],
     options: RunOptions,
     methods: Sequence[Method],
     suffix: str,
-    folder: Path,
-    ledger: Ledger,
-    digest: Digest,
-) -> tuple[list[Method], tuple[str, ...], bool]:
-    """The methods to compute, why, and whether done ones have their frames elsewhere now."""
-    records = ledger.history(row.id).records
-    if not records and not options.rerun:
-        return list(methods), ("not done yet",), False
-    # The methods of a stack mostly share the frames they were made from.
-    changed = cache(partial(what_changed, frames=frames, digest=digest))
-    why: dict[str, list[Method]] = {}
-    reason: str | None
+    known: _Known,
+    records: Mapping[str, Record],
+    difference: Callable[[tuple[Input, ...]], str | None],
+) -> dict[str, str]:
+    """Why each method is to be computed; those that are done miss."""
+    if options.rerun:
+        return {method.name: "rerun asked for" for method in methods}
+    folder = f"{known.directory}/{row.id}"
+    reasons = {}
     for method in methods:
-        reason = "rerun asked for" if options.rerun else "not done yet"
         record = records.get(method.name)
-        if record is not None and not options.rerun:
-            # The record knows whether the frames were of different size.
-            resized = options.resize and "resize" in record.key
-            key = output_key(method, options, suffix, resized=resized)
-            reason = why_not_done(record, key, folder) or changed(record.inputs)
-            if options.score and method.output and not record.scores:
-                # Scores need the pixels as computed, which only fusing again brings back.
-                reason = reason or "not scored yet"
+        if record is None:
+            reasons[method.name] = "not done yet"
+            continue
+        # The record knows whether the frames were of different size.
+        resized = options.resize and "resize" in record.key
+        key = known.key(method, options, suffix, resized=resized)
+        reason = why_not_done(record, key, folder) or difference(record.inputs)
+        if options.score and method.output and not record.scores:
+            # Scores need the pixels as computed, which only fusing again brings back.
+            reason = reason or "not scored yet"
         if reason:
-            why.setdefault(reason, []).append(method)
-    reasons = tuple(
-        reason if len(some) == len(methods) else f"{', '.join(m.name for m in some)}: {reason}"
-        for reason, some in why.items()
+            reasons[method.name] = reason
+    return reasons
+
+
+def _in_words(reasons: Mapping[str, str], n_methods: int) -> tuple[str, ...]:
+    """One reason for all methods that share it."""
+    shared: dict[str, list[str]] = {}
+    for method, reason in reasons.items():
+        shared.setdefault(reason, []).append(method)
+    return tuple(
+        reason if len(names) == n_methods else f"{', '.join(names)}: {reason}"
+        for reason, names in shared.items()
     )
-    todo = [method for method in methods if any(method in some for some in why.values())]
-    moved = not todo and not all(
-        is_as_recorded(inputs, frames) for inputs in {record.inputs for record in records.values()}
-    )
-    return todo, reasons, moved
 
 
 def _refuse_long_names(job: Job) -> None:
