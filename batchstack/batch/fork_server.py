@@ -10,6 +10,8 @@ from collections.abc import Collection
 from multiprocessing import forkserver, get_context
 from typing import Any
 
+from batchstack.errors import ClusterError
+
 # A worker does one task on one core: no library starts threads of its own.
 # The C library would give every freed array back to the system at once; getting the
 # memory again, page by page, costs as much time as the fusion.
@@ -21,6 +23,7 @@ _ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
     "MALLOC_MMAP_THRESHOLD_": str(512 * 2**20),
 }
+START_SECONDS = 600.0  # for what takes half a minute on a machine that does nothing else
 KERNELS = "BATCHSTACK_KERNELS"  # the methods whose kernels the server loads
 
 
@@ -46,10 +49,21 @@ def start(methods: Collection[str] = ()) -> None:
 
 
 def wait() -> None:
-    """Wait until the server can fork: seconds if it must compile kernels first."""
+    """Wait until the server can fork: seconds if it must compile kernels first.
+
+    Raises
+    ------
+    ClusterError
+        If it does not come to that.
+    """
     process = get_context("forkserver").Process(target=os.getpid, daemon=True)
     process.start()
-    process.join()
+    process.join(START_SECONDS)
+    if process.is_alive():
+        raise ClusterError(
+            f"no worker has started on this machine within {START_SECONDS:.0f} seconds; see what "
+            "keeps it busy, or use --workers 0 to work in this process"
+        )
 
 
 def _on_interrupt(handler: Any) -> Any:

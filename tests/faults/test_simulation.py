@@ -88,6 +88,7 @@ def test_every_way_of_recovery_is_taken():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_many_more_seeds():
     visits = sum((checked(seed) for seed in range(LONG)), Counter())
     print(dict(visits.most_common()))

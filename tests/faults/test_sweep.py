@@ -87,5 +87,6 @@ def test_any_call_to_the_file_system_may_fail(sweep):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_any_call_to_the_file_system_may_fail_in_any_way(sweep):
     print(all_calls(sweep, lambda number: WAYS), "calls")
