@@ -6,20 +6,29 @@ must be the same, byte for byte; when they were written does not matter.
 """
 
 import hashlib
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 
+def _sources(folder: Traversable) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the sources in a package and those in it, in a fixed order."""
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".py"):
+            yield file.name, file.read_bytes()
+        elif file.is_dir() and file.name != "__pycache__":
+            yield from _sources(file)
+
+
 def _digest() -> str:
     """SHA-256 over names and contents of the sources; empty where there are none (frozen)."""
-    names = sorted(file.name for file in resources.files(__package__).iterdir())
     parts = [
-        (name, hashlib.sha256(resources.files(__package__).joinpath(name).read_bytes()).hexdigest())
-        for name in names
-        if name.endswith(".py")
+        (name, hashlib.sha256(content).hexdigest())
+        for name, content in _sources(resources.files(__package__))
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest() if parts else ""
 
