@@ -53,14 +53,24 @@ class DaskProcesses:
         The folder they work in.
     workers : int
         How many are started, and waited for, with the scheduler.
+    environment : dict, optional
+        Variables that they have besides those of this process.
     """
 
-    def __init__(self, root, workers):
-        self.root, self._workers = root, workers
+    def __init__(self, root, workers, environment=None):
+        self.root, self._workers, self._environment = root, workers, environment or {}
         self.file = root / "scheduler.json"
         self.processes = []
 
     def __enter__(self):
+        try:
+            self._begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _begin(self):
         options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
         self.scheduler = self._start(
             "distributed.cli.dask_scheduler", *options, "--scheduler-file", str(self.file)
@@ -68,8 +78,8 @@ class DaskProcesses:
         wait_for(lambda: self.file.exists() and self.file.read_text().strip())
         for _ in range(self._workers):
             self.add_worker()
-        self.wait_for_workers(self._workers)
-        return self
+        if self._workers:
+            self.wait_for_workers(self._workers)
 
     @property
     def address(self):
@@ -94,7 +104,7 @@ class DaskProcesses:
         before : sequence of str
             A command that starts it.
         environment : dict, optional
-            Variables that it has besides those of this process.
+            Variables that it has besides those of the cluster.
         """
         return self._start(
             "distributed.cli.dask_worker",
@@ -109,7 +119,7 @@ class DaskProcesses:
         process = subprocess.Popen(
             [*before, sys.executable, "-m", module, *arguments],
             cwd=self.root,
-            env=os.environ | (environment or {}),
+            env=os.environ | self._environment | (environment or {}),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

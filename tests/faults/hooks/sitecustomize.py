@@ -1,0 +1,99 @@
+"""Read by every Python process that a test starts with this folder on its PYTHONPATH.
+
+Tasks stop where a test has shut a gate, so that a test knows what is under way when it hurts a
+process; `hurt.py` in the folder of the test does to the program what else is to go wrong.
+"""
+
+import importlib.machinery
+import os
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(os.environ["BATCHSTACK_WARD"])
+LONGEST = 120  # seconds that a gate holds, should its test have died
+
+_after = defaultdict(list)
+
+
+def after(module):
+    """Call a function with a module when it has been imported."""
+
+    def register(function):
+        _after[module].append(function)
+        return function
+
+    return register
+
+
+class _Finder:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name not in _after:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            for function in _after[name]:
+                function(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+sys.meta_path.insert(0, _Finder)
+
+
+def say(gate):
+    """Let the test know."""
+    (ROOT / "reached" / f"{gate}.{os.getpid()}.{time.monotonic_ns()}").touch()
+
+
+def hold(gate):
+    """Say that a gate is reached; if it is shut now, wait until it is opened."""
+    gate = gate.replace("/", "_")
+    say(gate)
+    is_shut = any((ROOT / "shut" / name).exists() for name in (gate, "all"))
+    end = time.monotonic() + LONGEST
+    while is_shut and time.monotonic() < end:
+        if any((ROOT / "opened" / name).exists() for name in (gate, "all")):
+            break
+        time.sleep(0.02)
+
+
+@after("batchstack.batch.tasks")
+def _gates(tasks):
+    """Gates at the start of each stack and each tile, and before an output gets its name."""
+    fuse_stack, fuse_one_tile, write_image = (
+        tasks._fuse_stack,
+        tasks._fuse_one_tile,
+        tasks.write_image,
+    )
+
+    def held_stack(job):
+        hold(job.id)
+        return fuse_stack(job)
+
+    def held_tile(job, box, alignment):
+        hold(job.id)
+        hold(f"tile-{job.id}-{box.top}-{box.left}")
+        return fuse_one_tile(job, box, alignment)
+
+    def held_write(path, image, *, publish, **options):
+        def held_publish():
+            hold(f"publish-{path.parent.name}")
+            publish()
+
+        try:
+            return write_image(path, image, publish=held_publish, **options)
+        finally:
+            say("written")
+
+    tasks._fuse_stack, tasks._fuse_one_tile = held_stack, held_tile
+    tasks.write_image = held_write
+
+
+exec((ROOT / "hurt.py").read_text())
