@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from tests.processes import wait_for
+
 FUSE = ("fuse", "-o", "out", "--methods", "direct")
 RUN = ("run", "pairs.csv", "--workers", 0, "--align", "off", "--methods", "direct")
 
@@ -32,3 +34,31 @@ def test_a_frame_that_an_output_would_replace_is_refused_and_stays(workspace, li
     assert frame.read_bytes() == before
     # Outputs of other runs are frames like any other.
     workspace.run("fuse", "-o", "other", "--methods", "direct", given, front)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_scratch_folder_that_vanishes_ends_the_run_and_blames_no_stack(workspace, workers):
+    stacks = {f"s{i}": workspace.stack(f"s{i}") for i in range(12)}
+    workspace.manifest(stacks)
+    run = ("run", "pairs.csv", "-o", "out", "--workers", workers, "--methods", "direct")
+    process = workspace.start(*run, "--scratch", "scratch")
+    wait_for(lambda: list((workspace.root / "out").glob("s*/*.png")), process)
+    shutil.rmtree(workspace.root / "scratch")
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 3, said
+    assert "scratch folder is not seen any more" in said
+    assert not (workspace.root / "out" / "failed.csv").exists()
+    assert "0 failed" in workspace.run(*run).stderr
+    assert len(workspace.outputs("out")) == 12
+
+
+def test_an_output_directory_may_have_any_name(workspace):
+    """Also one that is no text in UTF-8; what a killed run left for it in scratch is removed."""
+    workspace.manifest({"a": workspace.stack("a")})
+    out = workspace.root / os.fsdecode(b"out\xff")
+    killed = workspace.root / "scratch" / "batchstack-scratch-killed"
+    killed.mkdir(parents=True)
+    (killed / "owner").write_bytes(os.fsencode(out))
+    workspace.run(*RUN, "-o", out.name, "--scratch", "scratch")
+    assert (out / "a" / "focus_stacked_direct.png").exists()
+    assert not killed.exists()
