@@ -62,3 +62,23 @@ def test_an_output_directory_may_have_any_name(workspace):
     workspace.run(*RUN, "-o", out.name, "--scratch", "scratch")
     assert (out / "a" / "focus_stacked_direct.png").exists()
     assert not killed.exists()
+
+
+def test_a_pipe_given_as_a_frame_is_refused(workspace):
+    """It is not waited for, as nobody may ever write to it."""
+    back, _ = workspace.stack("a")
+    os.mkfifo(workspace.root / "pipe.png")
+    said = workspace.run(*FUSE, back, "pipe.png", code=2).stderr
+    assert "pipe.png: is not a regular file" in said
+
+
+def test_workers_that_cannot_be_started_are_one_sentence(workspace, monkeypatch):
+    """The name of a socket in a folder for temporary files is bounded in length."""
+    workspace.manifest({"a": workspace.stack("a")})
+    folder = workspace.root / ("t" * 120)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    said = workspace.run("run", "pairs.csv", "-o", "out", code=2).stderr
+    assert "workers cannot be started on this machine" in said
+    assert "TMPDIR" in said
+    assert workspace.run(*RUN, "-o", "out")
