@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -82,3 +83,18 @@ def test_workers_that_cannot_be_started_are_one_sentence(workspace, monkeypatch)
     assert "workers cannot be started on this machine" in said
     assert "TMPDIR" in said
     assert workspace.run(*RUN, "-o", "out")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_anything_is_fused_ends_in_order(workspace, number):
+    """While the plan is made, or workers start: nothing is under way that could be finished."""
+    frames = workspace.stack("a")
+    workspace.manifest({f"s{i}": frames for i in range(2000)})
+    process = workspace.start("run", "pairs.csv", "-o", "out")
+    records = workspace.root / "out" / ".batchstack"
+    wait_for(lambda: (records / "run").exists(), process)
+    process.send_signal(number)
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    assert {path.name for path in records.iterdir()} == {"lock", "journal.jsonl"}
