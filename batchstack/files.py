@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
-from stat import S_ISDIR, S_ISLNK
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import Any, BinaryIO
 
 from batchstack.errors import FileError
@@ -255,6 +255,14 @@ def size_of(path: Path | str) -> int | None:
         return system.stat(path).st_size
     except OSError:
         return None
+
+
+def is_file(path: Path) -> bool:
+    """Whether a name is, or leads to, a regular file."""
+    try:
+        return S_ISREG(system.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def is_link(path: Path) -> bool:

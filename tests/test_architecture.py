@@ -37,7 +37,7 @@ NUMPY_CALLS = {"load", "loadtxt", "genfromtxt"}
 OPENERS = {"JpegImageFile", "PngImageFile", "TiffFile", "TiffWriter", "ZipFile", "FileIO"}
 MODULES = {"fcntl", "filelock", "fileinput", "glob", "mmap", "shutil", "tempfile"}
 OF_OS = {"os.environ", "os.getpid", "os.cpu_count", "os.sched_getaffinity", "os.strerror"}
-OF_OS |= {"os.path", "os.fsencode", "os.stat_result"}
+OF_OS |= {"os.path", "os.fsdecode", "os.fsencode", "os.stat_result"}
 # Of os.path, what only looks at the text.
 OF_PATH = {"basename", "dirname", "expanduser", "join", "normpath", "samestat", "split"}
 

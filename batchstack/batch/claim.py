@@ -7,6 +7,7 @@ name only while the token is still there: the tasks of a run whose client was ki
 while, and must not replace what a newer run writes.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Claim:
     versions: tuple[tuple[str, str], ...]
 
     def check(self) -> None:
-        """Raise unless the output directory still belongs to the run.
+        """Raise unless the output directory still belongs to the run, and the scratch is there.
 
         Raises
         ------
@@ -58,6 +59,11 @@ class Claim:
             raise OutputLostError(
                 f"{self.directory}: no longer belongs to this run, {why}; finished work is "
                 "recorded, run again to resume"
+            )
+        if _text(self.scratch / _OWNER) is None:
+            raise OutputLostError(
+                f"{self.scratch}: the run's scratch folder is not seen any more; finished work is "
+                "recorded, give a folder that nobody clears as --scratch and run again to resume"
             )
 
     def unfitness(self) -> str | None:
@@ -76,7 +82,7 @@ class Claim:
 
 def _text(path: Path) -> str | None:
     try:
-        return files.read_bytes(path).decode(errors="replace")
+        return os.fsdecode(files.read_bytes(path))
     except OSError:
         return None
 
@@ -158,7 +164,7 @@ def _token(directory: Path, where: Path) -> Iterator[Claim]:
     with ExitStack() as undo:
         files.make_folder(held.scratch)
         undo.callback(files.remove_tree, held.scratch)
-        files.replace_file(held.scratch / _OWNER, str(directory).encode())
+        files.replace_file(held.scratch / _OWNER, os.fsencode(directory))
         files.replace_file(records / _TOKEN, run.encode())
         undo.callback(_withdraw, held)
         yield held

@@ -36,6 +36,11 @@ def start(methods: Collection[str] = ()) -> None:
     ----------
     methods : collection of str
         Those whose kernels the workers will need.
+
+    Raises
+    ------
+    ClusterError
+        If it cannot be started.
     """
     os.environ.update(_ENVIRONMENT)
     if methods:
@@ -44,6 +49,11 @@ def start(methods: Collection[str] = ()) -> None:
     before = _on_interrupt(signal.SIG_IGN)  # the server inherits it, and its workers
     try:
         forkserver.ensure_running()
+    except OSError as error:  # such as a TMPDIR too long for the name of a socket
+        raise ClusterError(
+            f"workers cannot be started on this machine ({error}); see that TMPDIR is a short "
+            "path that can be written, or use --workers 0 to work in this process"
+        ) from error
     finally:
         _on_interrupt(before)
 

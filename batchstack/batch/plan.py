@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,7 +132,7 @@ def make_plan(
         If options of rows contradict those of the run.
     """
     wishes = _row_options(manifest.rows, options)
-    known = _Known(directory.absolute(), ledger, memory_limit)
+    known = _Known(directory.absolute(), manifest.rows, ledger, memory_limit)
     with collector_paused():
         return [
             _guarded_step(row, wish, known) for row, wish in zip(manifest.rows, wishes, strict=True)
@@ -142,11 +142,28 @@ def make_plan(
 class _Known:
     """What is the same for all stacks of a plan, and what need be found out only once."""
 
-    def __init__(self, directory: Path, ledger: Ledger, memory_limit: int | None) -> None:
+    def __init__(
+        self, directory: Path, rows: Sequence[Row], ledger: Ledger, memory_limit: int | None
+    ) -> None:
         self.directory, self.ledger, self.memory_limit = directory, ledger, memory_limit
+        self._rows = rows
         # A file that several methods or stacks use is read once.
         self.digest: Digest = cache(file_digest)
         self._keys: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def is_output(self, frame: Path) -> bool:
+        """Whether a frame stands where a stack of this plan has an output."""
+        place = frame.resolve()
+        return place.stem in self._outputs and place.parent in self._folders
+
+    @cached_property
+    def _outputs(self) -> frozenset[str]:
+        return frozenset(name for method in METHODS.values() for name in method.outputs)
+
+    @cached_property
+    def _folders(self) -> frozenset[Path]:
+        # Made only when a frame is named like an output, which is rare: a plan may be long.
+        return frozenset((self.directory / row.id).resolve() for row in self._rows)
 
     def key(
         self, method: Method, options: RunOptions, suffix: str, *, resized: bool
@@ -247,6 +264,11 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     if not reasons:
         moved = not all(as_recorded(record.inputs) for record in records.values())
         return Step(row, "skip", _UP_TO_DATE, moved=moved)
+    for path in filter(known.is_output, paths):
+        raise StackError(
+            f"{path}: has the name of an output of this run, which would replace it; rename it, "
+            "or give another output directory"
+        )
     todo = [method for method in methods if method.name in reasons]
     frames = [probe(path) for path in paths]
     _check_frames(frames, resize=options.resize)

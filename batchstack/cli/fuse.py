@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from batchstack import files
 from batchstack.batch.claim import claim
 from batchstack.batch.jobs import Job, Result
 from batchstack.batch.ledger import Ledger
@@ -43,6 +44,10 @@ def command(
 ) -> None:
     """Fuse one stack: --back A --front B, or FRAMES from back to front."""
     paths = _frames(frames, back, front)
+    for path in paths:
+        # A pipe would be waited for, for ever if nobody writes to it.
+        if not files.is_file(path):
+            raise OptionError(f"{path}: is not a regular file; give an image file")
     options: RunOptions = shared.take_run_options(settings)
     row = Row(id="", paths=tuple(str(path.absolute()) for path in paths), place="fuse")
     limit = worker_memory(ClusterOptions(workers=0))

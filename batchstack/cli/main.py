@@ -4,8 +4,10 @@ import atexit
 import gc
 import importlib
 import os
+import signal
 import sys
 import traceback
+from typing import Any
 
 import click
 
@@ -62,9 +64,21 @@ def main() -> None:
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     screen.protect()
+    _end_in_order()
     code = _exit_code()
     _let_go_of_stdout()
     sys.exit(code)
+
+
+def _end_in_order() -> None:
+    """Have whoever asks the process to end be answered as by Ctrl-C, whatever goes on."""
+
+    def on_signal(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one, which stays so
+            signal.signal(number, on_signal)
 
 
 def _exit_code() -> int:

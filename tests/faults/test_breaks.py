@@ -1,0 +1,100 @@
+"""What was found by trying to break the program, each a way by which work or data was lost."""
+
+import os
+import shutil
+import signal
+
+import pytest
+
+from tests.processes import wait_for
+
+FUSE = ("fuse", "-o", "out", "--methods", "direct")
+RUN = ("run", "pairs.csv", "--workers", 0, "--align", "off", "--methods", "direct")
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_frame_that_an_output_would_replace_is_refused_and_stays(workspace, link):
+    """Of its own stack or of another; also when it is reached by another path."""
+    back, front = workspace.stack("a")
+    frame = workspace.root / "out" / "a" / "focus_stacked_direct.png"
+    frame.parent.mkdir(parents=True)
+    shutil.copy(workspace.root / back, frame)
+    before = frame.read_bytes()
+    given = "out/a/focus_stacked_direct.png"
+    if link:
+        (workspace.root / "link.png").symlink_to(frame)
+        given = "link.png"
+    workspace.manifest({"a": [given, front], "b": [front, given], "c": [back, front]})
+    said = workspace.run(*RUN, "-o", "out", code=1).stderr
+    assert f"pairs.csv:2 a: {workspace.root / given}: has the name of an output" in said
+    assert f"pairs.csv:3 b: {workspace.root / given}: has the name of an output" in said
+    assert "1 done, 0 skipped, 2 failed" in said
+    assert frame.read_bytes() == before
+    said = workspace.run("fuse", "-o", "out/a", "--methods", "direct", given, front, code=1).stderr
+    assert "has the name of an output" in said
+    assert frame.read_bytes() == before
+    # Outputs of other runs are frames like any other.
+    workspace.run("fuse", "-o", "other", "--methods", "direct", given, front)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_scratch_folder_that_vanishes_ends_the_run_and_blames_no_stack(workspace, workers):
+    stacks = {f"s{i}": workspace.stack(f"s{i}") for i in range(12)}
+    workspace.manifest(stacks)
+    run = ("run", "pairs.csv", "-o", "out", "--workers", workers, "--methods", "direct")
+    process = workspace.start(*run, "--scratch", "scratch")
+    wait_for(lambda: list((workspace.root / "out").glob("s*/*.png")), process)
+    shutil.rmtree(workspace.root / "scratch")
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 3, said
+    assert "scratch folder is not seen any more" in said
+    assert not (workspace.root / "out" / "failed.csv").exists()
+    assert "0 failed" in workspace.run(*run).stderr
+    assert len(workspace.outputs("out")) == 12
+
+
+def test_an_output_directory_may_have_any_name(workspace):
+    """Also one that is no text in UTF-8; what a killed run left for it in scratch is removed."""
+    workspace.manifest({"a": workspace.stack("a")})
+    out = workspace.root / os.fsdecode(b"out\xff")
+    killed = workspace.root / "scratch" / "batchstack-scratch-killed"
+    killed.mkdir(parents=True)
+    (killed / "owner").write_bytes(os.fsencode(out))
+    workspace.run(*RUN, "-o", out.name, "--scratch", "scratch")
+    assert (out / "a" / "focus_stacked_direct.png").exists()
+    assert not killed.exists()
+
+
+def test_a_pipe_given_as_a_frame_is_refused(workspace):
+    """It is not waited for, as nobody may ever write to it."""
+    back, _ = workspace.stack("a")
+    os.mkfifo(workspace.root / "pipe.png")
+    said = workspace.run(*FUSE, back, "pipe.png", code=2).stderr
+    assert "pipe.png: is not a regular file" in said
+
+
+def test_workers_that_cannot_be_started_are_one_sentence(workspace, monkeypatch):
+    """The name of a socket in a folder for temporary files is bounded in length."""
+    workspace.manifest({"a": workspace.stack("a")})
+    folder = workspace.root / ("t" * 120)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    said = workspace.run("run", "pairs.csv", "-o", "out", code=2).stderr
+    assert "workers cannot be started on this machine" in said
+    assert "TMPDIR" in said
+    assert workspace.run(*RUN, "-o", "out")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_anything_is_fused_ends_in_order(workspace, number):
+    """While the plan is made, or workers start: nothing is under way that could be finished."""
+    frames = workspace.stack("a")
+    workspace.manifest({f"s{i}": frames for i in range(2000)})
+    process = workspace.start("run", "pairs.csv", "-o", "out")
+    records = workspace.root / "out" / ".batchstack"
+    wait_for(lambda: (records / "run").exists(), process)
+    process.send_signal(number)
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    assert {path.name for path in records.iterdir()} == {"lock", "journal.jsonl"}
