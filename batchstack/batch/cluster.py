@@ -1,6 +1,7 @@
 """Dask clusters: starting an embedded one, connecting to a running one, checking it."""
 
 import logging
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -39,6 +40,9 @@ CONFIG = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.system-monitor.gil.enabled": False,
 }
+# Files that the client has open, and those for each worker: measured, and a tenth more.  The
+# fork server that cannot open one dies, and of the reason nothing is left.
+_FILES, _FILES_PER_WORKER = 32, 13
 # Seconds until a worker that does not start is given up.
 START_SECONDS = 60
 
@@ -52,6 +56,7 @@ def embedded(options: ClusterOptions, say: Say) -> Iterator[Client]:
     ClusterError
         If it cannot be started.
     """
+    _refuse_few_files(worker_count(options))
     _prepare()
     fork_server.start()
     fork_server.wait()
@@ -68,6 +73,16 @@ def embedded(options: ClusterOptions, say: Say) -> Iterator[Client]:
         if options.dashboard:
             say(f"dashboard: {cluster.dashboard_link}")
         yield client
+
+
+def _refuse_few_files(workers: int) -> None:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _FILES + _FILES_PER_WORKER * workers
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise ClusterError(
+            f"a process may open {limit} files here, and {workers} workers need {needed}; raise "
+            "the limit (ulimit -n) or use fewer --workers"
+        )
 
 
 def _local(options: ClusterOptions) -> LocalCluster:
@@ -102,7 +117,7 @@ def connected(options: ClusterOptions, say: Say) -> Iterator[Client]:
             security=_security(options),
             timeout=CONNECT_SECONDS,
         )
-    except (OSError, ValueError, TimeoutError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TimeoutError, TypeError, KeyError, AssertionError) as error:
         raise ClusterError(
             f"{where}: cannot reach the scheduler ({_reason(error)}); check the address, that it "
             "runs, and whether it needs --tls-ca-file, --tls-cert and --tls-key"
