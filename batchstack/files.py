@@ -461,6 +461,16 @@ class LineFile:
                 raise
             return offset
 
+    def check_writable(self) -> None:
+        """Raise if the file is there and cannot be appended to.
+
+        Raises
+        ------
+        FileError
+        """
+        with told(self._path, "cannot be written"), suppress(FileNotFoundError):
+            system.open(self._path, "r+b").close()
+
     def _open_to_append(self) -> BinaryIO:
         make_folder(self._path.parent)
         file = system.open(self._path, "a+b")

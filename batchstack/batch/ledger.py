@@ -22,7 +22,7 @@ from types import NoneType
 from typing import Any
 
 from batchstack import files
-from batchstack.batch.claim import FOLDER
+from batchstack.batch.claim import FOLDER, refused
 from batchstack.batch.jobs import Input, Scores
 from batchstack.batch.manifest import Row, row_record
 from batchstack.errors import OptionError
@@ -121,6 +121,10 @@ class Ledger:
         """Close the journal."""
         self._file.close()
 
+    def check_writable(self) -> None:
+        """Raise unless records can be appended, before there is one to lose."""
+        self._file.check_writable()
+
     def ids(self) -> Collection[str]:
         """The stacks that the journal names, in the order in which it first does."""
         return self._last.keys()
@@ -197,6 +201,20 @@ class Ledger:
         self._failed.pop(stack_id, None)
         if failed:
             self._failed[stack_id] = None
+
+
+def ledger_to_write(directory: Path) -> Ledger:
+    """The ledger of a run that has claimed a directory.
+
+    Raises
+    ------
+    OutputInUseError
+        If the journal cannot be read or written; nothing has started yet.
+    """
+    with refused():
+        ledger = Ledger(directory)
+        ledger.check_writable()
+    return ledger
 
 
 def existing_ledger(directory: Path) -> Ledger:

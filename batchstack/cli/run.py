@@ -12,7 +12,7 @@ from batchstack.batch import fork_server
 from batchstack.batch.claim import Claim, claim, refuse_scratch
 from batchstack.batch.dispatch import Dispatcher
 from batchstack.batch.engines import Engine, LoopEngine, StopRequest
-from batchstack.batch.ledger import Ledger
+from batchstack.batch.ledger import Ledger, ledger_to_write
 from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, Step, make_plan
@@ -74,7 +74,7 @@ def command(manifest: Path, output: Path, **settings: Any) -> None:
     stacks = load_manifest(manifest, known_methods=METHODS)
     output, scratch = output.absolute(), settings["scratch"]
     refuse_scratch(scratch, output, (frame for row in stacks.rows for frame in row.frames))
-    with claim(output, scratch) as held, Ledger(output) as ledger:
+    with claim(output, scratch) as held, ledger_to_write(output) as ledger:
 
         def plan(memory_limit: int | None) -> list[Step]:
             steps = make_plan(stacks, output, options, ledger, memory_limit=memory_limit)
