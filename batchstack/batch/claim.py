@@ -107,7 +107,7 @@ def claim(directory: Path, scratch: Path | None = None, *, lasting: bool = True)
         If another run holds it, or it cannot be written.
     """
     records = directory / FOLDER
-    with _refused(), ExitStack() as undo:
+    with refused(), ExitStack() as undo:
         made = files.make_folder(records)
         if not lasting and records in made:
             undo.callback(files.remove_empty, records)
@@ -197,8 +197,14 @@ def _try(removal: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _refused() -> Iterator[None]:
-    """A directory that cannot be written keeps a run from starting."""
+def refused() -> Iterator[None]:
+    """A directory that cannot be written keeps a run from starting.
+
+    Raises
+    ------
+    OutputInUseError
+        Instead of a `FileError`.
+    """
     try:
         yield
     except FileError as error:

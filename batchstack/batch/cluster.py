@@ -43,7 +43,7 @@ CONFIG = {
 # Seconds until a worker that does not start is given up.
 START_SECONDS = 60
 # Files that the client has open, more than they were found to be.
-_FILES, _FILES_PER_WORKER = 32, 12
+_FILES, _FILES_PER_WORKER = 32, 13
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def connected(options: ClusterOptions, say: Say) -> Iterator[Client]:
             security=_security(options),
             timeout=CONNECT_SECONDS,
         )
-    except (OSError, ValueError, TimeoutError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TimeoutError, TypeError, KeyError, AssertionError) as error:
         raise ClusterError(
             f"{where}: cannot reach the scheduler ({_reason(error)}); check the address, that it "
             "runs, and whether it needs --tls-ca-file, --tls-cert and --tls-key"

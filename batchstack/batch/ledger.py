@@ -22,10 +22,10 @@ from types import NoneType
 from typing import Any
 
 from batchstack import files
-from batchstack.batch.claim import FOLDER
+from batchstack.batch.claim import FOLDER, refused
 from batchstack.batch.jobs import Input, Scores
 from batchstack.batch.manifest import Row, row_record
-from batchstack.errors import FileError, OptionError, OutputInUseError
+from batchstack.errors import OptionError
 from batchstack.images import Written
 
 JOURNAL = "journal.jsonl"
@@ -230,12 +230,10 @@ def ledger_to_write(directory: Path) -> Ledger:
     OutputInUseError
         If the journal cannot be read or written.
     """
-    try:
+    with refused():
         ledger = Ledger(directory)
         ledger.make_ready()
-    except FileError as error:
-        raise OutputInUseError(str(error)) from error
-    return ledger
+        return ledger
 
 
 # --- lines of the journal: records as data, and data of any origin as records

@@ -153,6 +153,8 @@ class _Known:
 
     def is_output(self, frame: Path) -> bool:
         """Whether a frame stands where a stack of this plan has an output."""
+        if frame.stem not in self._outputs and not files.is_link(frame):
+            return False
         place = frame.resolve()
         return place.stem in self._outputs and place.parent in self._folders
 

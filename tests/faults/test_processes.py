@@ -238,6 +238,19 @@ def test_a_drained_run_does_not_wait_for_workers(stopped):
     assert "no worker can finish what is under way; it is left" in stopped.end(130, seconds=20)
 
 
+@pytest.mark.long
+def test_a_run_whose_workers_are_all_paused_ends_when_it_has_waited(ward):
+    oracle = ward.stacks(1)
+    ward.hurt("", **IMPATIENT)
+    pause = {"DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "0.01"}
+    with cluster(ward, workers=0) as dask:
+        dask.add_worker("--memory-limit", "2GiB", environment=pause)
+        dask.wait_for_workers(1)
+        said = ward.hurried(*dask.options, "--wait-workers", 3, code=3)
+    assert "no worker could be used for 3 seconds (1 paused for want of memory)" in said
+    oracle.judge(done=0)
+
+
 # --- the processes around them
 
 
@@ -299,6 +312,7 @@ def test_a_scheduler_stopped_for_a_while_is_waited_for(ward, very):
     oracle.judge(done=6)
 
 
+@pytest.mark.long
 def test_a_stopped_client_goes_on_when_it_is_thawed(ward):
     oracle = ward.stacks()
     ward.shut("all")
@@ -349,6 +363,7 @@ def let_go(ward):
     wait_for(lambda: ward.times("written") >= written + 2, seconds=30)
 
 
+@pytest.mark.long
 def test_a_killed_client_and_workers_leave_nothing_that_the_next_run_minds(ward):
     oracle, options = split(ward, a=ward.stack("a", (300, 400)), b=ward.stack("b", (300, 400)))
     ward.shut("b")
@@ -358,6 +373,24 @@ def test_a_killed_client_and_workers_leave_nothing_that_the_next_run_minds(ward)
     run.end(-signal.SIGKILL)
     ward.open("b")
     oracle.judge()
+
+
+def test_tiles_of_a_killed_run_leave_nothing_behind(ward):
+    oracle, options = split(ward, a=ward.stack("a", (300, 400)))
+    with cluster(ward, workers=0) as dask:
+        dask.add_worker("--nthreads", "3")
+        dask.wait_for_workers(1)
+        ward.shut("tile-a-0-0")
+        killed = ward.begin(*dask.options, *options)
+        ward.wait_until_reached("tile-a-0-0", run=killed)
+        kill(killed.process.pid)
+        killed.end(-signal.SIGKILL)
+        ward.pass_by("tile-a-0-0")
+        ward.begin(*dask.options, *options).end(0)
+        before = ward.times("tile-ended")
+        ward.open("tile-a-0-0")
+        wait_for(lambda: ward.times("tile-ended") > before, seconds=30)
+    oracle.judge(done=1)
 
 
 # --- workers that come late
@@ -493,13 +526,7 @@ def test_scratch_where_people_keep_something_is_refused(ward, scratch):
 def test_ids_inside_each_other_do_not_share_scratch(ward):
     stacks = {"a": ward.stack("a", (300, 400)), "a/b": ward.stack("b", (300, 400))}
     oracle, options = split(ward, **stacks)
-    # The scratch of the one is in use when that of the other is removed.
-    ward.shut("tile-a-0-0")
-    run = ward.begin("--workers", 2, *options)
-    wait_for(lambda: ward.finished("out") == 1, run, 60)
-    assert ward.times("tile-a-0-0")
-    ward.open("tile-a-0-0")
-    run.end(0)
+    ward.hurried("--workers", 2, *options, code=0)
     oracle.judge(done=2)
 
 
@@ -537,7 +564,7 @@ def test_a_full_disk_fails_what_does_not_fit(ward):
         '("$@"; code=$?; cp -a out/. copy/; exit $code); exit $?'
     )
     (ward.root / "copy").mkdir()
-    said = ward.hurried("--workers", 2, code=1, before=namespace(script))
+    said = ward.hurried("--workers", 0, code=1, before=namespace(script))
     assert "make room and run again" in said
     assert 0 < oracle.judge("copy") < 8
 
@@ -576,7 +603,7 @@ def test_a_frame_that_changes_during_the_run_is_fused_as_it_was_read(ward):
     right = back.read_bytes()
     back.write_bytes(front.read_bytes())
     ward.shut("s2")
-    run = ward.begin("--workers", 2)
+    run = ward.begin("--workers", 0)
     ward.wait_until_reached("s2", run=run)
     back.write_bytes(right)
     ward.open("s2")
@@ -595,7 +622,7 @@ def wait_to_record(run):
 """
 
 
-def test_frames_that_vanish_while_the_cluster_starts_are_of_no_concern_if_done(ward):
+def test_frames_that_vanish_before_they_are_recorded_as_moved_are_of_no_concern_if_done(ward):
     oracle = ward.stacks(3)
     ward.run("run", "pairs.csv", *OPTIONS, "-o", "out", "--workers", 0)
     shutil.rmtree(ward.root / "out/s2")
@@ -603,7 +630,7 @@ def test_frames_that_vanish_while_the_cluster_starts_are_of_no_concern_if_done(w
         os.utime(path, (1, 1))
     ward.hurt(WAITS_TO_RECORD)
     ward.shut("record")
-    run = ward.begin("--workers", 2)
+    run = ward.begin("--workers", 0)
     ward.wait_until_reached("record", run=run)
     (gone, _) = frames(ward, "s0")
     gone.rename(ward.root / "aside")
@@ -617,7 +644,7 @@ def test_a_journal_that_cannot_be_read_is_refused(ward):
     oracle = ward.stacks(1)
     journal = ward.root / "out/.batchstack/journal.jsonl"
     journal.mkdir(parents=True)
-    said = ward.hurried("--workers", 2, code=2)
+    said = ward.hurried("--workers", 0, code=2)
     assert f"{journal}: cannot be read" in said
     assert ward.outputs("out") == {}
     journal.rmdir()
@@ -651,7 +678,7 @@ def test_a_list_of_failures_outlives_the_interrupted_run_of_it(ward, times):
     ward.arguments = ("run", "out/failed.csv", *OPTIONS)
     ward.forget()
     ward.shut("all")
-    run = ward.begin("--workers", 1)
+    run = ward.begin("--workers", 0)
     ward.wait_until_held(1, run)
     for _ in range(times):
         run.signal(signal.SIGINT)

@@ -30,6 +30,7 @@ class Ward(Workspace):
 
     def __init__(self, root):
         super().__init__(root)
+        self.runs = []
         for name in ("reached", "shut", "opened"):
             (root / name).mkdir()
         self.hurt("")
@@ -120,11 +121,12 @@ class Ward(Workspace):
 
     def begin(self, *arguments, before=(), folder="out"):
         """A run into a folder that goes on while the test does; `before` is what starts it."""
-        return Run(self, [*self.arguments, "-o", folder, *arguments], before)
+        return self.start(*self.arguments, "-o", folder, *arguments, before=before)
 
     def start(self, *arguments, before=()):
         """Any command, as `begin` has it."""
-        return Run(self, arguments, before)
+        self.runs.append(Run(self, arguments, before))
+        return self.runs[-1]
 
     def hurried(self, *arguments, code, before=(), folder="out"):
         """What a run that is waited for says."""
@@ -143,6 +145,8 @@ class Ward(Workspace):
         """End all that a failed test has left."""
         for process in processes_in(self.root):
             process.kill()
+        for run in self.runs:
+            run.process.wait(60)
 
 
 class WardOracle(Oracle):

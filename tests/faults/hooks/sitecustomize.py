@@ -80,7 +80,10 @@ def _gates(tasks):
     def held_tile(job, box, alignment):
         hold(job.id)
         hold(f"tile-{job.id}-{box.top}-{box.left}")
-        return fuse_one_tile(job, box, alignment)
+        try:
+            fuse_one_tile(job, box, alignment)
+        finally:
+            say("tile-ended")
 
     def held_write(path, image, *, publish, **options):
         def held_publish():
