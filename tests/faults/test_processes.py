@@ -20,7 +20,8 @@ pytestmark = pytest.mark.timeout(150)
 IMPATIENT = {
     "crew": {"PATIENCE": 1.0, "FROZEN": 3.0, "STALLED": 4.0},
     "dispatch": {"PATIENCE": 1.0, "STALLED": 4.0},
-    "cluster": {"CONNECT_SECONDS": 3},
+    "cluster": {"CONNECT_SECONDS": 2},
+    "dask_cluster": {"FIRST_ANSWER": 1.0},
 }
 
 
@@ -175,12 +176,12 @@ def test_a_frozen_worker_that_thaws_after_the_run_changes_nothing(ward):
     oracle = ward.stacks()
     ward.hurt("", **IMPATIENT)
     with cluster(ward, workers=2) as dask:
-        ward.shut("publish-s0")
+        ward.shut("s0")
         run = ward.begin(*dask.options)
-        ward.wait_until_reached("publish-s0", run=run)
+        ward.wait_until_reached("s0", run=run)
         (frozen,) = (pid for pid, stack in ward.reached().items() if stack == "s0")
         stop(frozen)
-        ward.open("publish-s0")
+        ward.open("s0")
         assert "no sign of life" in run.end(0)
         before, written = ward.tree("out"), ward.times("written")
         thaw(frozen)
@@ -330,7 +331,11 @@ def test_a_stopped_client_goes_on_when_it_is_thawed(ward):
 
 
 @pytest.mark.parametrize("newer", ["at work", "over"])
-def test_what_a_killed_run_left_going_does_not_replace_the_outputs_of_a_newer_one(ward, newer):
+@pytest.mark.parametrize("gate", ["", long("publish-")], ids=["begun", "written"])
+def test_what_a_killed_run_left_going_does_not_replace_the_outputs_of_a_newer_one(
+    ward, gate, newer
+):
+    gates = (f"{gate}s0", f"{gate}s1")
     older = ward.stacks()
     oracle = WardOracle(ward, "--beta", 0.3)
     assert not set(older.expected.values()) & set(oracle.expected.values())
@@ -338,28 +343,28 @@ def test_what_a_killed_run_left_going_does_not_replace_the_outputs_of_a_newer_on
         for _ in range(2):
             dask.add_worker("--nthreads", "3")
         dask.wait_for_workers(2)
-        ward.shut("publish-s0", "publish-s1")
+        ward.shut(*gates)
         killed = ward.begin(*dask.options)
-        ward.wait_until_reached("publish-s0", "publish-s1", run=killed)
+        ward.wait_until_reached(*gates, run=killed)
         kill(killed.process.pid)
         killed.end(-signal.SIGKILL)
-        ward.pass_by("publish-s0", "publish-s1")
+        ward.pass_by(*gates)
         ward.shut("s5")
         run = ward.begin(*dask.options, "--beta", 0.3)
         wait_for(lambda: len(oracle.expected.items() & ward.outputs("out").items()) == 5, run, 60)
         if newer == "at work":
-            let_go(ward)
+            let_go(ward, gates)
         ward.open("s5")
         run.end(0)
         if newer == "over":
-            let_go(ward)
+            let_go(ward, gates)
     oracle.judge(done=6)
 
 
-def let_go(ward):
-    """Open the gates at which two tasks of a killed run wait to publish, and wait for them."""
+def let_go(ward, gates):
+    """Open the gates at which two tasks of a killed run wait, and wait for what they write."""
     written = ward.times("written")
-    ward.open("publish-s0", "publish-s1")
+    ward.open(*gates)
     wait_for(lambda: ward.times("written") >= written + 2, seconds=30)
 
 
