@@ -163,7 +163,7 @@ def _states(client: Client, where: str) -> dict[str, Any]:
 
 
 def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    return str(error) or f"{type(error).__name__} without a reason"
 
 
 def version_faults(client: Client) -> list[str]:

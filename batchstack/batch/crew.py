@@ -1,7 +1,9 @@
 """The workers of a cluster: which of them can be given work, and what is waited for.
 
-A worker that comes while the run goes on is asked whether it fits before it is used; one that
-does not fit, does not answer or does not move is named and passed over.
+A worker that comes while the run goes on is asked whether it fits before it is handed work; one
+that does not fit, does not answer or does not move is named and passed over.
+The scheduler may give it what waits before that: tasks look at version and folders themselves, and
+one that is too large for it is done elsewhere when it has ended its worker.
 """
 
 from collections import Counter
