@@ -1,16 +1,19 @@
 """Dask clusters: starting an embedded one, connecting to a running one, checking it."""
 
+import json
 import logging
 import resource
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
+from batchstack import files
 from batchstack.batch import fork_server, steady_clock
 from batchstack.batch.engines import Say
 from batchstack.batch.machine import ClusterOptions, worker_count, worker_memory
@@ -114,6 +117,8 @@ def connected(options: ClusterOptions, say: Say) -> Iterator[Client]:
     """
     _prepare()
     where = options.scheduler or str(options.scheduler_file)
+    if options.scheduler_file:
+        _check_scheduler_file(options.scheduler_file)
     try:
         client = Client(
             options.scheduler,
@@ -121,7 +126,7 @@ def connected(options: ClusterOptions, say: Say) -> Iterator[Client]:
             security=_security(options),
             timeout=CONNECT_SECONDS,
         )
-    except (OSError, ValueError, TimeoutError, TypeError, KeyError, AssertionError) as error:
+    except (OSError, ValueError, TimeoutError, TypeError, KeyError) as error:
         raise ClusterError(
             f"{where}: cannot reach the scheduler ({_reason(error)}); check the address, that it "
             "runs, and whether it needs --tls-ca-file, --tls-cert and --tls-key"
@@ -162,8 +167,20 @@ def _states(client: Client, where: str) -> dict[str, Any]:
     return workers
 
 
+def _check_scheduler_file(path: Path) -> None:
+    try:
+        found = json.loads(files.read_bytes(path))["address"]
+    except (OSError, ValueError, TypeError, KeyError):
+        found = None
+    if not isinstance(found, str):
+        raise ClusterError(
+            f"{path}: is not what a scheduler writes; give the file of "
+            "'dask scheduler --scheduler-file FILE'"
+        )
+
+
 def _reason(error: BaseException) -> str:
-    return str(error) or f"{type(error).__name__} without a reason"
+    return str(error) or type(error).__name__
 
 
 def version_faults(client: Client) -> list[str]:

@@ -816,7 +816,7 @@ def test_a_clock_that_is_set_does_not_stop_a_run(ward, shift):
         (("--scheduler", "tls://127.0.0.1:9"), "", "--tls-ca-file"),
         (("--scheduler", "tcp://127.0.0.1:9"), "", "cannot reach the scheduler"),
         (("--scheduler", "nonsense://"), "", "cannot reach the scheduler"),
-        (("--scheduler-file", "pairs.csv"), "", "cannot reach the scheduler"),
+        (("--scheduler-file", "pairs.csv"), "", "is not what a scheduler writes"),
         (("--workers", 2), "ulimit -n 40; ", "ulimit -n"),
     ],
     ids=["tls", "unreachable", "nonsense", "file", "open files"],
