@@ -116,13 +116,18 @@ def run_plan(
     recorder = _Recorder(steps, claim, options, ledger, listener)
     summary = recorder.summary
     files.remove_parts(claim.directory, {FAILED}.__contains__)
+
+    def give_up_if_enough() -> None:
+        # What is under way still comes in after that.
+        if max_failures is not None and len(summary.failures) >= max_failures and not stop.drain:
+            summary.gave_up = stop.drain = True
+
     try:
         recorder.start()
+        give_up_if_enough()
         for result in engine.results(_work(steps, claim, memory_limit), stop, recorder.fault):
             recorder.take(result)
-            if max_failures is not None and len(summary.failures) >= max_failures:
-                summary.gave_up = not stop.drain
-                stop.drain = True
+            give_up_if_enough()
     except BaseException:
         # What the run ends with matters more.
         with suppress(FileError):

@@ -98,3 +98,23 @@ def test_a_signal_before_anything_is_fused_ends_in_order(workspace, number):
     assert process.returncode == 130, said
     assert "interrupted" in said
     assert {path.name for path in records.iterdir()} == {"lock", "journal.jsonl"}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_that_gave_up_was_not_interrupted(workspace, workers):
+    """Also if stacks that were under way finish after the last failure that is allowed."""
+    stacks = {f"s{i:02}": workspace.stack(f"s{i:02}") for i in range(12)}
+    frame = workspace.root / stacks["s00"][1]
+    content = bytearray(frame.read_bytes())
+    content[len(content) // 2] ^= 255
+    frame.write_bytes(content)
+    workspace.manifest(stacks)
+    run = ("run", "pairs.csv", "-o", "out", "--workers", workers, "--methods", "direct")
+    said = workspace.run(*run, "--max-failures", 1, code=1).stderr
+    assert "not started" in said
+    assert "--max-failures" in said
+    assert "interrupted" not in said
+    # What the plan refuses is a failure like any other, and nothing is started after it.
+    frame.write_bytes(b"no image")
+    said = workspace.run(*run, "--max-failures", 1, "--rerun", code=1).stderr
+    assert "0 done, 0 skipped, 1 failed, 11 not started" in said
