@@ -1,11 +1,14 @@
 """What was found by trying to break the program, each a way by which work or data was lost."""
 
+import errno
 import os
 import shutil
 import signal
 
 import pytest
 
+from batchstack import files
+from batchstack.cli import main
 from tests.processes import wait_for
 
 FUSE = ("fuse", "-o", "out", "--methods", "direct")
@@ -118,3 +121,34 @@ def test_a_run_that_gave_up_was_not_interrupted(workspace, workers):
     frame.write_bytes(b"no image")
     said = workspace.run(*run, "--max-failures", 1, "--rerun", code=1).stderr
     assert "0 done, 0 skipped, 1 failed, 11 not started" in said
+
+
+@pytest.mark.parametrize("kind", ["notes", "folder"])
+def test_a_strangers_failed_csv_is_neither_replaced_nor_removed(workspace, kind):
+    workspace.manifest({"a": workspace.stack("a")})
+    path = workspace.root / "out" / "failed.csv"
+    path.parent.mkdir()
+    path.mkdir() if kind == "folder" else path.write_text("lens,why\n50mm,oil\n")
+    said = workspace.run(*RUN, "-o", "out", code=2).stderr
+    assert "failed.csv: is not a list that a run has left; rename or remove it" in said
+    assert [left.name for left in path.parent.iterdir()] == ["failed.csv"]
+    assert kind == "folder" or path.read_text() == "lens,why\n50mm,oil\n"
+
+
+def test_records_that_cannot_be_written_end_the_run_as_lost(workspace, monkeypatch, capfd):
+    """It has not finished, so its exit code is not that of failed stacks."""
+    workspace.manifest({"a": workspace.stack("a"), "b": workspace.stack("b")})
+    monkeypatch.chdir(workspace.root)
+
+    class Full(files.System):
+        def sync(self, file):
+            if str(file.name).endswith("journal.jsonl"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().sync(file)
+
+    monkeypatch.setattr(files, "system", Full())
+    monkeypatch.setattr("sys.argv", ["batchstack", *map(str, RUN), "-o", "out"])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == 3
+    assert "No space left on device; make room and run again" in capfd.readouterr().err
