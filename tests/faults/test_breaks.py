@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from batchstack import files
+from batchstack.batch.claim import claim
 from batchstack.cli import main
 from tests.processes import wait_for
 
@@ -88,6 +89,16 @@ def test_workers_that_cannot_be_started_are_one_sentence(workspace, monkeypatch)
     assert workspace.run(*RUN, "-o", "out")
 
 
+def test_what_a_killed_run_left_in_scratch_is_removed_whatever_path_led_there(workspace):
+    scratch, out = workspace.root / "scratch", workspace.root / "out"
+    out.mkdir()
+    (workspace.root / "link").symlink_to(out)
+    with claim(workspace.root / "link", scratch) as killed:
+        shutil.copytree(killed.scratch, scratch / "batchstack-scratch-left")
+    with claim(out, scratch) as held:
+        assert [path.name for path in scratch.iterdir()] == [held.scratch.name]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_before_anything_is_fused_ends_in_order(workspace, number):
     """While the plan is made, or workers start: nothing is under way that could be finished."""
@@ -152,3 +163,15 @@ def test_records_that_cannot_be_written_end_the_run_as_lost(workspace, monkeypat
         main.main()
     assert end.value.code == 3
     assert "No space left on device; make room and run again" in capfd.readouterr().err
+
+
+def test_what_stands_in_the_way_of_an_output_is_named_with_a_remedy(workspace):
+    workspace.manifest({name: workspace.stack(name) for name in ("file", "folder", "free")})
+    out = workspace.root / "out"
+    (out / "folder" / "focus_stacked_direct.png").mkdir(parents=True)
+    (out / "file").write_text("a stranger's")
+    said = workspace.run(*RUN, "-o", "out", code=1).stderr
+    assert f"{out / 'file'}: cannot be made: File exists; rename what has this name" in said
+    assert "Is a directory; rename the folder" in said
+    assert "1 done, 0 skipped, 2 failed" in said
+    assert (out / "file").read_text() == "a stranger's"
