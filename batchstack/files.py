@@ -28,7 +28,9 @@ _PART = re.compile(r"\.(.+)\.batchstack-[0-9a-f]{12}\.part")
 _BUFFER = 2**15  # bytes; most headers lie in them
 _REMEDIES = {
     errno.ENOENT: "check the path",
-    errno.EISDIR: "name a file in it",
+    errno.EISDIR: "rename the folder, or name a file in it",
+    errno.EEXIST: "rename what has this name",
+    errno.ENOTDIR: "rename the file that stands where a folder is needed",
     errno.EIO: "check the disk, or the server that it belongs to",
     errno.ESTALE: "check the server, and run again",
     errno.ETIMEDOUT: "check the server, and run again",

@@ -164,7 +164,7 @@ def _token(directory: Path, where: Path) -> Iterator[Claim]:
     with ExitStack() as undo:
         files.make_folder(held.scratch)
         undo.callback(files.remove_tree, held.scratch)
-        files.replace_file(held.scratch / _OWNER, os.fsencode(directory))
+        files.replace_file(held.scratch / _OWNER, os.fsencode(directory.resolve()))
         files.replace_file(records / _TOKEN, run.encode())
         undo.callback(_withdraw, held)
         yield held
@@ -176,10 +176,11 @@ def _clear(directory: Path, places: set[Path]) -> None:
     Another run may use the same place for another directory: its scratch folders name that one.
     """
     files.remove_parts(directory / FOLDER, {_TOKEN}.__contains__)
+    owner = str(directory.resolve())
     for place in places:
         for name in files.names_in(place):
             folder = place / name
-            ours = place == directory / FOLDER or _text(folder / _OWNER) == str(directory)
+            ours = place == directory / FOLDER or _text(folder / _OWNER) == owner
             if name.startswith(_SCRATCH) and ours:
                 files.remove_tree(folder)
 

@@ -75,13 +75,13 @@ class LoopEngine:
         self, work: Iterable[Work], stop: StopRequest, fault: Callable[[Result], str | None]
     ) -> Iterator[Result]:
         for one in work:
+            if stop.drain:
+                return
             result = compute_here(one.graph(one.job, one.job.name))
             reason = result.unfit or (None if result.error else fault(result))
             if reason:
                 result = replace(result, error=f"{one.job.place} {one.job.id}: {reason}")
             yield result
-            if stop.drain:
-                return
 
 
 def compute_here(graph: Delayed) -> Result:

@@ -18,10 +18,11 @@ from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.ledger import Ledger, Record
 from batchstack.batch.manifest import Row, write_records
 from batchstack.batch.plan import RunOptions, Step, is_split, output_key, row_options
-from batchstack.errors import FileError
+from batchstack.errors import FileError, OutputInUseError
 from batchstack.fusion.methods import METHODS
 
 FAILED = "failed.csv"
+_LIST = b"id,"  # how it starts
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds between which records are put to the disk: what a power cut takes is done again.
 SYNC = 1.0
@@ -65,6 +66,28 @@ class Summary:
     peak_memory: int = 0
     interrupted: bool = False
     gave_up: bool = False  # after too many failures
+
+
+def refuse_strange_list(directory: Path, manifest: Path) -> None:
+    """Refuse an output directory whose `failed.csv` no run has left: it would be replaced.
+
+    Raises
+    ------
+    OutputInUseError
+    """
+    path = directory / FAILED
+    if files.size_of(path) is None or _is_same(manifest, path):
+        return
+    try:
+        with files.open_to_read(path) as file:
+            is_ours = file.readline(len(_LIST)) == _LIST
+    except OSError:  # such as a folder
+        is_ours = False
+    if not is_ours:
+        raise OutputInUseError(
+            f"{path}: is not a list that a run has left; rename or remove it, because a run keeps "
+            "the list of its failed stacks there"
+        )
 
 
 def run_plan(
@@ -116,13 +139,18 @@ def run_plan(
     recorder = _Recorder(steps, claim, options, ledger, listener)
     summary = recorder.summary
     files.remove_parts(claim.directory, {FAILED}.__contains__)
+
+    def give_up_if_enough() -> None:
+        # What is under way still comes in after that.
+        if max_failures is not None and len(summary.failures) >= max_failures and not stop.drain:
+            summary.gave_up = stop.drain = True
+
     try:
         recorder.start()
+        give_up_if_enough()
         for result in engine.results(_work(steps, claim, memory_limit), stop, recorder.fault):
             recorder.take(result)
-            if max_failures is not None and len(summary.failures) >= max_failures:
-                summary.gave_up = not stop.drain
-                stop.drain = True
+            give_up_if_enough()
     except BaseException:
         # What the run ends with matters more.
         with suppress(FileError):

@@ -105,6 +105,8 @@ def closing_summary(summary: Summary, output: Path) -> str:
         lines.append(f"  {len(summary.scores)} scored, lowest {SORT_BY}: {', '.join(named)}")
     if summary.failures:
         lines.append(f"  failed stacks are a manifest of their own: {output / FAILED}")
+    if summary.gave_up:
+        lines.append("  stopped after so many failures, as --max-failures asks")
     if summary.interrupted:
         lines.append("  interrupted; run the same command again to resume")
     lines.append(f"  outputs: {click.format_filename(output)}/<id>/")

@@ -16,11 +16,11 @@ from batchstack.batch.ledger import Ledger, ledger_to_write
 from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, Step, make_plan
-from batchstack.batch.run import Summary, interruptible, run_plan
+from batchstack.batch.run import Summary, interruptible, refuse_strange_list, run_plan
 from batchstack.cli import options as shared
 from batchstack.cli.progress import Progress, closing_summary
 from batchstack.cli.screen import say, tell
-from batchstack.errors import ExitCode
+from batchstack.errors import ExitCode, FileError, OutputLostError
 from batchstack.fusion.methods import METHODS
 from batchstack.fusion.warm import warm_up
 
@@ -74,6 +74,7 @@ def command(manifest: Path, output: Path, **settings: Any) -> None:
     stacks = load_manifest(manifest, known_methods=METHODS)
     output, scratch = output.absolute(), settings["scratch"]
     refuse_scratch(scratch, output, (frame for row in stacks.rows for frame in row.frames))
+    refuse_strange_list(output, manifest)
     with claim(output, scratch) as held, ledger_to_write(output) as ledger:
 
         def plan(memory_limit: int | None) -> list[Step]:
@@ -115,18 +116,21 @@ def _run(
         Progress(total, verbose=settings["verbose"]) as progress,
         interruptible(stop, tell),
     ):
-        return run_plan(
-            steps,
-            held,
-            options,
-            ledger,
-            engine,
-            manifest=manifest,
-            memory_limit=memory_limit,
-            max_failures=settings["max_failures"],
-            listener=progress,
-            stop=stop,
-        )
+        try:
+            return run_plan(
+                steps,
+                held,
+                options,
+                ledger,
+                engine,
+                manifest=manifest,
+                memory_limit=memory_limit,
+                max_failures=settings["max_failures"],
+                listener=progress,
+                stop=stop,
+            )
+        except FileError as error:  # of the records: what is not recorded is done again
+            raise OutputLostError(str(error)) from error
 
 
 @contextmanager

@@ -1,11 +1,15 @@
 """What was found by trying to break the program, each a way by which work or data was lost."""
 
+import errno
 import os
 import shutil
 import signal
 
 import pytest
 
+from batchstack import files
+from batchstack.batch.claim import claim
+from batchstack.cli import main
 from tests.processes import wait_for
 
 FUSE = ("fuse", "-o", "out", "--methods", "direct")
@@ -85,6 +89,16 @@ def test_workers_that_cannot_be_started_are_one_sentence(workspace, monkeypatch)
     assert workspace.run(*RUN, "-o", "out")
 
 
+def test_what_a_killed_run_left_in_scratch_is_removed_whatever_path_led_there(workspace):
+    scratch, out = workspace.root / "scratch", workspace.root / "out"
+    out.mkdir()
+    (workspace.root / "link").symlink_to(out)
+    with claim(workspace.root / "link", scratch) as killed:
+        shutil.copytree(killed.scratch, scratch / "batchstack-scratch-left")
+    with claim(out, scratch) as held:
+        assert [path.name for path in scratch.iterdir()] == [held.scratch.name]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_before_anything_is_fused_ends_in_order(workspace, number):
     """While the plan is made, or workers start: nothing is under way that could be finished."""
@@ -98,3 +112,66 @@ def test_a_signal_before_anything_is_fused_ends_in_order(workspace, number):
     assert process.returncode == 130, said
     assert "interrupted" in said
     assert {path.name for path in records.iterdir()} == {"lock", "journal.jsonl"}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_that_gave_up_was_not_interrupted(workspace, workers):
+    """Also if stacks that were under way finish after the last failure that is allowed."""
+    stacks = {f"s{i:02}": workspace.stack(f"s{i:02}") for i in range(12)}
+    frame = workspace.root / stacks["s00"][1]
+    content = bytearray(frame.read_bytes())
+    content[len(content) // 2] ^= 255
+    frame.write_bytes(content)
+    workspace.manifest(stacks)
+    run = ("run", "pairs.csv", "-o", "out", "--workers", workers, "--methods", "direct")
+    said = workspace.run(*run, "--max-failures", 1, code=1).stderr
+    assert "not started" in said
+    assert "--max-failures" in said
+    assert "interrupted" not in said
+    # What the plan refuses is a failure like any other, and nothing is started after it.
+    frame.write_bytes(b"no image")
+    said = workspace.run(*run, "--max-failures", 1, "--rerun", code=1).stderr
+    assert "0 done, 0 skipped, 1 failed, 11 not started" in said
+
+
+@pytest.mark.parametrize("kind", ["notes", "folder"])
+def test_a_strangers_failed_csv_is_neither_replaced_nor_removed(workspace, kind):
+    workspace.manifest({"a": workspace.stack("a")})
+    path = workspace.root / "out" / "failed.csv"
+    path.parent.mkdir()
+    path.mkdir() if kind == "folder" else path.write_text("lens,why\n50mm,oil\n")
+    said = workspace.run(*RUN, "-o", "out", code=2).stderr
+    assert "failed.csv: is not a list that a run has left; rename or remove it" in said
+    assert [left.name for left in path.parent.iterdir()] == ["failed.csv"]
+    assert kind == "folder" or path.read_text() == "lens,why\n50mm,oil\n"
+
+
+def test_records_that_cannot_be_written_end_the_run_as_lost(workspace, monkeypatch, capfd):
+    """It has not finished, so its exit code is not that of failed stacks."""
+    workspace.manifest({"a": workspace.stack("a"), "b": workspace.stack("b")})
+    monkeypatch.chdir(workspace.root)
+
+    class Full(files.System):
+        def sync(self, file):
+            if str(file.name).endswith("journal.jsonl"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().sync(file)
+
+    monkeypatch.setattr(files, "system", Full())
+    monkeypatch.setattr("sys.argv", ["batchstack", *map(str, RUN), "-o", "out"])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == 3
+    assert "No space left on device; make room and run again" in capfd.readouterr().err
+
+
+def test_what_stands_in_the_way_of_an_output_is_named_with_a_remedy(workspace):
+    workspace.manifest({name: workspace.stack(name) for name in ("file", "folder", "free")})
+    out = workspace.root / "out"
+    (out / "folder" / "focus_stacked_direct.png").mkdir(parents=True)
+    (out / "file").write_text("a stranger's")
+    said = workspace.run(*RUN, "-o", "out", code=1).stderr
+    assert f"{out / 'file'}: cannot be made: File exists; rename what has this name" in said
+    assert "Is a directory; rename the folder" in said
+    assert "1 done, 0 skipped, 2 failed" in said
+    assert (out / "file").read_text() == "a stranger's"

@@ -45,7 +45,7 @@ def file_with(path: Path, data: bytes) -> Path:
 
 def test_each_way_to_be_no_image_has_its_own_message(tmp_path):
     assert "No such file or directory; check" in refusal(tmp_path / "missing.jpg", FileError)
-    assert "Is a directory; name a file in it" in refusal(tmp_path, FileError)
+    assert "Is a directory; rename the folder, or name a file in it" in refusal(tmp_path, FileError)
     assert "is empty (0 bytes)" in refusal(file_with(tmp_path / "empty.jpg", b""))
     assert "is not a JPEG, PNG or TIFF" in refusal(file_with(tmp_path / "text.jpg", b"hello you"))
     assert "is not a JPEG, PNG or TIFF" in refusal(file_with(tmp_path / "short.png", b"\x89P"))
