@@ -159,24 +159,33 @@ def refuse_scratch(scratch: Path | None, directory: Path, frames: Iterable[Path]
 def _token(directory: Path, where: Path) -> Iterator[Claim]:
     """The token and the scratch folder, for as long as the run."""
     records, run = directory / FOLDER, uuid4().hex
-    _clear(directory, {records, where})
+    owner = _owner(directory)
+    _clear(directory, {records, where}, owner)
     held = Claim(directory, run, where / f"{_SCRATCH}{run}", versions())
     with ExitStack() as undo:
         files.make_folder(held.scratch)
         undo.callback(files.remove_tree, held.scratch)
-        files.replace_file(held.scratch / _OWNER, os.fsencode(directory.resolve()))
+        files.replace_file(held.scratch / _OWNER, os.fsencode(owner))
         files.replace_file(records / _TOKEN, run.encode())
         undo.callback(_withdraw, held)
         yield held
 
 
-def _clear(directory: Path, places: set[Path]) -> None:
+def _owner(directory: Path) -> str:
+    """What tells an output directory from others that use the same place for scratch.
+
+    Another host may have a directory of its own under the same path.
+    """
+    with files.told(directory, "cannot be read"):
+        return f"{directory.resolve()}\n{files.status(directory / FOLDER).st_ino}"
+
+
+def _clear(directory: Path, places: set[Path], owner: str) -> None:
     """Remove what runs on this directory that were killed have left; none is alive.
 
     Another run may use the same place for another directory: its scratch folders name that one.
     """
     files.remove_parts(directory / FOLDER, {_TOKEN}.__contains__)
-    owner = str(directory.resolve())
     for place in places:
         for name in files.names_in(place):
             folder = place / name

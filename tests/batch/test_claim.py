@@ -135,7 +135,8 @@ def test_only_what_the_program_made_is_removed(steps, workspace):
     ours.write_text("left by a killed worker")
     killed = scratch / "batchstack-scratch-killed"
     (killed / "0-0").mkdir(parents=True)
-    (killed / "owner").write_text(str(out))
+    with claim(out, scratch) as left_by:
+        (killed / "owner").write_bytes((left_by.scratch / "owner").read_bytes())
     with claim(out, scratch) as held, Ledger(out) as ledger:
         run_plan(steps, held, OPTIONS, ledger, LoopEngine())
     for name, text in strangers.items():

@@ -62,8 +62,8 @@ def test_an_output_directory_may_have_any_name(workspace):
     workspace.manifest({"a": workspace.stack("a")})
     out = workspace.root / os.fsdecode(b"out\xff")
     killed = workspace.root / "scratch" / "batchstack-scratch-killed"
-    killed.mkdir(parents=True)
-    (killed / "owner").write_bytes(os.fsencode(out))
+    with claim(out, killed.parent) as left:
+        shutil.copytree(left.scratch, killed)
     workspace.run(*RUN, "-o", out.name, "--scratch", "scratch")
     assert (out / "a" / "focus_stacked_direct.png").exists()
     assert not killed.exists()
@@ -97,6 +97,15 @@ def test_what_a_killed_run_left_in_scratch_is_removed_whatever_path_led_there(wo
         shutil.copytree(killed.scratch, scratch / "batchstack-scratch-left")
     with claim(out, scratch) as held:
         assert [path.name for path in scratch.iterdir()] == [held.scratch.name]
+
+
+def test_scratch_of_another_hosts_directory_of_the_same_path_stays(workspace):
+    """The folder under the path is another one, as in a second container with its own disk."""
+    scratch, out = workspace.root / "scratch", workspace.root / "out"
+    with claim(out, scratch) as other:
+        out.rename(workspace.root / "on the other host")
+        with claim(out, scratch):
+            assert (other.scratch / "owner").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
