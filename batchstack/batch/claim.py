@@ -163,11 +163,12 @@ def _token(directory: Path, where: Path) -> Iterator[Claim]:
     _clear(directory, {records, where}, owner)
     held = Claim(directory, run, where / f"{_SCRATCH}{run}", versions())
     with ExitStack() as undo:
-        files.make_folder(held.scratch)
+        # Promised before it is made: a signal may come between the two.
         undo.callback(files.remove_tree, held.scratch)
+        files.make_folder(held.scratch)
         files.replace_file(held.scratch / _OWNER, os.fsencode(owner))
-        files.replace_file(records / _TOKEN, run.encode())
         undo.callback(_withdraw, held)
+        files.replace_file(records / _TOKEN, run.encode())
         yield held
 
 
