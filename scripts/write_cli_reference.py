@@ -13,7 +13,8 @@ WIDTH = 96
 def reference() -> str:
     """The help of every command as Markdown."""
     sections = ["# Command line\n\nWritten by `scripts/write_cli_reference.py` from the help.\n"]
-    with click.Context(cli, info_name="batchstack", terminal_width=WIDTH) as parent:
+    settings = cli.context_settings
+    with click.Context(cli, info_name="batchstack", terminal_width=WIDTH, **settings) as parent:
         sections.append(_section("batchstack", cli.get_help(parent)))
         for name in COMMANDS:
             command = cli.get_command(parent, name)
