@@ -121,6 +121,11 @@ class Crew:
         return self._members.keys()
 
     @property
+    def is_mixed(self) -> bool:
+        """Whether work must be kept from some workers; one may be there that is not seen yet."""
+        return bool(self._refused) or len(self.usable) < len(self._members)
+
+    @property
     def stuck(self) -> bool:
         """Whether a worker is there that may hold work and does not do it."""
         return any(member.frozen or member.state.paused for member in self._members.values())

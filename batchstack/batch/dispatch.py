@@ -187,7 +187,7 @@ class Dispatcher:
     def _fill(self, waiting: Iterator[_Stack]) -> bool:
         """Hand out what there is room for; whether anything is left."""
         usable = self._crew.usable
-        everyone = None if len(usable) == len(self._crew.present) else usable.keys()
+        everyone = usable.keys() if self._crew.is_mixed else None
         window = WINDOW_PER_THREAD * sum(usable.values())
         while True:
             if not self._again:
@@ -254,7 +254,9 @@ class Dispatcher:
         if reason:
             self.visits["result was not accepted"] += 1
             if result.worker:
+                # It gets no more, so that this comes to an end without counting.
                 self._crew.refuse(result.worker, reason)
+                flight.stack.returned -= 1
             yield from self._return(flight, reason)
             return
         self._land(flight)

@@ -146,7 +146,9 @@ class SimulatedCluster:
                 task.running, task.turn = True, task.turn + 1
                 if worker.kind == "good" or worker.kind == "small":
                     self.tell(Started(name, task.worker))
-                self.at(self.random.uniform(0.5, 20), "end", name, task.turn)
+                # Some end before anyone has looked who works on them.
+                longest = self.random.choice([0.05, 20, 20])
+                self.at(self.random.uniform(0.01, longest), "end", name, task.turn)
 
     def tell(self, event):
         delay = self.random.uniform(0, 30) if self.happens("delay") else 0.001
