@@ -1,11 +1,12 @@
-"""Time and memory of fusing a pair in memory, against the codec floor of the same pair.
+"""Time and memory of fusing a stack in memory, against the codec floor of a pair.
 
     python benchmarks/compute.py --megapixels 12 --megapixels 24
+    python benchmarks/compute.py --frames 12 --megapixels 8 --methods all_channels
 
 The codec floor is the time OpenCV needs, on one core, to decode the two JPEG frames and
 to encode five JPEG outputs.  Floor and fusion take turns in one process that is held to
-one core; compilation is done before, and working memory and outputs are kept from pair
-to pair, as by a worker.
+one core; compilation is done before, and working memory and outputs are kept from
+stack to stack, as by a worker.
 """
 
 import cProfile
@@ -14,7 +15,7 @@ import pstats
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import click
 import cv2
@@ -23,9 +24,9 @@ import psutil
 from skimage import data
 
 from batchstack.fusion import METHODS
-from batchstack.fusion.blocks import Scratch
-from batchstack.fusion.engine import fuse_image, output_form
-from batchstack.fusion.methods import Method, select_methods
+from batchstack.fusion.engine import fuse_image
+from batchstack.fusion.methods import select_methods
+from batchstack.fusion.scratch import Scratch
 from batchstack.options import FusionOptions
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
@@ -36,6 +37,7 @@ FACTORS = {"uint8": 1, "uint16": 257, "float32": 1 / 255}
 @click.option("--megapixels", type=float, multiple=True, default=(12.0, 24.0), show_default=True)
 @click.option("--dtype", type=click.Choice(list(FACTORS)), default="uint8", show_default=True)
 @click.option("--methods", default=",".join(METHODS), show_default=True, help="Joined by commas.")
+@click.option("--frames", type=click.IntRange(min=2), default=2, show_default=True)
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--fresh", is_flag=True, help="Do not keep working memory and outputs.")
 @click.option("--each", is_flag=True, help="Also time every method alone.")
@@ -44,6 +46,7 @@ def main(
     megapixels: tuple[float, ...],
     dtype: str,
     methods: str,
+    frames: int,
     repeats: int,
     fresh: bool,
     each: bool,
@@ -54,27 +57,35 @@ def main(
     names = methods.split(",")
     groups = [names, *([name] for name in names if each)]
     start = time.perf_counter()
-    small = [frame[:64, :64] for frame in render(0.02, dtype)]
+    small = [frame[:64, :64] for frame in render(0.02, dtype, frames)]
     for group in groups:
         fuse(small, group)
     click.echo(f"first call {time.perf_counter() - start:.1f} s (compiling, or loading from cache)")
     for size in sorted(megapixels):
         if profile:
-            show_profile(size, dtype, names, repeats)
+            show_profile(size, dtype, names, frames, repeats)
         else:
-            measure(size, dtype, groups, repeats, fresh)
+            measure(size, dtype, groups, frames, repeats, fresh)
 
 
-def measure(size: float, dtype: str, groups: list[list[str]], repeats: int, fresh: bool) -> None:
-    frames = render(size, dtype)
+def measure(
+    size: float,
+    dtype: str,
+    groups: list[list[str]],
+    count: int,
+    repeats: int,
+    fresh: bool,
+) -> None:
+    frames = render(size, dtype, count)
     pixels = frames[0].shape[0] * frames[0].shape[1]
-    files = [cv2.imencode(".jpg", frame, JPEG)[1] for frame in render(size, "uint8")]
+    files = [cv2.imencode(".jpg", frame, JPEG)[1] for frame in render(size, "uint8", 2)]
     scratch = Scratch()
     before = psutil.Process().memory_info().rss
     outputs = fuse(frames, groups[0], scratch)
+    size_of_outputs = sum(output.nbytes for output in outputs.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    above = peak - before - sum(output.nbytes for output in outputs.values())
-    kept = () if fresh else (scratch, outputs)
+    above = peak - before - size_of_outputs
+    kept = () if fresh else (scratch,)
     del scratch, outputs
     floors, times = [], [[] for _ in groups]
     for _ in range(repeats):
@@ -93,14 +104,14 @@ def measure(size: float, dtype: str, groups: list[list[str]], repeats: int, fres
     click.echo(f"  peak above frames and outputs: {above / pixels:.0f} bytes per pixel")
 
 
-def show_profile(size: float, dtype: str, names: list[str], repeats: int) -> None:
+def show_profile(size: float, dtype: str, names: list[str], count: int, repeats: int) -> None:
     """Time within every function, kernels among them, of fusing pairs one after the other."""
-    frames, scratch = render(size, dtype), Scratch()
-    outputs = fuse(frames, names, scratch)
+    frames, scratch = render(size, dtype, count), Scratch()
+    fuse(frames, names, scratch)
     profiler = cProfile.Profile()
     profiler.enable()
     for _ in range(repeats):
-        fuse(frames, names, scratch, outputs)
+        fuse(frames, names, scratch)
     profiler.disable()
     stats = pstats.Stats(profiler).get_stats_profile()
     functions = sorted(stats.func_profiles.items(), key=lambda entry: -entry[1].tottime)
@@ -110,48 +121,31 @@ def show_profile(size: float, dtype: str, names: list[str], repeats: int) -> Non
         click.echo(f"  {share:6.1%}  {1000 * function.tottime / repeats:6.1f} ms  {name}")
 
 
-def render(megapixels: float, dtype: str) -> list[np.ndarray]:
-    """A photograph repeated to the size, sharp in alternate stripes of either frame."""
+def render(megapixels: float, dtype: str, count: int) -> list[np.ndarray]:
+    """A photograph repeated to the size; each frame is sharp in its own stripes."""
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
     height = round(megapixels * 1e6 / width)
     photograph = data.astronaut()
     repeats = -(-height // photograph.shape[0]), -(-width // photograph.shape[1]), 1
     sharp = np.tile(photograph, repeats)[:height, :width]
     soft = cv2.GaussianBlur(sharp, (0, 0), 4)
-    near = (np.arange(width) // 300 % 2 == 0)[:, np.newaxis]
-    frames = np.where(near, sharp, soft), np.where(near, soft, sharp)
+    stripe = np.arange(width) // 300 % count
+    frames = [np.where((stripe == index)[:, np.newaxis], sharp, soft) for index in range(count)]
     return [(frame.astype(dtype) * FACTORS[dtype]).astype(dtype) for frame in frames]
 
 
 def fuse(
-    frames: list[np.ndarray],
-    names: list[str],
-    scratch: Scratch | None = None,
-    outputs: dict[str, np.ndarray] | None = None,
+    frames: list[np.ndarray], names: list[str], scratch: Scratch | None = None
 ) -> dict[str, np.ndarray]:
-    methods, shape = select_methods(names), frames[0].shape
-    if outputs is None:
-        outputs = new_outputs(frames, methods)
-    fuse_image(
+    return fuse_image(
         lambda index, box: frames[index][box.slices],
         len(frames),
-        shape[:2],
-        methods,
+        frames[0].shape[:2],
+        select_methods(names),
         FusionOptions(),
         None,
-        {name: outputs[name] for method in methods for name in method.outputs},
         scratch,
     )
-    return outputs
-
-
-def new_outputs(frames: list[np.ndarray], methods: Sequence[Method]) -> dict[str, np.ndarray]:
-    shape, dtype = frames[0].shape, frames[0].dtype
-    return {
-        name: np.empty(*output_form(name, methods, shape, dtype))
-        for method in methods
-        for name in method.outputs
-    }
 
 
 def codec_floor(files: list[np.ndarray]) -> None:

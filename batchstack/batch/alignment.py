@@ -17,14 +17,13 @@ from batchstack import files
 from batchstack.batch.jobs import Job
 from batchstack.errors import StackError
 from batchstack.fusion.registration import estimate_stack
-from batchstack.fusion.sweeps import ReadWindow
-from batchstack.fusion.tiles import Box
+from batchstack.fusion.tiles import Box, ReadWindow
 from batchstack.fusion.warp import Transform, valid_area, warp_window
 from batchstack.images import Pixels, StagedImage, write_npy_rows
 from batchstack.options import AlignOptions
 
 if TYPE_CHECKING:
-    from batchstack.fusion.blocks import Scratch
+    from batchstack.fusion.scratch import Scratch
 
 # Raised whenever registration or resampling change the outputs of the same input and options.
 ALGO_VERSION = 1
@@ -150,8 +149,8 @@ def move_frames(
 ) -> list[Frame]:
     """The moved frames, where the frames were: in memory, or in a folder of scratch.
 
-    Windows of tiles overlap and stacks are read in several sweeps, so to move frames once
-    is to move fewer pixels.  Frames that stay as they are, are not copied.
+    Windows of tiles overlap and rows are read more than once, so to move frames once is to
+    move fewer pixels.  Frames that stay as they are, are not copied.
     """
     read = aligned_windows(job, frames, alignment)
     moved = []

@@ -8,26 +8,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from batchstack.fusion.decision import map_level, resolved
-from batchstack.fusion.methods import Method, level_margins, level_reaches
+import numpy as np
+
+from batchstack.fusion.decision import resolved
+from batchstack.fusion.engine import stripe_columns
+from batchstack.fusion.footprint import working_bytes
+from batchstack.fusion.methods import Method
 from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.quality import windows
-from batchstack.fusion.tiles import Box, inner_guard
+from batchstack.fusion.rules import map_level
+from batchstack.fusion.stack import Stack
+from batchstack.fusion.tiles import Box
 from batchstack.images import ImageInfo
 from batchstack.options import DEFAULT_TILE, AlignOptions, FusionOptions
 
 # A worker process with everything imported, before it reads a pixel.
 PROCESS = 220 * 2**20
 
-# float32 values held at once per pixel of the guard and channel: the frames with their
-# pyramids and activities, and what each method adds.
-_FRAME_VALUES = 14
-_METHOD_VALUES = 1
-# Bytes per value and per pixel that a pair takes which is fused at once.
-_PAIR_VALUE, _PAIR_PIXEL = 14, 8
-# Values per pixel while a frame is moved: the window, its padded copy and the result.
+# Values per pixel of a strip while a frame is moved: the window, its padded copy and the result.
 _WARP_VALUES = 4
 _FLOAT = 4
+# Rows of a strip that is read, at most, and what tiles are multiples of at any level.
+_STRIP, _GRID = 128, 1 << 16
 # Bytes per cell while the decision map is settled: labels, nearest cells, the map twice.
 _CELL = 50
 
@@ -103,24 +105,25 @@ def predict(
     if not alignment.is_off:
         process, registration, moving = PROCESS + _ALIGN_PROCESS, _REGISTRATION, _WARP_VALUES
     shape = (frame.height, frame.width)
+    fusion = resolved(options, shape)
+    stack = Stack(n_frames, frame.channels, np.dtype(frame.dtype), fusion)
     side = DEFAULT_TILE if tile is None else tile
-    window = _window(shape, methods, options, side)
-    swift = n_frames == 2 and any(method.swift for method in methods)
-    others = [method for method in methods if not (swift and method.swift)]
-    # Working memory of the methods in tiles, and of those that take a pair at once.
-    values = window * frame.channels * _FLOAT if others else 0
-    in_tiles = values * (_FRAME_VALUES + _METHOD_VALUES * len(others))
-    per_pixel = _PAIR_VALUE * frame.channels + _PAIR_PIXEL if swift else 0
-    at_once = in_tiles + per_pixel * (frame.pixels if tile is None else window)
+    stripe = _middle(shape, shape[0], stripe_columns(tile, n_frames))
+    at_once = working_bytes(stripe, shape, methods, stack)
+    box = _middle(shape, side, side)
+    in_tile = working_bytes(box, shape, methods, stack)
     settling = _settling(shape, methods, options)
     (rows, columns), *_ = (box.shape for box in windows(Box(0, 0, *shape)))
     scoring = rows * columns * _SCORE if score else 0
-    outputs = sum(len(method.outputs) for method in methods) * frame.nbytes
+    files = sum(len(method.outputs) for method in methods)
+    outputs = files * frame.nbytes
+    tile_outputs = files * frame.nbytes * box.shape[0] * box.shape[1] // frame.pixels
+    strip = _STRIP * min(2 * side, shape[1]) * frame.channels * _FLOAT
     held = 2 if n_frames == 2 else 0
     # Decoding holds the file beside the pixels, and the pixels twice while they turn.
     decode = 3 * frame.nbytes
     encode = 2 * frame.nbytes
-    # A pair's memory is kept for the next one, which is decoded and aligned beside it; a
+    # A stack's memory is kept for the next one, which is decoded and aligned beside it; a
     # moved frame stands beside the frame for a while.
     kept = held * frame.nbytes + outputs + at_once
     return Footprint(
@@ -128,19 +131,16 @@ def predict(
         stage=process + (_band(frame) if frame.format == "tiff" else decode),
         align=process + registration,
         settle=PROCESS + settling,
-        tile=process + in_tiles + per_pixel * window + values * moving,
+        tile=process + in_tile + tile_outputs + strip * (1 + moving),
         encode=process + max(_band(frame, side) if suffix == ".tif" else 2 * encode, scoring),
     )
 
 
-def _window(
-    shape: tuple[int, int], methods: tuple[Method, ...], options: FusionOptions, tile: int
-) -> int:
-    """Pixels of the window that the hungriest tile reads of a frame."""
-    options = resolved(options, shape)
-    reaches, margins = level_reaches(methods, options), level_margins(methods, options)
-    rows, columns = inner_guard(tile, reaches, margins)
-    return min(rows, shape[0]) * min(columns, shape[1])
+def _middle(shape: tuple[int, int], rows: int, columns: int) -> Box:
+    """A tile of at most so many rows and columns, as far from all edges as it can be."""
+    top = max(shape[0] - rows, 0) // 2 // _GRID * _GRID
+    left = max(shape[1] - columns, 0) // 2 // _GRID * _GRID
+    return Box(top, left, min(top + rows, shape[0]), min(left + columns, shape[1]))
 
 
 def _settling(shape: tuple[int, int], methods: Sequence[Method], options: FusionOptions) -> int:

@@ -6,8 +6,7 @@ from typing import Any
 from batchstack.batch.jobs import Job, Scores
 from batchstack.fusion.methods import METHODS
 from batchstack.fusion.quality import score_windows
-from batchstack.fusion.sweeps import ReadWindow
-from batchstack.fusion.tiles import Box
+from batchstack.fusion.tiles import Box, ReadWindow
 
 # What stacks are sorted by: of the measures without a truth it falls with blur, with double
 # contours and with an image that merely copies one frame; docs/quality.md compares them.

@@ -39,10 +39,11 @@ from batchstack.batch.scoring import score_output
 from batchstack.batch.tile_files import bands, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
 from batchstack.errors import BatchstackError, OutputLostError, StackError
-from batchstack.fusion.blocks import Scratch
-from batchstack.fusion.decision import DecisionMap, map_level, resolved, settle
+from batchstack.fusion.decision import DecisionMap, resolved, settle
 from batchstack.fusion.engine import fuse_image, fuse_tile, output_form, survey_tile, tiles
 from batchstack.fusion.methods import METHODS, Method
+from batchstack.fusion.rules import map_level
+from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.tiles import Box
 from batchstack.images import (
     StagedImage,
@@ -58,7 +59,7 @@ from batchstack.images import (
 
 Pixels = npt.NDArray[Any]
 
-# By thread, what its pairs are like and the memory that they share.
+# By thread, what its stacks are like and the memory that they share.
 _kept: dict[int, tuple[tuple[Any, ...], Scratch]] = {}
 
 # Topic of the messages by which a worker says what it begins.
@@ -226,7 +227,7 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
     _announce(job)
     # One task, one core: the parallel work is in the tasks.
     cv2.setNumThreads(1)
-    if work is not _fuse_stack or len(job.frames) != 2:
+    if work is not _fuse_stack:
         _kept.pop(threading.get_ident(), None)
     start = time.perf_counter()
     try:
@@ -318,14 +319,9 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
 def _fuse_and_write(
     job: Job, frames: Sequence[Frame], area: Box
 ) -> dict[str, tuple[Written, Scores]]:
-    size, methods = _size(frames[0].shape), _methods(job)
-    scratch, form = _scratch(job), (frames[0].shape, frames[0].dtype)
-    outputs = {
-        name: scratch.array(f"output {name}", *output_form(name, methods, *form))
-        for name in output_names(job)
-    }
+    size, methods, scratch = _size(frames[0].shape), _methods(job), _scratch(job)
     read = windows(frames)
-    fuse_image(read, len(frames), size, methods, job.fusion, job.tile, outputs, scratch)
+    outputs = fuse_image(read, len(frames), size, methods, job.fusion, job.tile, scratch)
     metadata = read_metadata(job.frames[0])
 
     def score_and_write(name: str) -> tuple[Written, Scores]:
@@ -350,12 +346,12 @@ def _sync_names(job: Job) -> None:
 
 
 def forget() -> None:
-    """Give back the working memory that is kept between pairs."""
+    """Give back the working memory that is kept between stacks."""
     _kept.clear()
 
 
 def _scratch(job: Job) -> Scratch:
-    """Working memory of this thread, kept for pairs of the same methods.
+    """Working memory of this thread, kept for stacks of as many frames and the same methods.
 
     Memory that is new to a process costs more time than what is computed in it.  What
     needs other arrays gets them instead of these, not beside them.
@@ -364,8 +360,7 @@ def _scratch(job: Job) -> Scratch:
     known, scratch = _kept.get(thread, (None, None))
     if scratch is None or known != form:
         scratch = Scratch()
-    if len(job.frames) == 2:
-        _kept[thread] = form, scratch
+    _kept[thread] = form, scratch
     return scratch
 
 

@@ -237,7 +237,7 @@ fusion_options = bundle(
         group="Fusion",
         type=int,
         default=None,
-        show_default=f"pairs at once where they can be, else {DEFAULT_TILE}",
+        show_default=f"{DEFAULT_TILE}, and stripes up to four times as wide if all fits",
         help="Side of the tiles images are fused in, in pixels; "
         "changes memory and speed, never the result.",
     ),

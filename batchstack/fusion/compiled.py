@@ -1,12 +1,10 @@
-"""Compiling the inner loops of the fusion of pairs, and the rules they keep.
+"""Compiling the inner loops of the fusion, and the rules they keep.
 
 Arrays are planar, (planes, rows, columns), C-contiguous and float32 unless said
 otherwise; a kernel fills its last array.
-A pair is held as the mean of both frames, plane after plane of its channels, and half
-their difference, back minus front, in as many planes more: frames, Gaussian levels and
-bands alike, for all of them are linear.
-`row` and `column` say where in a larger array a block begins; beyond that array's edges it
-is mirrored (reflect-101).
+A stack is held as its first frame and what the others differ from it by: frames, Gaussian levels
+and bands alike, for all of them are linear.
+Beyond the edges of a window everything is mirrored (reflect-101).
 An array may be a *ring* that holds the latest rows only: row y is at y modulo its rows, and
 the `height` that it stands for is given beside it.
 
@@ -16,6 +14,8 @@ reordered arithmetic: it does not depend on where a block, a row or an array beg
 Rows are cut out once, before the loop over them, and never chosen by a condition: this
 is what lets the compiler vectorise a loop and, where references are counted, keeps that out
 of it.
+Only rows are cut out: of a plane that is cut in two directions the compiler no longer knows that
+neighbours lie side by side, and does not vectorise.
 """
 
 import sys
@@ -54,7 +54,10 @@ def kernel(function: _Function) -> _Function:
 
 def bare_kernel(function: _Function) -> _Function:
     """A kernel that makes no arrays: it counts no references, which cost as much as short rows."""
-    return cast(_Function, _kept(njit(nogil=True, error_model="numpy", _nrt=False)(function)))
+    return cast(
+        _Function,
+        _kept(njit(nogil=True, error_model="numpy", _nrt=False, no_cfunc_wrapper=True)(function)),
+    )
 
 
 def _kept(compiled: Any) -> Any:
@@ -75,6 +78,14 @@ def routine(function: _Function) -> _Function:
     It is part of their machine code, which is kept until any source of this package changes.
     """
     return cast(_Function, njit(error_model="numpy", _nrt=False)(function))
+
+
+def inlined(function: _Function) -> _Function:
+    """A routine that becomes a part of what calls it before that is compiled.
+
+    To hand over many arrays costs nothing then.
+    """
+    return cast(_Function, njit(error_model="numpy", _nrt=False, inline="always")(function))
 
 
 @routine

@@ -1,45 +1,38 @@
 """Fusing a stack tile by tile, all requested methods at once."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from batchstack.errors import OptionError, StackError
-from batchstack.fusion.blend import Blend, HardBlend
-from batchstack.fusion.codes import CODE_MAX, DATA_RANGES, to_pixels
+from batchstack.fusion.codes import DATA_RANGES
 from batchstack.fusion.decision import (
     Confidence,
     DecisionMap,
     Index,
-    Survey,
-    TileDecision,
     cell_box,
+    depth,
     index_type,
-    map_level,
+    nearest,
     resolved,
     settle,
-    survey_reach,
+    survey,
 )
-from batchstack.fusion.methods import (
-    Method,
-    TileSetting,
-    level_margins,
-    level_reaches,
-    select_methods,
-)
-from batchstack.fusion.prior import CompositeBlend
+from batchstack.fusion.methods import Method, level_margins, level_reaches, select_methods
 from batchstack.fusion.pyramid import level_shape
-from batchstack.fusion.sweeps import Collapse, ReadWindow, Stack, show
-from batchstack.fusion.tiles import Box, TilePlan, partition, tile_plan
+from batchstack.fusion.rules import Weights, map_level
+from batchstack.fusion.scratch import Scratch
+from batchstack.fusion.stack import Canvas, Stack
+from batchstack.fusion.tiles import Box, ReadWindow, TilePlan, grid_step, partition, tile_plan
 from batchstack.options import DEFAULT_TILE, FusionOptions
 
-if TYPE_CHECKING:
-    from batchstack.fusion.blocks import Scratch
-
 Pixels = npt.NDArray[Any]
-Image = npt.NDArray[np.float32]
+
+# Frames times columns of a stripe, and its columns at least and at most.
+_COLUMNS, _LEAST, _MOST = 65536, 1024, 4096
 
 
 def fuse(
@@ -60,7 +53,8 @@ def fuse(
         Keys of `METHODS`, or "all".
     options : FusionOptions, optional
     tile : int, optional
-        Side of the tiles in pixels.  It changes memory and speed, never the result.
+        Columns that are fused at once, by default `stripe_columns`.  They change memory and speed,
+        never the result.
 
     Returns
     -------
@@ -76,21 +70,14 @@ def fuse(
     OptionError
         If a method is unknown.
     """
-    shape, dtype = check_frames(frames)
+    shape, _ = check_frames(frames)
     chosen = select_methods(methods)
-    size = (shape[0], shape[1])
-    options = resolved(options or FusionOptions(), size)
-    outputs = {
-        name: np.empty(*output_form(name, chosen, shape, dtype))
-        for method in chosen
-        for name in method.outputs
-    }
 
     def read(index: int, window: Box) -> Pixels:
         return frames[index][window.slices]
 
-    fuse_image(read, len(frames), size, chosen, options, tile, outputs)
-    return outputs
+    size = shape[0], shape[1]
+    return fuse_image(read, len(frames), size, chosen, options or FusionOptions(), tile)
 
 
 def fuse_image(
@@ -99,39 +86,32 @@ def fuse_image(
     shape: tuple[int, int],
     methods: Sequence[Method],
     options: FusionOptions,
-    tile: int | None,
-    outputs: dict[str, Pixels],
-    scratch: "Scratch | None" = None,
-) -> None:
-    """Fuse a whole image into given arrays.
+    tile: int | None = None,
+    scratch: Scratch | None = None,
+) -> dict[str, Pixels]:
+    """Fuse a whole image, in stripes from top to bottom.
 
     Parameters
     ----------
-    read, n_frames, shape, methods, options, scratch
+    read, n_frames, shape, methods, options
         As for `fuse_tile`.
     tile : int, optional
-        Side of the tiles in pixels.  By default methods that work in blocks of their own
-        take the image at once, the others tiles of `DEFAULT_TILE`.
-    outputs : dict of str to ndarray
-        The arrays to fill, C-contiguous, of the forms that `output_form` gives.
+        Columns of the stripes, by default `stripe_columns`.
+    scratch : Scratch, optional
+        Working memory to keep from call to call; not for two threads at once.
+
+    Returns
+    -------
+    dict of str to ndarray
+        As of `fuse`; if `scratch` is given they lie in it, until its next call.
     """
-    options = resolved(options, shape)
-    at_once = tile is None and n_frames == 2
-    whole = Box(0, 0, *shape)
-    boxes = [whole] if at_once else tiles(shape, tile, methods, options)
+    options, scratch = resolved(options, shape), scratch or Scratch()
+    boxes = _stripes(shape, stripe_columns(tile, n_frames), methods, options)
     decision = decide(read, n_frames, boxes, shape, methods, options, scratch)
-    if at_once:
-        swift, methods = _split(methods)
-        if swift:
-            mine = {name: outputs[name] for method in swift for name in method.outputs}
-            _fuse_pair(read, whole, shape, swift, options, decision, scratch, mine)
-        if not methods:
-            return
-        boxes = tiles(shape, tile, methods, options)
+    outputs = _Outputs(read, n_frames, Box(0, 0, *shape), methods, options, scratch)
     for box in boxes:
-        fused = fuse_tile(read, n_frames, box, shape, methods, options, decision, scratch)
-        for name, values in fused.items():
-            outputs[name][box.slices] = values
+        outputs.fuse(read, box, shape, decision, scratch)
+    return outputs.by_name
 
 
 def check_frames(frames: Sequence[Pixels]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -158,6 +138,17 @@ def check_frames(frames: Sequence[Pixels]) -> tuple[tuple[int, ...], np.dtype[np
     return shape, dtype
 
 
+def stripe_columns(tile: int | None, n_frames: int) -> int:
+    """Columns of the stripes of an image that is fused at once: those of its tiles if given.
+
+    By default they are as many as rows of so many frames may have: the wider stripes are, the less
+    is computed twice, and the more memory their rows take.
+    """
+    if tile is None:
+        return min(max(_COLUMNS // n_frames, _LEAST), _MOST)
+    return _checked(tile)
+
+
 def tiles(
     shape: tuple[int, int], tile: int | None, methods: Sequence[Method], options: FusionOptions
 ) -> list[Box]:
@@ -165,10 +156,26 @@ def tiles(
 
     Their side is `tile` pixels, by default `DEFAULT_TILE`, rounded up to the grid.
     """
-    tile = DEFAULT_TILE if tile is None else tile
+    side = DEFAULT_TILE if tile is None else _checked(tile)
+    return list(partition(shape, side, len(level_reaches(methods, resolved(options, shape)))))
+
+
+def _checked(tile: int) -> int:
     if tile < 1:
         raise OptionError(f"tile is {tile}; give a number of pixels from 1 up")
-    return list(partition(shape, tile, len(level_reaches(methods, resolved(options, shape)))))
+    return tile
+
+
+def _stripes(
+    shape: tuple[int, int], columns: int, methods: Sequence[Method], options: FusionOptions
+) -> list[Box]:
+    """Tiles as high as the image, of at most so many columns and alike as far as possible."""
+    step = grid_step(len(level_reaches(methods, options)))
+    count = -(-shape[1] // (-(-columns // step) * step))
+    width = -(-shape[1] // (count * step)) * step
+    return [
+        Box(0, left, shape[0], min(left + width, shape[1])) for left in range(0, shape[1], width)
+    ]
 
 
 def output_form(
@@ -188,7 +195,7 @@ def decide(
     shape: tuple[int, int],
     methods: Sequence[Method],
     options: FusionOptions,
-    scratch: "Scratch | None" = None,
+    scratch: Scratch | None = None,
 ) -> DecisionMap | None:
     """The decision map of a whole image, if any of the methods looks it up.
 
@@ -197,7 +204,7 @@ def decide(
     read, n_frames, shape, methods, options, scratch
         As for `fuse_tile`.
     boxes : sequence of Box
-        All `tiles` of the image, or one box that is the image.
+        That partition the image, such as all `tiles`.
     """
     if not any(method.decided for method in methods):
         return None
@@ -218,7 +225,7 @@ def survey_tile(
     tile: Box,
     shape: tuple[int, int],
     options: FusionOptions,
-    scratch: "Scratch | None" = None,
+    scratch: Scratch | None = None,
 ) -> tuple[Index, Confidence]:
     """What one tile contributes to the decision map, before it is settled.
 
@@ -233,21 +240,16 @@ def survey_tile(
         Index of the frame with the most activity, over `cell_box` of the tile.
     confidence : ndarray of uint8, the same shape
     """
-    options = resolved(options, shape)
-    level = map_level(options)
-    reaches = (0,) * level + (survey_reach(options),)
-    plan = tile_plan(tile, shape, reaches)
-    if n_frames == 2:
-        from batchstack.fusion.pair_map import survey_pair
-
-        back, front = (read(index, plan.guard) for index in range(2))
-        return survey_pair(back, front, plan, options, scratch)
-    survey = Survey(n_frames, options.focus_sigma)
-    stack = Stack(read, n_frames, plan, options)
-    for index in range(n_frames):
-        survey.add(index, stack.frame(index).gaussian(level))
-    wanted = cell_box(tile, level).within(plan.levels[level].analysed).slices
-    return survey.index[wanted], survey.confidence()[wanted]
+    options, scratch = resolved(options, shape), scratch or Scratch()
+    stack, methods = _stack(read, n_frames, options), (survey(options.focus_sigma),)
+    level, plan = map_level(options), _plan(tile, shape, methods, options)
+    held = plan.levels[level].held if level else tile
+    index, confidence = np.empty(held.shape, np.uint16), np.empty(held.shape, np.uint8)
+    nothing = np.empty((0, 0, 0), stack.dtype)
+    canvas = Canvas(nothing, nothing.astype(np.uint8), index, confidence, (0, 0))
+    _run(read, stack, plan, methods, canvas, scratch)
+    wanted = cell_box(tile, level).within(held).slices
+    return index[wanted].astype(index_type(n_frames)), confidence[wanted]
 
 
 def fuse_tile(
@@ -258,7 +260,7 @@ def fuse_tile(
     methods: Sequence[Method],
     options: FusionOptions,
     decision: DecisionMap | None = None,
-    scratch: "Scratch | None" = None,
+    scratch: Scratch | None = None,
 ) -> dict[str, Pixels]:
     """Fuse one tile of a stack.
 
@@ -281,68 +283,89 @@ def fuse_tile(
     Returns
     -------
     dict of str to ndarray
-        Output name to the pixels of the tile, in the type of the frames.
+        Output name to the pixels of the tile, in the type of the frames; if `scratch` is given
+        they lie in it, until its next call.
     """
-    options = resolved(options, shape)
-    fused: dict[str, Pixels] = {}
-    if n_frames == 2:
-        swift, methods = _split(methods)
-        if swift:
-            fused = _fuse_pair(read, tile, shape, swift, options, decision, scratch)
-        if not methods:
-            return fused
-    plan = _plan(tile, shape, methods, options)
-    stack = Stack(read, n_frames, plan, options)
-    setting = TileSetting(
-        options,
-        plan,
-        None if decision is None else TileDecision(decision, plan, options),
-    )
-    blends: dict[tuple[str, int], Blend] = {
-        (method.name, level): method.blend(setting, level)
-        for method in methods
-        if method.blend is not None
-        for level in method.blended_levels(options)
-    }
-    composite = None
-    if setting.decision is not None and any(method.finish for method in methods):
-        composite = blends["composite", 0] = CompositeBlend(setting.decision)
-    show(stack, blends)
-    for method in methods:
-        fused |= _maps(method, blends.get((method.name, 0)), setting, n_frames)
-        if method.output is not None:
-            collapse = Collapse(plan)
-            for level in reversed(method.blended_levels(options)):
-                collapse.add(level, blends.pop((method.name, level)).result())
-            image = collapse.image
-            if method.finish is not None and composite is not None:
-                wanted = tile.within(plan.levels[0].analysed).slices
-                image = method.finish(options, image, composite.result()[wanted])
-            fused[method.output] = to_pixels(image, stack.dtype, options)
-    return fused
+    options, scratch = resolved(options, shape), scratch or Scratch()
+    outputs = _Outputs(read, n_frames, tile, methods, options, scratch)
+    outputs.fuse(read, tile, shape, decision, scratch)
+    return outputs.by_name
 
 
-def _split(methods: Sequence[Method]) -> tuple[list[Method], list[Method]]:
-    """The methods that have a faster way for pairs, and the others."""
-    swift = [method for method in methods if method.swift]
-    return swift, [method for method in methods if method not in swift]
+class _Outputs:
+    """All outputs of a box of the image.
+
+    Attributes
+    ----------
+    by_name : dict of str to ndarray
+    """
+
+    def __init__(
+        self,
+        read: ReadWindow,
+        n_frames: int,
+        box: Box,
+        methods: Sequence[Method],
+        options: FusionOptions,
+        scratch: Scratch,
+    ) -> None:
+        self._stack, self._box, self._methods = _stack(read, n_frames, options), box, methods
+        self._blending = tuple(method for method in methods if method.weights is not None)
+        voting = [method for method in self._blending if method.weights == Weights.HARD]
+        rows, columns = box.shape
+        stack = self._stack
+        shape = len(self._blending), rows, columns * stack.channels
+        images = scratch.array("images", shape, stack.dtype)
+        masks = scratch.array("masks", (len(voting), rows, columns), np.uint8)
+        nothing = np.empty((0, 0), np.uint16), np.empty((0, 0), np.uint8)
+        self._canvas = Canvas(images, masks, *nothing, (box.top, box.left))
+        colour = read(0, Box(0, 0, 1, 1)).shape[2:]
+        self.by_name: dict[str, Pixels] = {}
+        for method in methods:
+            if method in self._blending:
+                image = images[self._blending.index(method)]
+                self.by_name[method.outputs[0]] = image.reshape(rows, columns, *colour)
+            for name, dtype in method.maps.items():
+                self.by_name[name] = (
+                    masks[voting.index(method)]
+                    if method in voting
+                    else scratch.array(name, box.shape, dtype)
+                )
+
+    def fuse(
+        self,
+        read: ReadWindow,
+        tile: Box,
+        shape: tuple[int, int],
+        decision: DecisionMap | None,
+        scratch: Scratch,
+    ) -> None:
+        """Fill in what lies in a tile."""
+        methods, options = self._blending, self._stack.options
+        if methods:
+            plan, index = _plan(tile, shape, methods, options), np.empty((0, 0), np.uint16)
+            if decision is not None:
+                index = decision.index[cell_box(plan.guard, decision.level).slices]
+            _run(read, self._stack, plan, methods, self._canvas, scratch, index)
+        place = tile.within(self._box).slices
+        for method in self._methods:
+            if decision is not None and method not in self._blending:
+                depths, confidences = (self.by_name[name] for name in method.maps)
+                index = nearest(decision.index, decision.level, tile)
+                depths[place] = depth(index, self._stack.n_frames)
+                confidences[place] = nearest(decision.confidence, decision.level, tile)
 
 
-def _fuse_pair(
-    read: ReadWindow,
-    tile: Box,
-    shape: tuple[int, int],
-    methods: Sequence[Method],
-    options: FusionOptions,
-    decision: DecisionMap | None,
-    scratch: "Scratch | None",
-    outputs: dict[str, Pixels] | None = None,
-) -> dict[str, Pixels]:
-    from batchstack.fusion.pairs import fuse_pair
+def _run(*arguments: Any) -> None:
+    # Who only plans does not wait for the kernels.
+    from batchstack.fusion.fusing import Fusion
 
-    plan = _plan(tile, shape, methods, options)
-    back, front = (read(index, plan.guard) for index in range(2))
-    return fuse_pair(back, front, plan, methods, options, scratch, outputs, decision)
+    Fusion(*arguments).run()
+
+
+def _stack(read: ReadWindow, n_frames: int, options: FusionOptions) -> Stack:
+    pixel = read(0, Box(0, 0, 1, 1))
+    return Stack(n_frames, prod(pixel.shape[2:]), pixel.dtype, options)
 
 
 def _plan(
@@ -350,20 +373,3 @@ def _plan(
 ) -> TilePlan:
     reaches, margins = level_reaches(methods, options), level_margins(methods, options)
     return tile_plan(tile, shape, reaches, margins)
-
-
-def _maps(
-    method: Method, blend: Blend | None, setting: TileSetting, n_frames: int
-) -> dict[str, Pixels]:
-    """The maps of a method over the tile."""
-    tile = setting.plan.tile
-    if isinstance(blend, HardBlend):
-        index = blend.decision[tile.within(setting.plan.levels[0].analysed).slices]
-        last = n_frames - 1
-        mask = np.rint((last - index.astype(np.float64)) * (CODE_MAX / last)).astype(np.uint8)
-        return dict.fromkeys(method.maps, mask)
-    if not method.maps:
-        return {}
-    assert setting.decision is not None
-    maps = setting.decision.depth(n_frames), setting.decision.confidence()
-    return dict(zip(method.maps, maps, strict=True))

@@ -1,49 +1,20 @@
-"""The methods: one function and one row of `METHODS` each.
-
-A pyramid method is the same on every level but for its `Blend`.
-Its function makes the blend of one level; its reach function, beside it, says how many
-pixels of that level the blend looks away, which decides the halo of tiles.
-"""
+"""The methods: one row of `METHODS` each, made of the rules in `rules`."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
-
-import numpy as np
-import numpy.typing as npt
 
 from batchstack.errors import OptionError
-from batchstack.fusion.activity import four_neighbour, second_difference
-from batchstack.fusion.bands import Band, Bands
-from batchstack.fusion.blend import Blend, HardBlend, SoftBlend, hard_reach, soft_reach
-from batchstack.fusion.consistency import default_median_sizes
-from batchstack.fusion.decision import TileDecision, map_level, near_reach
-from batchstack.fusion.guided import GuidedBlend, guided_reach
-from batchstack.fusion.prior import PriorBlend, drawn_to, prior_reach
-from batchstack.fusion.tiles import TilePlan
+from batchstack.fusion.rules import (
+    SHARP_REACH,
+    Formula,
+    Measure,
+    Weights,
+    default_median_sizes,
+    gaussian_reach,
+    map_level,
+    median_reach,
+)
 from batchstack.options import FusionOptions
-
-Image = npt.NDArray[np.float32]
-
-LAPLACIAN_SIGMA = 3.0  # pixels of each level
-
-
-@dataclass(frozen=True)
-class TileSetting:
-    """What the blends of one tile may depend on.
-
-    Attributes
-    ----------
-    options : FusionOptions
-        Resolved for the image.
-    plan : TilePlan
-    decision : TileDecision, optional
-        For methods that look up the decision map.
-    """
-
-    options: FusionOptions
-    plan: TilePlan
-    decision: TileDecision | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,24 +31,24 @@ class Method:
         Fields of `FusionOptions` that change the outputs.
     levels : callable
         Options to the pyramid levels it needs.
-    reach : callable
-        Options and level to the pixels of that level it looks away.
-    margin : callable, optional
-        Options and level to how many more pixels it looks at round what coarser levels are made of.
-    blend : callable, optional
-        Setting and level to the blend of that level; None for a method that only writes maps.
-    finish : callable, optional
-        Options, fused image and what the decision map would compose to the final image.
+    weights : Weights, optional
+        The rule by which frames are weighed; None for a method that only writes maps.
+    measure : Measure, optional
+        What the rule compares frames by; None if it follows the decision map alone.
+    by_channel : bool
+        Weigh each channel on its own instead of all together.
+    sigma : float
+        Smooth the weights by a Gaussian of this standard deviation, in pixels of each level.
+    pyramid : bool
+        False for a method that blends the frames themselves.
+    drawn : bool
+        Whether pixels are drawn to the frame that the decision map names, by `shrink` at most.
+    decided : bool
+        Whether it looks up the decision map of the whole image.
     algo_version : int
         Raised whenever the outputs of the same input and options change.
     maps : dict of str to str
         Names of the maps it writes, without ending, and their types.
-    pyramid : bool
-        False for a method that blends the frames themselves.
-    swift : bool
-        True for a method that has a faster way for pairs, in `pairs`.
-    decided : bool
-        True for a method that looks up the decision map of the whole image.
     """
 
     name: str
@@ -85,58 +56,56 @@ class Method:
     output: str | None
     uses: tuple[str, ...]
     levels: Callable[[FusionOptions], int]
-    reach: Callable[[FusionOptions, int], int]
-    blend: Callable[[TileSetting, int], Blend] | None
-    margin: Callable[[FusionOptions, int], int] | None = None
-    finish: Callable[[FusionOptions, Image, Image], Image] | None = None
-    algo_version: int = 1
-    maps: dict[str, str] = field(default_factory=dict)
+    weights: Weights | None = None
+    measure: Measure | None = None
+    by_channel: bool = False
+    sigma: float = 0.0
     pyramid: bool = True
-    swift: bool = False
+    drawn: bool = False
     decided: bool = False
+    algo_version: int = 2
+    maps: dict[str, str] = field(default_factory=dict)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of all files the method writes, without ending."""
         return (*((self.output,) if self.output else ()), *self.maps)
 
+    @property
+    def smoothes(self) -> bool:
+        """Whether weights depend on the weights around them."""
+        return self.weights == Weights.HARD or self.sigma > 0
+
     def blended_levels(self, options: FusionOptions) -> range:
-        """Levels that have a blend, finest first."""
-        if self.blend is None:
+        """Levels that are blended, finest first."""
+        if self.weights is None:
             return range(0)
         return range(self.levels(options) if self.pyramid else 1)
 
+    def measure_reach(self, options: FusionOptions) -> int:
+        """How many pixels of a level away its measure looks."""
+        return 0 if self.measure is None else self.measure.reach(options.kernel)
 
-def by_channel(setting: TileSetting, level: int) -> Blend:
-    options = setting.options
-    return SoftBlend(_band(options, level), second_difference, options.beta, by_channel=True)
+    def smoothing_reach(self, options: FusionOptions, level: int) -> int:
+        """How many pixels of a level away its weights are smoothed over."""
+        if self.weights == Weights.HARD:
+            return median_reach(median_sizes(options)[level])
+        return -(-gaussian_reach(self.sigma) // 3) * 3
 
+    def reach(self, options: FusionOptions, level: int) -> int:
+        """How many pixels of a level away it looks to weigh one coefficient."""
+        cells = 0
+        if self.weights == Weights.EDGES and level == map_level(options):
+            cells = 2 * options.guide_radius  # two boxes, one after the other
+        if level not in self.blended_levels(options):
+            return cells
+        return max(self.measure_reach(options) + self.smoothing_reach(options, level), cells)
 
-def all_channels(setting: TileSetting, level: int) -> Blend:
-    options = setting.options
-    return SoftBlend(_band(options, level), second_difference, options.beta)
-
-
-def soft_blend_reach(options: FusionOptions, level: int) -> int:
-    return soft_reach(options.kernel)
-
-
-def laplacian(setting: TileSetting, level: int) -> Blend:
-    options = setting.options
-    return SoftBlend(_band(options, level), four_neighbour, options.beta, sigma=LAPLACIAN_SIGMA)
-
-
-def laplacian_reach(options: FusionOptions, level: int) -> int:
-    return soft_reach(options.kernel, LAPLACIAN_SIGMA)
-
-
-def median_mask(setting: TileSetting, level: int) -> Blend:
-    options = setting.options
-    return HardBlend(_band(options, level), second_difference, median_sizes(options)[level])
-
-
-def median_mask_reach(options: FusionOptions, level: int) -> int:
-    return hard_reach(options.kernel, median_sizes(options)[level])
+    def margin(self, options: FusionOptions, level: int) -> int:
+        """How many pixels more it looks at round what coarser levels are made of."""
+        if self.weights == Weights.LIKELIHOOD and level == map_level(options):
+            return options.prior_radius + SHARP_REACH
+        return 0
 
 
 def median_sizes(options: FusionOptions) -> tuple[int, ...]:
@@ -144,44 +113,13 @@ def median_sizes(options: FusionOptions) -> tuple[int, ...]:
     return options.median_sizes or default_median_sizes(options.levels)
 
 
-def direct(setting: TileSetting, level: int) -> Blend:
-    return SoftBlend(_frame, second_difference, setting.options.beta)
-
-
-def guided(setting: TileSetting, level: int) -> Blend:
-    assert setting.decision is not None
-    return GuidedBlend(setting.options, setting.decision, setting.plan)
-
-
-def guided_method_reach(options: FusionOptions, level: int) -> int:
-    return guided_reach(options.guide_radius) if level == map_level(options) else 0
-
-
-def bayesian(setting: TileSetting, level: int) -> Blend:
-    assert setting.decision is not None
-    levels = bayesian_levels(setting.options)
-    return PriorBlend(setting.options, setting.decision, level, levels)
-
-
-def bayesian_reach(options: FusionOptions, level: int) -> int:
-    return prior_reach()
-
-
-def bayesian_margin(options: FusionOptions, level: int) -> int:
-    return near_reach(options) if level == map_level(options) else 0
+def pyramid_levels(options: FusionOptions) -> int:
+    return options.levels
 
 
 def bayesian_levels(options: FusionOptions) -> int:
     """One less than the others: the coarsest structure is the map's; more with larger cells."""
     return max(options.levels - 1, 1) + map_level(options)
-
-
-def draw_to_composite(options: FusionOptions, image: Image, composite: Image) -> Image:
-    return drawn_to(image, composite, options.shrink)
-
-
-def pyramid_levels(options: FusionOptions) -> int:
-    return options.levels
 
 
 def one_level(options: FusionOptions) -> int:
@@ -193,17 +131,10 @@ def map_levels(options: FusionOptions) -> int:
     return map_level(options) + 1
 
 
-def no_reach(options: FusionOptions, level: int) -> int:
-    return 0
-
-
-def _band(options: FusionOptions, level: int) -> Callable[[Bands], Band]:
-    return partial(Bands.band, level=level, levels=options.levels)
-
-
-def _frame(frame: Bands) -> Band:
-    return frame.frame
-
+_ACTIVITY = Measure(Formula.MODIFIED_LAPLACIAN, Formula.MODIFIED_LAPLACIAN)
+_LAPLACIAN = Measure(Formula.LAPLACIAN, Formula.LAPLACIAN)
+# On the coarsest level, which is no band, only curvature is detail.
+_STRENGTH = Measure(Formula.DETAIL, Formula.MODIFIED_LAPLACIAN, sigma=1.0)
 
 _MAP = ("map_level", "focus_sigma", "evidence", "data_range")
 
@@ -216,11 +147,9 @@ _ALL_METHODS = (
         "focus_stacked_bayesian",
         uses=(*_MAP, "levels", "prior", "prior_radius", "sharpness", "shrink"),
         levels=bayesian_levels,
-        reach=bayesian_reach,
-        margin=bayesian_margin,
-        blend=bayesian,
-        finish=draw_to_composite,
-        swift=True,
+        weights=Weights.LIKELIHOOD,
+        measure=_STRENGTH,
+        drawn=True,
         decided=True,
     ),
     Method(
@@ -229,10 +158,8 @@ _ALL_METHODS = (
         "focus_stacked_guided",
         uses=(*_MAP, "guide_radius", "guide_epsilon"),
         levels=map_levels,
-        reach=guided_method_reach,
-        blend=guided,
+        weights=Weights.EDGES,
         pyramid=False,
-        swift=True,
         decided=True,
     ),
     Method(
@@ -241,9 +168,8 @@ _ALL_METHODS = (
         "focus_stacked_all_channels",
         uses=("levels", "beta", "kernel", "data_range"),
         levels=pyramid_levels,
-        reach=soft_blend_reach,
-        blend=all_channels,
-        swift=True,
+        weights=Weights.SOFT,
+        measure=_ACTIVITY,
     ),
     Method(
         "by_channel",
@@ -251,9 +177,9 @@ _ALL_METHODS = (
         "focus_stacked_by_channel",
         uses=("levels", "beta", "kernel", "data_range"),
         levels=pyramid_levels,
-        reach=soft_blend_reach,
-        blend=by_channel,
-        swift=True,
+        weights=Weights.SOFT,
+        measure=_ACTIVITY,
+        by_channel=True,
     ),
     Method(
         "laplacian",
@@ -261,9 +187,9 @@ _ALL_METHODS = (
         "focus_stacked_laplacian",
         uses=("levels", "beta", "kernel", "data_range"),
         levels=pyramid_levels,
-        reach=laplacian_reach,
-        blend=laplacian,
-        swift=True,
+        weights=Weights.SOFT,
+        measure=_LAPLACIAN,
+        sigma=3.0,
     ),
     Method(
         "median_mask",
@@ -271,9 +197,8 @@ _ALL_METHODS = (
         "focus_stacked_new_method",
         uses=("levels", "kernel", "median_sizes", "data_range"),
         levels=pyramid_levels,
-        reach=median_mask_reach,
-        blend=median_mask,
-        swift=True,
+        weights=Weights.HARD,
+        measure=_ACTIVITY,
         maps={"blending_mask": "uint8"},
     ),
     Method(
@@ -282,9 +207,8 @@ _ALL_METHODS = (
         "focus_stacked_direct",
         uses=("beta", "kernel", "data_range"),
         levels=one_level,
-        reach=soft_blend_reach,
-        blend=direct,
-        swift=True,
+        weights=Weights.SOFT,
+        measure=_ACTIVITY,
         pyramid=False,
     ),
     Method(
@@ -293,8 +217,6 @@ _ALL_METHODS = (
         None,
         uses=_MAP,
         levels=map_levels,
-        reach=no_reach,
-        blend=None,
         maps=DEPTH_MAPS,
         decided=True,
     ),
@@ -330,18 +252,13 @@ def level_reaches(methods: Iterable[Method], options: FusionOptions) -> tuple[in
     options : FusionOptions
         Resolved for the image if any of the methods is `decided`.
     """
-    levels = {method: method.levels(options) for method in methods}
-    return tuple(
-        max(method.reach(options, level) for method, count in levels.items() if level < count)
-        for level in range(max(levels.values()))
-    )
+    methods = tuple(methods)
+    levels = max(method.levels(options) for method in methods)
+    return tuple(max(m.reach(options, level) for m in methods) for level in range(levels))
 
 
 def level_margins(methods: Iterable[Method], options: FusionOptions) -> tuple[int, ...]:
     """For each level, finest first, the methods' largest margin; options as for `level_reaches`."""
     methods = tuple(methods)
     levels = max(method.levels(options) for method in methods)
-    return tuple(
-        max((m.margin(options, level) for m in methods if m.margin is not None), default=0)
-        for level in range(levels)
-    )
+    return tuple(max(m.margin(options, level) for m in methods) for level in range(levels))

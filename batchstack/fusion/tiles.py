@@ -11,19 +11,17 @@ it.  To fuse a tile, each pyramid level needs a little more than the tile itself
     level 0  |<----------- guard ----------->|     what is read from the frames
 
 `tile_plan` works these boxes out from the reach of the methods' own filters.
-All boxes start on a multiple of `LANES` pixels of their level, so that vector code
-meets every pixel at the same place in a lane as in the whole image; together with the
-halo this makes a tile equal the whole image bit for bit.
+Tiles and guards start on pixels that the coarsest level keeps; as no value depends on its place
+in a row or in a tile, this makes a tile equal the whole image bit for bit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from typing import Any
+
+import numpy.typing as npt
 
 from batchstack.fusion.pyramid import EXPAND_REACH, REDUCE_REACH, level_shape
-
-# Pixels; OpenCV's vector code repeats after at most this many.
-LANES = 8
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,10 @@ class Box:
         )
 
 
+# A frame's number and a box to the pixels of that frame in that box.
+ReadWindow = Callable[[int, Box], npt.NDArray[Any]]
+
+
 @dataclass(frozen=True)
 class LevelPlan:
     """What one pyramid level of one tile computes, in pixels of that level."""
@@ -118,7 +120,7 @@ class TilePlan:
 
 def grid_step(levels: int) -> int:
     """Pixels that tile corners and guards must be multiples of, for `levels` levels."""
-    return LANES << (levels - 1)
+    return 1 << (levels - 1)
 
 
 def partition(shape: tuple[int, int], tile: int, levels: int) -> Iterator[Box]:
@@ -156,30 +158,14 @@ def tile_plan(
     # the next finer level takes from it; from the coarsest level up:
     margins = margins or (0,) * len(reaches)
     source = analysed[-1].grown(margins[-1])
-    right = source.right + LANES
     for finer, margin in zip(reversed(analysed[:-1]), reversed(margins[:-1]), strict=True):
         below = finer.halved().grown(EXPAND_REACH)
         source = source.union(below).doubled().grown(REDUCE_REACH).union(finer).grown(margin)
-        # Vector code leaves the end of a row to scalar code that rounds differently.
-        right = max(2 * right, source.right + LANES)
-    guard = Box(source.top, source.left, source.bottom, right)
     return TilePlan(
         tile,
-        guard.aligned(grid_step(len(reaches)), shape),
+        source.aligned(grid_step(len(reaches)), shape),
         _level_plans(shape, needed[:-1], analysed),
     )
-
-
-@cache
-def inner_guard(
-    tile: int, reaches: tuple[int, ...], margins: tuple[int, ...] = ()
-) -> tuple[int, int]:
-    """Rows and columns of the guard of a tile of side `tile` far from the image's edges."""
-    step = grid_step(len(reaches))
-    side = -(-tile // step) * step
-    far = (max(reaches) + max(margins, default=0) + 1) * step
-    box = Box(far, far, far + side, far + side)
-    return tile_plan(box, (2 * far + side, 2 * far + side), reaches, margins).guard.shape
 
 
 def _level_plans(
@@ -188,8 +174,8 @@ def _level_plans(
     plans: list[LevelPlan] = []
     for level in reversed(range(len(needed))):
         size = level_shape(shape, level)
-        held = needed[level].aligned(LANES, size)
+        held = needed[level].aligned(1, size)
         if plans:
             held = held.intersection(plans[0].held.expanded(size))
-        plans.insert(0, LevelPlan(size, analysed[level].aligned(LANES, size), held))
+        plans.insert(0, LevelPlan(size, analysed[level].aligned(1, size), held))
     return tuple(plans)

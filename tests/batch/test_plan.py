@@ -125,9 +125,12 @@ def test_rows_that_contradict_the_run_are_reported_with_their_place(workspace, p
         plan(stacks, options, columns=[("levels", ["", "3"])])
 
 
-def test_more_frames_do_not_need_more_memory(workspace, plan):
-    def footprint(n_frames):
+def test_more_frames_need_no_more_memory_than_their_rows(workspace, plan):
+    def whole(n_frames):
         (step,) = plan({"s": workspace.stack(f"s{n_frames}", n_frames=n_frames)})
-        return step.footprint
+        return step.footprint.whole
 
-    assert footprint(3) == footprint(12)
+    few, many, more = (whole(n_frames) for n_frames in (3, 12, 48))
+    pixels = 60 * 80
+    assert 0 < many - few < 9 * 200 * pixels
+    assert 0 < more - many < 36 * 200 * pixels

@@ -18,24 +18,28 @@ import batchstack
 from batchstack import fusion
 from batchstack.fusion import compiled, kept
 
-# Row -1 of rows 0, 1, 2 is made by the kernel `crop` of kernels.py, which asks the
-# routine `mirrored` of compiled.py.
+# The first of two rows that the kernel `reduce` of kernels/pyramid.py makes of rows 0, 1, 2: it
+# asks the routine `mirrored` of compiled.py for the two rows before, 2 and 1, and their mean is
+# (2 + 4 + 0 + 4 + 2) / 16.
 SCRIPT = """
 import json
 import numpy as np
-from batchstack.fusion import compiled, kernels
+from batchstack.fusion import compiled
+from batchstack.fusion.kernels import pyramid
 
 rows = np.repeat(np.arange(3, dtype=np.float32)[:, None], 4, axis=1)[None]
-block = np.empty((1, 1, 4), np.float32)
+half = np.empty((1, 2, 2), np.float32)
 {before}
-kernels.crop(rows, -1, 0, block)
-stats = kernels.crop.stats
+pyramid.reduce(rows, 3, 0, 1, half, np.empty(16, np.float32))
+stats = pyramid.reduce.stats
 print(json.dumps({{
-    "row": float(block[0, 0, 0]),
+    "row": float(half[0, 0, 0]),
     "loaded": sum(stats.cache_hits.values()),
     "kept": all(compiled.KEPT),
 }}))
 """
+# What the row is with them, and what it is if row 0 stands for the row before.
+RIGHT, CHANGED = 0.75, 0.5
 MIRRORED, REPEATED = "2 * size - 2 - folded", "2 * size - 3 - folded"
 
 
@@ -44,7 +48,7 @@ class Package:
 
     def __init__(self, root):
         self.fusion = root / "batchstack" / "fusion"
-        self.kept = self.fusion / "__pycache__"
+        self.kept = self.fusion / "kernels" / "__pycache__"
 
     def run(self, before=""):
         done = subprocess.run(
@@ -67,7 +71,7 @@ class Package:
         path.write_text(text.replace(old, new))
 
     def code(self):
-        return {path.name: path.read_bytes() for path in self.kept.glob("*crop*.nb?")}
+        return {path.name: path.read_bytes() for path in self.kept.glob("*reduce*.nb?")}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +80,7 @@ def warm(tmp_path_factory):
     root = tmp_path_factory.mktemp("warm")
     source = Path(batchstack.__file__).parent
     shutil.copytree(source, root / "batchstack", ignore=shutil.ignore_patterns("__pycache__"))
-    assert Package(root).run() == {"row": 1, "loaded": 0, "kept": True}
+    assert Package(root).run() == {"row": RIGHT, "loaded": 0, "kept": True}
     return root
 
 
@@ -87,17 +91,17 @@ def package(warm, tmp_path):
 
 
 def test_the_same_sources_need_no_compiling_whenever_they_were_written(package):
-    for path in package.fusion.glob("*.py"):
+    for path in package.fusion.rglob("*.py"):
         os.utime(path, (1e9, 1e9))
-    assert package.run() == {"row": 1, "loaded": 1, "kept": True}
+    assert package.run() == {"row": RIGHT, "loaded": 1, "kept": True}
 
 
 def test_code_of_a_routine_that_has_changed_in_another_file_is_not_run(package):
-    before, own = package.code(), (package.fusion / "kernels.py").stat()
+    before, own = package.code(), (package.fusion / "kernels/pyramid.py").stat()
     package.replace("compiled.py", MIRRORED, REPEATED)
-    assert package.run() == {"row": 0, "loaded": 0, "kept": True}
-    assert package.run() == {"row": 0, "loaded": 1, "kept": True}
-    now = (package.fusion / "kernels.py").stat()
+    assert package.run() == {"row": CHANGED, "loaded": 0, "kept": True}
+    assert package.run() == {"row": CHANGED, "loaded": 1, "kept": True}
+    now = (package.fusion / "kernels/pyramid.py").stat()
     assert (now.st_size, now.st_mtime_ns) == (own.st_size, own.st_mtime_ns)
     assert package.code().keys() == before.keys()  # replaced, not added to
 
@@ -109,8 +113,8 @@ def test_code_of_other_sources_is_not_run_though_the_index_promises_it(package):
     package.run()
     (name,) = (name for name in before if name.endswith(".nbc"))
     (package.kept / name).write_bytes(before[name])
-    assert package.run() == {"row": 0, "loaded": 0, "kept": True}
-    assert package.run() == {"row": 0, "loaded": 1, "kept": True}
+    assert package.run() == {"row": CHANGED, "loaded": 0, "kept": True}
+    assert package.run() == {"row": CHANGED, "loaded": 1, "kept": True}
 
 
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
@@ -118,13 +122,13 @@ def test_torn_files_are_compiled_and_written_anew(package, suffix):
     (name,) = (name for name in package.code() if name.endswith(suffix))
     path = package.kept / name
     path.write_bytes(path.read_bytes()[:100])
-    assert package.run() == {"row": 1, "loaded": 0, "kept": True}
-    assert package.run() == {"row": 1, "loaded": 1, "kept": True}
+    assert package.run() == {"row": RIGHT, "loaded": 0, "kept": True}
+    assert package.run() == {"row": RIGHT, "loaded": 1, "kept": True}
 
 
 def test_a_kernel_that_has_moved_in_its_file_leaves_no_code_behind(package):
     before = package.code()
-    package.replace("kernels.py", "import numpy as np\n", "import numpy as np\n\n\n")
+    package.replace("kernels/pyramid.py", "import numpy as np\n", "import numpy as np\n\n\n")
     assert package.run()["loaded"] == 0
     assert package.code().keys() == before.keys()
 
@@ -135,12 +139,12 @@ def test_code_that_cannot_be_written_is_used_all_the_same(package):
         f"import pathlib, shutil; folder = pathlib.Path({str(package.kept)!r})\n"
         "shutil.rmtree(folder); folder.touch()"
     )
-    assert package.run(blocked)["row"] == 1
+    assert package.run(blocked)["row"] == RIGHT
 
 
 def test_kernels_do_not_share_files():
     names = []
-    for module in pkgutil.iter_modules(fusion.__path__, "batchstack.fusion."):
+    for module in pkgutil.walk_packages(fusion.__path__, "batchstack.fusion."):
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, Dispatcher) and value.__module__ == module.name:
                 names += [value._cache._cache_file._index_path] if value.stats.cache_path else []

@@ -6,19 +6,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchstack.fusion import compiled, kernels, leans, pixels
-from batchstack.fusion.leans import gaussian_taps
+from batchstack.fusion import compiled
+from batchstack.fusion.fusing import disc
+from batchstack.fusion.kernels import cells, measures, pyramid, smoothing, weights
+from batchstack.fusion.rules import Formula, gaussian_taps
+
+SHAPES = [(1, 1), (1, 6), (5, 1), (2, 2), (21, 18), (40, 53)]
 
 
 def planes(*shape, seed=0):
     return np.random.default_rng(seed).normal(0, 40, shape).astype(np.float32)
 
 
-def mirrored(array, row, column, rows, columns):
-    """The window of the last two axes that begins at row, column; reflect-101 beyond."""
-    height, width = array.shape[-2:]
-    y = [fold(i, height) for i in range(row, row + rows)]
-    x = [fold(j, width) for j in range(column, column + columns)]
+def empty(*shape, dtype=np.float32):
+    """Working memory of any content, here what would be noticed."""
+    return np.full(shape, 77, dtype)
+
+
+def mirrored(array, reach):
+    """The last two axes wider by `reach` on each side; reflect-101."""
+    y, x = ([fold(i, size) for i in range(-reach, size + reach)] for size in array.shape[-2:])
     return array[..., y, :][..., x]
 
 
@@ -38,228 +45,264 @@ def channels_first(array, count):
     return np.moveaxis(array.reshape(*array.shape[:2], count), -1, 0)
 
 
-# a block of 9 x 11 that lies inside, or reaches beyond an edge or all of them
-places = pytest.mark.parametrize(
-    ("shape", "place"),
-    [((30, 40), (7, 9)), ((30, 40), (-3, -2)), ((30, 40), (24, 33)), ((3, 4), (-3, -3))],
-    ids=str,
-)
-
-
 @settings(deadline=None)
 @given(index=st.integers(-500, 500), size=st.integers(1, 60))
 def test_mirrored_is_reflect_101(index, size):
     assert compiled.mirrored(index, size) == fold(index, size)
 
 
-@places
-def test_crop_is_a_mirrored_window(shape, place):
-    source, block = planes(2, *shape), np.empty((2, 9, 11), np.float32)
-    kernels.crop(source, *place, block)
-    np.testing.assert_array_equal(block, mirrored(source, *place, 9, 11))
+# --- pyramids
 
 
-@places
-@pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_unpack_gives_mean_and_half_difference(shape, place, channels, dtype):
-    rng = np.random.default_rng(1)
-    back, front = (rng.integers(0, 255, (*shape, channels)).astype(dtype) for _ in range(2))
-    block = np.empty((2 * channels, 9, 11), np.float32)
-    rows = [frame.reshape(shape[0], -1) for frame in (back, front)]
-    pixels.unpack(*rows, *place, 0.5, block)
-    one, other = (mirrored(np.moveaxis(x, -1, 0) / 2, *place, 9, 11) for x in (back, front))
-    np.testing.assert_array_equal(block, np.concatenate([(one + other) / 2, (one - other) / 2]))
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 200.0), (np.uint16, 900.0), ("f4", 0.0)])
-def test_pack_rounds_to_even_clips_and_leaves_the_rest_alone(channels, dtype, white):
-    means, halves = planes(channels, 8, 9), planes(channels, 8, 9, seed=1)
-    means[:, 2, 2:6], halves[:, 2, 2:6] = [10.5, 11.5, -3, 9999], 0
-    lean = np.clip(planes(channels, 4, 5), -1, 1)
-    written = np.full((10, 12 * channels), 7, dtype)
-    nothing = np.empty((0, 0, 0), "f4")
-    source = means, halves, 2, lean, nothing, 0, 0, 0
-    pixels.pack(*source, nothing, 0.0, 1.0, white, 3, 4, written)
-    expected = means[:, 2:6, 2:7] + lean * halves[:, 2:6, 2:7]
-    if white:
-        expected = np.clip(np.rint(expected), 0, white)
-    whole = np.full((10, 12, channels), 7, dtype)
-    whole[3:7, 4:9] = channels_last(expected).astype(dtype)
-    np.testing.assert_array_equal(written.reshape(whole.shape), whole)
-
-
-def test_deviate_is_lean_times_half_difference_plus_what_is_coarser():
-    halves, lean, coarse = planes(3, 12, 13), planes(1, 8, 9, seed=1), planes(3, 10, 11, seed=2)
-    out = np.zeros((3, 20, 22), np.float32)
-    kernels.deviate(halves, 2, lean, coarse, 10, 5, 7, 4, 6, out)
-    wide = channels_first(cv2.pyrUp(channels_last(coarse)), 3)[:, 5:13, 7:16]
-    expected = np.zeros_like(out)
-    expected[:, 4:12, 6:15] = lean * halves[:, 2:10, 2:11] + wide
-    np.testing.assert_allclose(out, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 1), (2, 2), (21, 18), (20, 33)], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_reduce_is_pyr_down(shape):
-    source = planes(2, *shape)
-    half = np.empty((2, -(-shape[0] // 2), -(-shape[1] // 2)), np.float32)
-    rows, columns = half.shape[1:]
-    kernels.reduce(mirrored(source, -2, -2, 2 * rows + 3, 2 * columns + 3), 0, 0, half)
+    source, half = planes(2, *shape), empty(2, -(-shape[0] // 2), -(-shape[1] // 2))
+    pyramid.reduce(source, shape[0], 0, half.shape[1], half, empty(shape[1] + 8))
     expected = channels_first(cv2.pyrDown(channels_last(source)), 2)
     np.testing.assert_allclose(half, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 1), (2, 2), (21, 18), (40, 53)], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_reduce_pixels_is_unpack_and_reduce(shape, channels, dtype):
     rng = np.random.default_rng(1)
-    frames = [rng.integers(0, 255, (*shape, channels)).astype(dtype) for _ in range(2)]
-    frames = [frame.reshape(shape[0], -1) for frame in frames]
-    rows, columns = -(-shape[0] // 2), -(-shape[1] // 2)
-    block = np.empty((2 * channels, 2 * rows + 3, 2 * columns + 3), np.float32)
-    pixels.unpack(*frames, -2, -2, 0.5, block)
-    expected, half = np.empty((2, 2 * channels, rows, columns), np.float32)
-    kernels.reduce(block, 0, 0, expected)
-    top, left = rows // 2, columns // 3
-    for y, bottom in ((0, top), (top, rows)):
-        for x, right in ((0, left), (left, columns)):
-            pixels.reduce_pixels(*frames, 0.5, y, x, bottom - y, right - x, half)
+    frames = rng.integers(0, 255, (3, shape[0], shape[1] * channels)).astype(dtype)
+    whole, rows = empty(3, channels, *shape), -(-shape[0] // 2)
+    pyramid.unpack(frames, 0.5, 0, shape[0], whole, empty(channels, shape[1], dtype=dtype))
+    apart = frames.reshape(3, *shape, channels).transpose(0, 3, 1, 2) / np.float32(2)
+    np.testing.assert_array_equal(
+        whole, apart - apart[:1] * (np.arange(3) > 0)[:, None, None, None]
+    )
+    expected, half = empty(3, channels, rows, -(-shape[1] // 2)), None
+    line, lines = empty(shape[1] * channels + 8), empty(channels, shape[1] + 8)
+    flat = whole.reshape(-1, *shape), expected.reshape(-1, *expected.shape[2:])
+    pyramid.reduce(flat[0], shape[0], 0, rows, flat[1], line)
+    half = empty(*expected.shape)
+    for top, bottom in ((0, rows // 2), (rows // 2, rows)):
+        pyramid.reduce_pixels(frames, shape[0], 0.5, top, bottom, half, line, lines)
     np.testing.assert_allclose(half, expected, atol=1e-4)
 
 
-@places
-def test_subtract_expanded_is_mirrored_pyr_up(shape, place):
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_expand_is_pyr_up_and_a_band_what_is_left(shape):
     coarse = planes(2, -(-shape[0] // 2), -(-shape[1] // 2))
-    band, block = np.empty((2, 9, 11), np.float32), planes(2, 9, 11, seed=1)
-    wide = cv2.pyrUp(channels_last(coarse), dstsize=(shape[1], shape[0]))
-    wide = mirrored(channels_first(wide, 2), *place, 9, 11)
-    # what lies beyond the edge is mirrored, so the block must be as well
-    block = mirrored(planes(2, *shape, seed=2), *place, 9, 11)
-    kernels.subtract_expanded(block, coarse, *place, *shape, band)
-    np.testing.assert_allclose(band, block - wide, atol=1e-4)
+    wide, held = empty(3, shape[1] + 5), empty(3, dtype=np.int64)
+    fine = empty(2, *shape)
+    pyramid.expand(coarse, coarse.shape[1], 0, shape[0], fine, wide, held)
+    expected = cv2.pyrUp(channels_last(coarse), dstsize=(shape[1], shape[0]))
+    expected = channels_first(expected, 2)
+    np.testing.assert_allclose(fine, expected, atol=1e-4)
+    source, first = planes(*shape, seed=1), shape[1] // 3
+    out = empty(shape[1] - first)
+    held[:] = -1
+    for y in range(shape[0]):
+        pyramid.band_row(source[y, first:], coarse[0], coarse.shape[1], y, first, wide, held, out)
+        np.testing.assert_allclose(out, (source - expected[0])[y, first:], atol=1e-4)
 
 
-def halves_of(back, front):
-    return np.concatenate([(back + front) / 2, (back - front) / 2])
-
-
-def filtered(frames, taps):
-    """A 3 x 3 filter of every plane, without the outermost pixels."""
-    return np.stack([cv2.filter2D(x, cv2.CV_32F, taps)[1:-1, 1:-1] for x in frames])
-
+# --- measures
 
 ACROSS = np.array([[0, 0, 0], [-1, 2, -1], [0, 0, 0]], np.float32)
 
 
-def activities(pair):
-    """Of every channel, their sum and that of the Laplacian, row by row; and the sum on its own."""
-    channels, rows, columns = len(pair) // 2, pair.shape[1] - 2, pair.shape[2] - 2
-    each = np.empty((channels, rows, columns), np.float32)
-    total, around, alone = np.empty((3, rows, columns), np.float32)
-    for i in range(rows):
-        three = [np.ascontiguousarray(pair[:, i + k]) for k in range(3)]
-        leans.activity_row(*three, each, i, around[i])
-        leans.add_channels(each, i, total[i])
-        leans.modified_row(*three, alone[i])
-    return each, total, around, alone
+def measured(frame, formula):
+    """What a formula gives of one plane, without the outermost pixels."""
+    taps = {Formula.LAPLACIAN: (ACROSS + ACROSS.T,)}.get(formula, (ACROSS, ACROSS.T))
+    size = sum(np.abs(cv2.filter2D(frame, cv2.CV_32F, tap)) for tap in taps)
+    if formula == Formula.DETAIL:
+        size += 3 * np.abs(frame)
+    return size[1:-1, 1:-1]
 
 
-def test_activities_are_those_of_back_minus_front():
-    back, front = planes(3, 12, 17), planes(3, 12, 17, seed=1)
-    channels, total, around, alone = activities(halves_of(back, front))
-
-    def modified(x):
-        return np.abs(filtered(x, ACROSS)) + np.abs(filtered(x, ACROSS.T))
-
-    def laplacian(x):
-        return np.abs(filtered(x, ACROSS + ACROSS.T)).sum(axis=0)
-
-    expected = modified(back) - modified(front)
-    np.testing.assert_allclose(channels, expected, atol=1e-3)
-    np.testing.assert_allclose(total, expected.sum(axis=0), atol=1e-3)
-    np.testing.assert_allclose(around, laplacian(back) - laplacian(front), atol=1e-3)
-    # whichever methods are wanted
-    np.testing.assert_array_equal(alone, total)
+def measure_rows(frames, formula, relative):
+    """Sums over the channels, by the kernel, of planes (frames, channels, rows, columns)."""
+    held = frames - frames[:1] * (np.arange(len(frames)) > 0)[:, None, None, None]
+    rows = np.ascontiguousarray(held.transpose(2, 0, 1, 3))
+    rings = np.zeros((len(frames) - relative, len(rows), rows.shape[3] - 2), np.float32)
+    for y in range(1, len(rows) - 1):
+        for channel in range(rows.shape[2]):
+            for number in Formula:
+                if number == formula:
+                    routine = getattr(measures, f"_measure_{number.name.lower()}")
+                    three = rows[y - 1], rows[y], rows[y + 1]
+                    routine(*three, channel, rings, 0, y, relative)
+    return rings[:, 1:-1]
 
 
-@pytest.mark.parametrize("slope", [0.01, 0.05, 3.0, 5e5])
-def test_lean_is_tanh(slope):
-    sums = np.linspace(-80, 80, 4001, dtype=np.float32)
-    out = np.empty_like(sums)
-    leans.lean_row(sums, slope, 50.0, out)
-    expected = np.tanh(slope * np.clip(sums.astype(float), -50, 50))
-    np.testing.assert_allclose(out, expected, atol=1e-6)
-    np.testing.assert_array_equal(out, -out[::-1])
+@pytest.mark.parametrize("n_frames", [2, 3])
+@pytest.mark.parametrize("formula", list(Formula))
+@pytest.mark.parametrize("relative", [False, True])
+def test_measures_are_those_of_each_frame_or_relative_to_the_first(formula, relative, n_frames):
+    frames = planes(n_frames, 3, 9, 40)
+    expected = np.stack([sum(measured(plane, formula) for plane in frame) for frame in frames])
+    if relative:
+        expected = expected[1:] - expected[:1]
+    np.testing.assert_allclose(measure_rows(frames, formula, relative), expected, atol=2e-3)
 
 
-def test_a_vote_for_the_back_is_one_and_white_in_the_mask():
-    sums = np.array([-2, -1e-9, 0, 1e-9, 2], np.float32)
-    votes, mask = np.empty((2, 5), np.uint8)
-    leans.vote_row(sums, votes)
-    leans.mask_row(np.array([-1, -1, 1, 1, 1], np.float32), mask)
-    np.testing.assert_array_equal(votes, [0, 0, 1, 1, 1])
-    np.testing.assert_array_equal(mask, [0, 0, 255, 255, 255])
+def test_a_value_does_not_depend_on_its_place_in_the_row():
+    frames = planes(3, 2, 5, 301)
+    whole = measure_rows(frames, Formula.MODIFIED_LAPLACIAN, True)
+    for start in range(1, 40):
+        part = measure_rows(frames[..., start:], Formula.MODIFIED_LAPLACIAN, True)
+        np.testing.assert_array_equal(part, whole[..., start:])
+
+
+# --- weights
+
+
+@pytest.mark.parametrize("n_frames", [2, 3, 7])
+@pytest.mark.parametrize("beta", [0.02, 0.1, 6.0, 1e6])
+def test_soft_weights_are_exponentials_of_differences_that_end_somewhere(beta, n_frames):
+    rng = np.random.default_rng(n_frames)
+    sums = rng.normal(0, 60, (n_frames, 4001)).astype(np.float32)
+    sums[0], sums[1, :9] = 0, 0
+    found = empty(n_frames, 2, 4003)
+    weights.soft(sums, beta, 50.0, empty(2, 4001), found, 1, 1, 2)
+    best = sums.max(axis=0).astype(float)
+    raw = np.exp(np.maximum(beta * np.maximum(sums - best, -50), -700))
+    np.testing.assert_allclose(found[1:, 1, 2:], (raw / raw.sum(axis=0))[1:], atol=2e-6)
+    assert (found[0] == 77).all()
+    assert (found[:, 0] == 77).all()
+
+
+def test_votes_count_up_to_the_winner_and_ties_go_to_the_back():
+    sums = np.array([[0] * 6, [-1, 0, 2, 2, -3, 5], [-2, 0, 3, 2, 1, 4]], np.float32)
+    votes = empty(3, 2, 7, dtype=np.uint8)
+    weights.vote(sums, empty(2, 6), votes, 1, 1, 1)
+    np.testing.assert_array_equal(votes[1:, 1, 1:].sum(axis=0), sums.argmax(axis=0))
+    hits = empty(2, 1, 6)
+    weights.one_hot(sums.argmax(axis=0).astype(np.uint16), hits)
+    np.testing.assert_array_equal(hits[:, 0], np.arange(1, 3)[:, None] == sums.argmax(axis=0))
+
+
+@pytest.mark.parametrize("n_frames", [2, 4])
+@pytest.mark.parametrize("odds", [0.0, 8.0, 20.0])
+def test_likelihood_is_the_fifth_power_times_the_prior(odds, n_frames):
+    rng = np.random.default_rng(1)
+    strengths = (rng.uniform(0, 1, (n_frames, 900)) ** 4 * 2000).astype(np.float32)
+    candidates = rng.uniform(0, 1, (n_frames, 900)).astype(np.float32)
+    near, found = candidates[1:] - candidates[0], empty(n_frames - 1, 1, 900)
+    expected = (3 * strengths.astype(float) + 5) ** 5 * np.exp(odds * candidates)
+    weights.likelihood(strengths, 3.0, 5.0, near, odds, empty(2, 900), found, 0, 0, 0)
+    np.testing.assert_allclose(found[:, 0], (expected / expected.sum(axis=0))[1:], atol=3e-6)
+
+
+def test_likelihood_survives_values_without_bound():
+    strengths = np.array([[1e20, 0, 1e38], [0, 1e20, 1e38]], np.float32)
+    near, found = np.zeros((1, 3), np.float32), empty(1, 1, 3)
+    weights.likelihood(strengths, 3.0, 5.0, near, 8.0, empty(2, 3), found, 0, 0, 0)
+    np.testing.assert_allclose(found[0, 0], [0, 1, 0.5], atol=1e-6)
+
+
+@pytest.mark.parametrize("n_frames", [2, 4])
+def test_weights_along_edges_are_stretched_lines_of_the_guide(n_frames):
+    rng = np.random.default_rng(3)
+    slopes, offsets = rng.normal(0, 0.5, (2, n_frames - 1, 300)).astype(np.float32)
+    guide = rng.random(300).astype(np.float32)
+    index = rng.integers(0, n_frames, 300)
+    hits = (index == np.arange(1, n_frames)[:, None]).astype(np.float32)
+    lines = np.concatenate([slopes, offsets])
+    found = empty(n_frames - 1, 1, 300)
+    weights.along_edges(lines, guide, hits, 2.0, empty(2, 300), found, 0, 0, 0)
+    others = slopes.astype(float) * guide + offsets
+    whole = np.concatenate([1 - others.sum(axis=0, keepdims=True), others])
+    raw = np.clip(2 * whole - 0.5, 0, 1) + 1e-6 * (index == np.arange(n_frames)[:, None])
+    np.testing.assert_allclose(found[:, 0], (raw / raw.sum(axis=0))[1:], atol=1e-4)
+
+
+def test_the_sharpest_frame_and_how_clearly_it_wins():
+    focus = np.array([[6, 0, 30, 0.5], [6, 0, 60, 0.9], [6, 30, 0, 0.1]], np.float32)
+    index, confidence = empty(4, dtype=np.uint16), empty(4, dtype=np.uint8)
+    weights.sharpest(focus, 1 / 3, empty(2, 4), index, confidence)
+    np.testing.assert_array_equal(index, [0, 2, 1, 1])
+    # nothing, all, 255 (20 - 5) / 20.1, below the noise
+    np.testing.assert_array_equal(confidence, [0, 252, 190, 0])
+
+
+# --- windows
 
 
 @pytest.mark.parametrize("side", [1, 3, 5, 9])
 def test_boxes_are_sums_over_squares_of_a_ring(side):
-    plane = planes(12, 15)
-    ring, tall, out = np.empty((side, 15), "f4"), np.empty(15, "f4"), np.empty(16 - side, "f4")
-    squares = np.lib.stride_tricks.sliding_window_view(plane.astype(float), (side, side))
+    plane, kept = planes(12, 17), side + 2
+    ring, tall, out = empty(kept, 17), empty(17), empty(16 - side)
+    squares = np.lib.stride_tricks.sliding_window_view(plane[:, 2:].astype(float), (side, side))
     for y in range(12):
-        ring[y % side] = plane[y]
+        ring[y % kept] = plane[y]
         if y >= side - 1:
-            leans.box_row(ring, y - side + 1, tall, out)
+            smoothing.box_row(ring, kept, side, y - side + 1, 2, tall, out)
             expected = squares[y - side + 1].sum(axis=(1, 2))
             np.testing.assert_allclose(out, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("sigma", [0.0, 0.4, 1.0, 2.5])
+def test_a_filtered_row_is_that_of_a_gaussian(sigma):
+    plane, taps = planes(30, 40), gaussian_taps(sigma)
+    reach = taps.size - 1
+    out, tall = empty(40 - 2 * reach), empty(40)
+    expected = cv2.GaussianBlur(plane, (2 * reach + 1,) * 2, sigma) if reach else plane
+    for y in range(reach, 30 - reach):
+        smoothing.filter_row(plane, 30, taps, reach, y, 0, tall, out)
+        np.testing.assert_allclose(out, expected[y, reach : 40 - reach], atol=1e-4)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 1.0, 3.0])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (3, 4), (30, 40)], ids=str)
-def test_smooth_is_a_gaussian(shape):
-    plane = planes(1, *shape)
+def test_smooth_is_a_gaussian(shape, sigma):
+    plane, taps = planes(2, *shape), smoothing.filled(gaussian_taps(sigma))
     row, column = shape[0] // 3, shape[1] // 3
-    block = np.empty((1, shape[0] - row, shape[1] - column), np.float32)
-    leans.smooth(plane, shape[0], gaussian_taps(3.0), row, column, block)
-    wide = mirrored(plane.astype(float), -12, -12, shape[0] + 24, shape[1] + 24)[0]
-    expected = cv2.GaussianBlur(wide, (25, 25), 3.0)[12:-12, 12:-12]
-    np.testing.assert_allclose(block[0], expected[row:, column:], atol=1e-4)
+    block = empty(2, shape[0] - row, shape[1] - column)
+    tall = empty(2, block.shape[2] + 2 * (taps.size - 1))
+    smoothing.smooth(plane, shape[0], taps, row, column, block.shape[1], tall, block)
+    reach = gaussian_taps(sigma).size - 1
+    for one, wide in zip(block, mirrored(plane.astype(float), reach), strict=True):
+        expected = cv2.GaussianBlur(wide, (2 * reach + 1,) * 2, sigma)
+        expected = expected[reach : reach + shape[0], reach : reach + shape[1]]
+        np.testing.assert_allclose(one, expected[row:, column:], atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 9, 19, 35, 255])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (40, 50)], ids=str)
-def test_majority_is_the_median(shape, size):
+def test_votes_of_most_of_a_window_are_the_median(shape, size):
     rng = np.random.default_rng(size)
-    votes = (cv2.blur(rng.normal(0, 1, shape), (5, 5)) > 0).astype(np.uint8).reshape(shape)
-    reach = size // 2
-    wide = mirrored(votes, -reach, -reach, shape[0] + 2 * reach, shape[1] + 2 * reach)
-    ones = np.lib.stride_tricks.sliding_window_view(wide, (size, size)).sum(axis=(2, 3))
-    expected = np.where(2 * ones > size * size, 1, -1)
-    middle = shape[0] // 2
-    leans.count_across(votes, 0, middle, size)
-    leans.count_across(votes, middle, shape[0], size)
+    index = np.clip(cv2.blur(rng.normal(1, 3, shape), (5, 5)).reshape(shape), 0, 3).astype(int)
+    votes = (index >= np.arange(1, 4)[:, None, None]).astype(np.uint8)
+    wide = mirrored(index, size // 2)
+    squares = np.lib.stride_tricks.sliding_window_view(wide, (size, size))
+    expected = np.median(squares.reshape(*shape, -1), axis=2)
+    spare = empty(3, shape[1] + size, dtype=np.uint8)
+    for top, bottom in ((0, shape[0] // 2), (shape[0] // 2, shape[0])):
+        smoothing.count_across(votes, top, bottom, size, spare)
     row, column = shape[0] // 3, shape[1] // 3
-    out = np.empty((1, shape[0] - row, shape[1] - column), np.float32)
-    leans.majority(votes, shape[0], size, row, column, out)
-    np.testing.assert_array_equal(out[0], expected[row:, column:])
+    out = empty(shape[0] - row, shape[1] - column, dtype=np.uint16)
+    total = empty(out.shape[1], dtype=np.uint16)
+    smoothing.median(votes, shape[0], size, row, column, out.shape[0], total, out)
+    np.testing.assert_array_equal(out, expected[row:, column:])
 
 
-def test_a_value_does_not_depend_on_its_place_in_the_row():
-    pair = planes(6, 7, 301)
-    whole = activities(pair)
-    for start in range(1, 40):
-        for here, there in zip(activities(pair[:, :, start:]), whole, strict=True):
-            np.testing.assert_array_equal(here, there[..., start:])
+# --- cells
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_a_row_is_what_its_block_is(dtype):
-    rng = np.random.default_rng(3)
-    frames = [rng.integers(0, 255, (9, 3 * 20)).astype(dtype) for _ in range(2)]
-    block, row = np.empty((6, 9, 24), np.float32), np.empty((6, 24), np.float32)
-    pixels.unpack(*frames, 0, -2, 0.5, block)
-    for y in range(9):
-        spare = np.empty((2, 3, 24), dtype)
-        pixels.unpack_row(frames[0][y], frames[1][y], -2, 0.5, spare, row)
-        np.testing.assert_array_equal(row, block[:, y])
+@pytest.mark.parametrize("radius", [0, 1, 2, 6, 15])
+def test_near_is_within_the_disc_that_opencv_draws(radius):
+    rng = np.random.default_rng(radius)
+    candidates = (rng.random((3, 40, 50)) < 0.01).astype(np.uint8)
+    side, widths, out = 2 * radius + 1, disc(radius), empty(2, 40, 50)
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    spare = empty(4, 50 + side, dtype=np.uint8)
+    for top, bottom in ((0, 17), (17, 40)):
+        cells.near(candidates, 40, widths, top, bottom, spare, out)
+    first, *others = (cv2.dilate(plane, shape).astype(np.float32) for plane in candidates)
+    np.testing.assert_array_equal(out, np.stack(others) - first)
+
+
+@pytest.mark.parametrize("radius", [1, 2, 5])
+def test_box_means_are_those_of_opencv(radius):
+    source, out = planes(2, 30, 40), empty(2, 30, 40)
+    sums = empty(6, 40 + 2 * radius)
+    cells.box_mean(source, 30, radius, 0, 30, sums, out)
+    for plane, mean in zip(source, out, strict=True):
+        expected = cv2.blur(plane, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT_101)
+        np.testing.assert_allclose(mean, expected, atol=1e-4)

@@ -1,0 +1,276 @@
+"""Compiled inner loops of what the methods that follow the decision map know of its cells.
+
+The rules are those of `compiled`.  `height` is what a ring stands for.
+"""
+
+import numpy as np
+
+from batchstack.fusion.compiled import (
+    Counts,
+    Planes,
+    bare_kernel,
+    inlined,
+    mirror_ends,
+    mirrored,
+    routine,
+)
+from batchstack.fusion.kernels.smoothing import Index, filter_row
+
+
+@bare_kernel
+def candidates(
+    level: Planes,
+    height: int,
+    index: Index,
+    spacing: int,
+    taps: Planes,
+    sharpness: float,
+    rise: float,
+    top: int,
+    bottom: int,
+    values: Planes,
+    measured: Planes,
+    sums: Planes,
+    out: Counts,
+) -> None:
+    """1 where a frame wins or is sharp in itself, else 0.
+
+    It is sharp where its second differences, the root mean square of the channels under a
+    Gaussian of `taps`, are above `sharpness` and above `rise` times those of pixels `spacing`
+    apart: in a blurred place neighbouring pixels differ little beside pixels further apart.
+
+    Parameters
+    ----------
+    level : ndarray, shape (frames, channels, rows, columns)
+        The level of the cells; a ring.
+    index : ndarray, shape (rows, columns)
+        Winning frame of each cell of the window.
+    values, measured, sums : ndarray
+        Room for (channels, 2 spacing + 1, columns + 2 edge), (2, 2 reach + 1, columns + 2 reach),
+        and (3, columns + 2 edge), with the reach of the Gaussian and edge = reach + spacing.
+    out : ndarray of uint8, shape (frames, rows, columns)
+        A ring.
+    """
+    frames, channels, kept, width = level.shape
+    reach = taps.size - 1
+    edge, around, window = reach + spacing, 2 * reach + 1, 2 * spacing + 1
+    fine_least, share = np.float32(sharpness), np.float32(rise)
+    for i in range(frames):
+        for y in range(top - edge, bottom + edge):
+            row = mirrored(y, height) % kept
+            for channel in range(channels):
+                line, base = values[channel, y % window], level[0, channel, row]
+                inner, other = line[edge : edge + width], level[i, channel, row]
+                for j in range(width):
+                    inner[j] = base[j]
+                if i:
+                    for j in range(width):
+                        inner[j] += other[j]
+                mirror_ends(line[: width + 2 * edge], -edge, width)
+            here = y - spacing
+            if here < top - reach:
+                continue
+            _spaced(values, here, 1, spacing, measured[0, here % around])
+            _spaced(values, here, spacing, spacing, measured[1, here % around])
+            centre = here - reach
+            if centre < top:
+                continue
+            fine, coarse = sums[0, :width], sums[1, :width]
+            filter_row(measured[0], around, taps, reach, centre, 0, sums[2], fine)
+            filter_row(measured[1], around, taps, reach, centre, 0, sums[2], coarse)
+            line, winner, frame = out[i, centre % out.shape[1]], index[centre], np.uint16(i)
+            for j in range(width):
+                sharp = (fine[j] > fine_least) & (fine[j] > share * coarse[j])
+                line[j] = np.uint8(sharp | (winner[j] == frame))
+
+
+@routine
+def _spaced(values: Planes, y: int, spacing: int, edge: int, out: Planes) -> None:
+    """Root mean square of the channels' second differences of pixels `spacing` apart."""
+    channels, window = values.shape[:2]
+    two, mean_of = np.float32(2), np.float32(1 / channels)
+    for j in range(out.size):
+        out[j] = np.float32(0)
+    for channel in range(channels):
+        above, below = (
+            values[channel, (y - spacing) % window, edge:],
+            values[channel, (y + spacing) % window, edge:],
+        )
+        here = values[channel, y % window, edge:]
+        left, right = (
+            values[channel, y % window, edge - spacing :],
+            values[channel, y % window, edge + spacing :],
+        )
+        for j in range(out.size):
+            twice = two * here[j]
+            size = abs(twice - (left[j] + right[j])) + abs(twice - (above[j] + below[j]))
+            out[j] += size * size
+    for j in range(out.size):
+        out[j] = np.sqrt(out[j] * mean_of)
+
+
+@bare_kernel
+def near(
+    candidates: Counts,
+    height: int,
+    half_widths: Index,
+    top: int,
+    bottom: int,
+    spare: Counts,
+    out: Planes,
+) -> None:
+    """Where each frame but the first is a candidate or one is nearby, minus where the first is.
+
+    Nearby is a disc of `half_widths` of its rows; `candidates` and `out` are rings, `spare` has
+    room for four rows as much wider as the disc.
+    """
+    frames, kept, width = candidates.shape
+    radius = half_widths.size // 2
+    first, line = spare[0, :width], spare[1, :width]
+    for y in range(top, bottom):
+        for i in range(frames):
+            mine = first if i == 0 else line
+            for j in range(width):
+                mine[j] = np.uint8(0)
+            for k in range(half_widths.size):
+                row = y + k - radius
+                if 0 <= row < height:
+                    _widened(
+                        candidates[i, row % kept], int(half_widths[k]), spare[2], spare[3], mine
+                    )
+            if i:
+                to = out[i - 1, y % out.shape[1]]
+                for j in range(width):
+                    to[j] = np.float32(mine[j]) - np.float32(first[j])
+
+
+@routine
+def _widened(line: Counts, half: int, total: Counts, ahead: Counts, out: Counts) -> None:
+    """Add to `out` where a pixel within `half` of one is set."""
+    width = line.size
+    size = width + 2 * half
+    for j in range(half):
+        total[j] = np.uint8(0)
+        total[width + half + j] = np.uint8(0)
+    inner = total[half : half + width]
+    for j in range(width):
+        inner[j] = line[j]
+    # A window is made twice as wide as long as it fits, then as wide as it should be.
+    window, wanted = 1, 2 * half + 1
+    while window < wanted:
+        step = min(window, wanted - window)
+        count = size - window - step + 1
+        shifted = total[step:]
+        for j in range(count):
+            ahead[j] = total[j] | shifted[j]
+        for j in range(count):
+            total[j] = ahead[j]
+        window += step
+    for j in range(width):
+        out[j] |= total[j]
+
+
+@bare_kernel
+def guide(level: Planes, index: Index, luma: Planes, top: int, bottom: int, out: Planes) -> None:
+    """Brightness of what the bare map would compose of the cells' level; rings."""
+    frames, channels, kept, width = level.shape
+    for y in range(top, bottom):
+        winner, line = index[y], out[0, y % out.shape[1]]
+        for j in range(width):
+            line[j] = np.float32(0)
+        for channel in range(channels):
+            share, base = luma[channel], level[0, channel, y % kept]
+            for j in range(width):
+                line[j] += share * base[j]
+            for i in range(1, frames):
+                other, frame = level[i, channel, y % kept], np.uint16(i)
+                for j in range(width):
+                    line[j] += share * other[j] if winner[j] == frame else np.float32(0)
+
+
+@bare_kernel
+def raw_lines(
+    guide: Planes,
+    height: int,
+    index: Index,
+    radius: int,
+    epsilon: float,
+    top: int,
+    bottom: int,
+    sums: Planes,
+    out: Planes,
+) -> None:
+    """Slope and offset of the line from the guide to each frame's part of the map, cell by cell.
+
+    `sums` has room for six rows, wider by `radius` on each side; `out`, of slopes and then offsets
+    of all frames but the first, and `guide` are rings.
+    """
+    others, rows, width = out.shape[0] // 2, out.shape[1], out.shape[2]
+    kept, few = guide.shape[1], np.float32(epsilon)
+    share = np.float32(1 / (2 * radius + 1) ** 2)
+    mean, variance = sums[2, :width], sums[3, :width]
+    hit_mean, both_mean = sums[4, :width], sums[5, :width]
+    for y in range(top, bottom):
+        first, second = sums[0, radius : radius + width], sums[1, radius : radius + width]
+        for j in range(width):
+            first[j] = second[j] = np.float32(0)
+        for k in range(-radius, radius + 1):
+            line = guide[0, mirrored(y + k, height) % kept]
+            for j in range(width):
+                first[j] += line[j]
+                second[j] += line[j] * line[j]
+        _sum_across(sums[0], radius, share, mean)
+        _sum_across(sums[1], radius, share, variance)
+        for j in range(width):
+            variance[j] = (variance[j] - mean[j] * mean[j]) + few
+        for i in range(others):
+            frame = np.uint16(i + 1)
+            for j in range(width):
+                first[j] = second[j] = np.float32(0)
+            for k in range(-radius, radius + 1):
+                row = mirrored(y + k, height)
+                line, winner = guide[0, row % kept], index[row]
+                for j in range(width):
+                    hit = np.float32(winner[j] == frame)
+                    first[j] += hit
+                    second[j] += hit * line[j]
+            _sum_across(sums[0], radius, share, hit_mean)
+            _sum_across(sums[1], radius, share, both_mean)
+            slope, offset = out[i, y % rows], out[others + i, y % rows]
+            for j in range(width):
+                slope[j] = (both_mean[j] - mean[j] * hit_mean[j]) / variance[j]
+                offset[j] = hit_mean[j] - slope[j] * mean[j]
+
+
+@bare_kernel
+def box_mean(
+    planes: Planes, height: int, radius: int, top: int, bottom: int, sums: Planes, out: Planes
+) -> None:
+    """Means over squares of 2 `radius` + 1 cells; rings, `sums` has room for a wider row."""
+    kept, width = planes.shape[1:]
+    share = np.float32(1 / (2 * radius + 1) ** 2)
+    for p in range(len(planes)):
+        for y in range(top, bottom):
+            inner = sums[0, radius : radius + width]
+            for j in range(width):
+                inner[j] = np.float32(0)
+            for k in range(-radius, radius + 1):
+                line = planes[p, mirrored(y + k, height) % kept]
+                for j in range(width):
+                    inner[j] += line[j]
+            _sum_across(sums[0], radius, share, out[p, y % out.shape[1]])
+
+
+@inlined
+def _sum_across(line: Planes, radius: int, share: np.float32, out: Planes) -> None:
+    """Sums over 2 `radius` + 1 columns, mirrored at the ends, times a share."""
+    width = out.size
+    mirror_ends(line[: width + 2 * radius], -radius, width)
+    for j in range(width):
+        out[j] = line[j]
+    for k in range(1, 2 * radius + 1):
+        shifted = line[k:]
+        for j in range(width):
+            out[j] += shifted[j]
+    for j in range(width):
+        out[j] *= share

@@ -1,0 +1,244 @@
+"""Compiled rules by which measures become weights of the frames.
+
+The rules are those of `compiled`.
+Weights add up to one at each pixel, so those of all frames but the first are found: one plane for
+each from `plane` on, in its `row` from `column` on.
+`spare` has room for two rows.
+"""
+
+import numpy as np
+
+from batchstack.fusion.compiled import Counts, Planes, routine
+from batchstack.fusion.kernels.smoothing import Index
+
+# From here on tanh is 1 in float32.
+_TANH_END = np.float32(7.9053)
+# No strength is above this, so that nothing overflows.
+_MOST = np.float32(1e30)
+
+
+@routine
+def exponential(x: np.float32) -> np.float32:
+    """The exponential of 64 x from its series, |x| up to 1.25."""
+    one, c2, c3 = np.float32(1), np.float32(1 / 2), np.float32(1 / 6)
+    c4, c5, c6 = np.float32(1 / 24), np.float32(1 / 120), np.float32(1 / 720)
+    e = one + x * (one + x * (c2 + x * (c3 + x * (c4 + x * (c5 + x * c6)))))
+    e *= e
+    e *= e
+    e *= e
+    e *= e
+    e *= e
+    return e * e
+
+
+@routine
+def soft(
+    sums: Planes,
+    beta: float,
+    limit: float,
+    spare: Planes,
+    weights: Planes,
+    plane: int,
+    row: int,
+    column: int,
+) -> None:
+    """w_i ~ exp(beta max(S_i - max_j S_j, -limit)); `sums` are S_i - S_0 of all but the first.
+
+    For two frames that is the logistic function of beta times the difference.
+    """
+    if len(sums) == 2:
+        _logistic(sums[1], beta, limit, weights[plane, row, column : column + sums.shape[1]])
+        return
+    zero, floor = np.float32(0), np.float32(-1.25)
+    part, least = np.float32(beta / 64), np.float32(-limit)
+    peak, total = spare[0], spare[1]
+    for j in range(peak.size):
+        peak[j] = zero
+    for i in range(1, len(sums)):
+        line = sums[i]
+        for j in range(peak.size):
+            peak[j] = max(peak[j], line[j])
+    for j in range(peak.size):
+        total[j] = exponential(max(max(-peak[j], least) * part, floor))
+    for i in range(1, len(sums)):
+        line, out = sums[i], weights[plane + i - 1, row, column:]
+        for j in range(peak.size):
+            e = exponential(max(max(line[j] - peak[j], least) * part, floor))
+            out[j] = e
+            total[j] += e
+    _share(total, len(sums) - 1, weights, plane, row, column)
+
+
+@routine
+def _share(total: Planes, others: int, weights: Planes, plane: int, row: int, column: int) -> None:
+    """Divide weights by their total."""
+    one = np.float32(1)
+    for j in range(total.size):
+        total[j] = one / total[j]
+    for i in range(others):
+        out = weights[plane + i, row, column:]
+        for j in range(total.size):
+            out[j] *= total[j]
+
+
+@routine
+def _logistic(difference: Planes, beta: float, limit: float, out: Planes) -> None:
+    """1 / (1 + exp(-beta clip(difference, +-limit))) = (1 + tanh(half of the argument)) / 2.
+
+    The rational function is the nearest of its degrees to tanh, 4e-7 off at most.
+    """
+    half, one, factor = np.float32(0.5), np.float32(1), np.float32(beta / 2)
+    most = min(np.float32(limit) * factor, _TANH_END)
+    for j in range(out.size):
+        x = min(max(difference[j] * factor, -most), most)
+        y = x * x
+        above = np.float32(1.140902102e-05) * y + np.float32(2.947989370e-03)
+        above = above * y + np.float32(1.292219854e-01)
+        above = above * y + np.float32(9.999994225e-01)
+        below = np.float32(2.455426274e-07) * y + np.float32(2.383215610e-04)
+        below = below * y + np.float32(2.380137424e-02)
+        below = below * y + np.float32(4.625531797e-01)
+        below = below * y + one
+        out[j] = half + half * (x * above / below)
+
+
+@routine
+def vote(sums: Planes, spare: Planes, votes: Counts, plane: int, row: int, column: int) -> None:
+    """Of every frame but the first: one where it or a later one has the most activity.
+
+    Their number is the index of the winner; ties go to the back.  `sums` are those of `soft`.
+    """
+    best, count = spare[0], len(sums) - 1
+    for j in range(best.size):
+        best[j] = np.float32(0)
+    for i in range(count):
+        line, out = sums[i + 1], votes[plane + i, row, column:]
+        for j in range(best.size):
+            out[j] = np.uint8(line[j] > best[j])
+            best[j] = max(best[j], line[j])
+    for i in range(count - 2, -1, -1):  # who wins later has passed all before
+        out, later = votes[plane + i, row, column:], votes[plane + i + 1, row, column:]
+        for j in range(best.size):
+            out[j] |= later[j]
+
+
+@routine
+def likelihood(
+    strengths: Planes,
+    gain: float,
+    floor: float,
+    near: Planes,
+    odds: float,
+    spare: Planes,
+    weights: Planes,
+    plane: int,
+    row: int,
+    column: int,
+) -> None:
+    """w_i ~ E_i^5 exp(odds c_i), with E = gain s + floor of the `strengths` s of all frames.
+
+    `near` are c_i - c_0 of all frames but the first, up to 1; odds up to 20.
+    """
+    one, times, plus = np.float32(1), np.float32(gain), np.float32(floor)
+    part, peak, total = np.float32(odds / 64), spare[0], spare[1]
+    for i in range(len(strengths)):
+        line = strengths[i]
+        if i == 0:
+            for j in range(peak.size):
+                line[j] = min(times * line[j] + plus, _MOST)
+                peak[j] = line[j]
+        else:
+            for j in range(peak.size):
+                line[j] = min(times * line[j] + plus, _MOST)
+                peak[j] = max(peak[j], line[j])
+    line = strengths[0]
+    for j in range(peak.size):
+        peak[j] = one / peak[j]
+        ratio = line[j] * peak[j]
+        square = ratio * ratio
+        total[j] = square * square * ratio
+    for i in range(len(near)):
+        line, candidate, out = strengths[i + 1], near[i], weights[plane + i, row, column:]
+        for j in range(peak.size):
+            ratio = line[j] * peak[j]
+            square = ratio * ratio
+            weight = square * square * ratio * exponential(part * candidate[j])
+            out[j] = weight
+            total[j] += weight
+    _share(total, len(near), weights, plane, row, column)
+
+
+@routine
+def along_edges(
+    lines: Planes,
+    guide: Planes,
+    hits: Planes,
+    gain: float,
+    spare: Planes,
+    weights: Planes,
+    plane: int,
+    row: int,
+    column: int,
+) -> None:
+    """w_i ~ clip(gain (f_i - 1/2) + 1/2, 0, 1), f a line of the guide for each frame.
+
+    `lines` are slopes, then offsets of all frames but the first; those of all add up to one.
+    `hits` are 1 where the decision map has a frame: where no frame has weight it alone decides.
+    """
+    half, one, zero, few = np.float32(0.5), np.float32(1), np.float32(0), np.float32(1e-6)
+    times, left, total, others = np.float32(gain), spare[0], spare[1], len(hits)
+    for j in range(left.size):
+        left[j], total[j] = one, one
+    for i in range(others):
+        slope, offset, hit = lines[i], lines[others + i], hits[i]
+        out = weights[plane + i, row, column:]
+        for j in range(left.size):
+            line = slope[j] * guide[j] + offset[j]
+            left[j] -= line
+            total[j] -= hit[j]
+            out[j] = min(max(times * (line - half) + half, zero), one) + few * hit[j]
+    for j in range(left.size):
+        total[j] = min(max(times * (left[j] - half) + half, zero), one) + few * total[j]
+    for i in range(others):
+        out = weights[plane + i, row, column:]
+        for j in range(left.size):
+            total[j] += out[j]
+    _share(total, others, weights, plane, row, column)
+
+
+@routine
+def one_hot(index: Index, weights: Planes) -> None:
+    """1 where the index is that of a frame, else 0, in the first row of each plane."""
+    for i in range(len(weights)):
+        out, frame = weights[i, 0], np.uint16(i + 1)
+        for j in range(out.size):
+            out[j] = np.float32(index[j] == frame)
+
+
+# Code values of activity: one frame must be above the others by this much to be told from
+# noise, and the ratio of two activities below this says nothing.
+CONTRAST, FLOOR = np.float32(2.0), np.float32(0.1)
+
+
+@routine
+def sharpest(focus: Planes, share: float, spare: Planes, index: Index, confidence: Counts) -> None:
+    """The frame with the most focus, ties to the back, and how clearly it wins, 0 to 255.
+
+    Focus is in code values times `share`; the confidence is how far the winner's stands above the
+    mean of the others', as a share of it.
+    """
+    best, total, scale = spare[0], spare[1], np.float32(share)
+    for j in range(best.size):
+        best[j], total[j], index[j] = focus[0, j], focus[0, j], np.uint16(0)
+    for i in range(1, len(focus)):
+        line, frame = focus[i], np.uint16(i)
+        for j in range(best.size):
+            index[j] = frame if line[j] > best[j] else index[j]
+            best[j] = max(best[j], line[j])
+            total[j] += line[j]
+    part, zero = np.float32(1 / (len(focus) - 1)), np.float32(0)
+    for j in range(best.size):
+        most = scale * best[j]
+        above = most - max(scale * total[j] - most, zero) * part
+        clear = np.rint(above / (most + FLOOR) * np.float32(255))
+        confidence[j] = np.uint8(np.int32(clear if above > CONTRAST else zero))
