@@ -8,7 +8,7 @@ import time
 import psutil
 
 
-def wait_for(condition, process=None, seconds=120):
+def wait_for(condition, process=None, seconds=240):
     """Wait until a condition holds, while a process goes on."""
     end = time.monotonic() + seconds
     while not condition():
@@ -18,7 +18,7 @@ def wait_for(condition, process=None, seconds=120):
         time.sleep(0.02)
 
 
-def wait_for_death_of_workers(root, seconds=60):
+def wait_for_death_of_workers(root, seconds=240):
     """Workers of a killed run notice and end by themselves."""
     wait_for(lambda: not processes_in(root), seconds=seconds)
 
@@ -92,7 +92,7 @@ class DaskProcesses:
         from distributed import Client
 
         with Client(scheduler_file=str(self.file)) as client:
-            client.wait_for_workers(count, timeout=60)
+            client.wait_for_workers(count, timeout=240)
 
     def add_worker(self, *options, before=(), environment=None):
         """Start one more worker.
@@ -130,4 +130,4 @@ class DaskProcesses:
         for process in self.processes:
             process.kill()
         for process in self.processes:
-            process.wait(timeout=60)
+            process.wait(timeout=240)

@@ -103,8 +103,11 @@ class SimulatedCluster:
             self.at(self.random.uniform(0, 60), "silence", self.random.choice([10, 60, 400]))
         if chance() < 0.05:
             self.at(self.random.uniform(0, 60), "all leave")
+        self.when_all_pause = lambda: None
         if chance() < 0.1:
             self.at(self.random.uniform(0, 60), "all pause", self.random.choice([20, 1e9]))
+        elif seed % 14 == 0:
+            self.at(self.random.uniform(1, 20), "all pause", 1e9)
 
     # --- the world
 
@@ -271,6 +274,7 @@ class SimulatedCluster:
                 self.gone = True
                 self.answer()
             elif what == "all pause":
+                self.when_all_pause()
                 for worker in self.workers_.values():
                     worker.paused_until = self.clock + values[0]
                 self.heap = [entry for entry in self.heap if entry[2] != "join"]

@@ -50,6 +50,9 @@ def simulate(seed):
     dispatcher = Dispatcher(cluster, wait_workers=90.0, memory_needed=10, say=said.append)
     stop = StopRequest()
     drain_after = cluster.random.randint(0, N_STACKS) if seed % 7 == 0 else None
+    if seed % 14 == 0:
+        # Someone interrupts a run whose workers have all paused.
+        cluster.when_all_pause = lambda: setattr(stop, "drain", True)
     results, is_lost = [], False
     try:
         for result in dispatcher.results(works(cluster, N_STACKS), stop, fault):

@@ -111,11 +111,11 @@ class Ward(Workspace):
 
     def wait_until_held(self, count, run):
         """Process ids of so many that have begun a stack."""
-        wait_for(lambda: len(self.reached()) >= count, run, 60)
+        wait_for(lambda: len(self.reached()) >= count, run, 240)
         return sorted(self.reached())
 
     def wait_until_reached(self, *gates, run=None):
-        wait_for(lambda: all(map(self.times, gates)), run, 60)
+        wait_for(lambda: all(map(self.times, gates)), run, 240)
 
     # --- runs
 
@@ -200,10 +200,10 @@ class Run:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def wait_until_said(self, text, seconds=60):
+    def wait_until_said(self, text, seconds=240):
         wait_for(lambda: text in self.said, self, seconds)
 
-    def end(self, code, seconds=60):
+    def end(self, code, seconds=240):
         """Wait for the end, see that it is the one documented, and leave no process behind."""
         try:
             found = self.process.wait(seconds)
@@ -211,7 +211,7 @@ class Run:
             pytest.fail(f"does not end within {seconds} s:\n{self.said}")
         assert found == code, self.said
         assert "Traceback" not in self.said and "unexpected error" not in self.said, self.said
-        wait_for(lambda: not processes_in(self.ward.root), seconds=20)
+        wait_for(lambda: not processes_in(self.ward.root), seconds=120)
         return self.said
 
 
