@@ -341,8 +341,9 @@ def test_what_a_killed_run_left_going_does_not_replace_the_outputs_of_a_newer_on
     oracle = WardOracle(ward, "--beta", 0.3)
     assert not set(older.expected.values()) & set(oracle.expected.values())
     with cluster(ward, workers=0) as dask:
+        # More threads than gates: what waits behind a shut one would wait for ever.
         for _ in range(2):
-            dask.add_worker("--nthreads", "3")
+            dask.add_worker("--nthreads", "8")
         dask.wait_for_workers(2)
         ward.shut(*gates)
         killed = ward.begin(*dask.options)
@@ -384,7 +385,7 @@ def test_a_killed_client_and_workers_leave_nothing_that_the_next_run_minds(ward)
 def test_tiles_of_a_killed_run_leave_nothing_behind(ward):
     oracle, options = split(ward, a=ward.stack("a", (300, 400)))
     with cluster(ward, workers=0) as dask:
-        dask.add_worker("--nthreads", "3")
+        dask.add_worker("--nthreads", "8")
         dask.wait_for_workers(1)
         ward.shut("tile-a-0-0")
         killed = ward.begin(*dask.options, *options)
