@@ -79,6 +79,7 @@ def all_calls(sweep, ways, step=1):
         reached = [sweep.fault(number, *way) for way in ways(number)]
         if not all(reached):
             return number - 1
+    raise AssertionError("a run has an end")
 
 
 def test_any_call_to_the_file_system_may_fail(sweep):
