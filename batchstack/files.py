@@ -15,7 +15,8 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
@@ -296,6 +297,34 @@ def matching(pattern: str, folder: Path) -> list[str]:
 # --- writing
 
 
+def at_once(finish: Callable[[], None]) -> None:
+    """Do the last step of a file now."""
+    finish()
+
+
+class Behind:
+    """Does the last steps of files, on a thread of its own, while the next ones are made.
+
+    The disk answers late; who waits for each file in turn computes nothing meanwhile.
+    At the end of its `with` block all is done, or the first failure is raised.
+    """
+
+    def __enter__(self) -> "Behind":
+        self._thread = ThreadPoolExecutor(1)
+        self._steps: list[Future[None]] = []
+        return self
+
+    def __call__(self, finish: Callable[[], None]) -> None:
+        """Do one step after those that were given before, whether or not they failed."""
+        self._steps.append(self._thread.submit(finish))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown()
+        if kind is None:
+            for step in self._steps:
+                step.result()
+
+
 @contextmanager
 def part_file(
     path: Path,
@@ -304,6 +333,7 @@ def part_file(
     parents: bool = True,
     check: Callable[[Path], None] = lambda part: None,
     publish: Callable[[], None] = lambda: None,
+    finish: Callable[[Callable[[], None]], None] = at_once,
 ) -> Iterator[tuple[Path, BinaryIO]]:
     """Give a new file beside `path`, and rename it to that at the end.
 
@@ -319,9 +349,12 @@ def part_file(
     parents : bool
         Make the folder if it is missing.
     check : callable
-        Called with the new file's name when it is closed; what it raises leaves `path` as it was.
+        Called with the new file's name when all is written; what it raises leaves `path` as it was.
     publish : callable
         Called just before the file is renamed; what it raises leaves `path` as it was.
+    finish : callable
+        Calls what it is given, which waits for the disk and renames the file: at once, or
+        `Behind`, which then raises what goes wrong.
 
     Yields
     ------
@@ -334,17 +367,30 @@ def part_file(
         In place of every `OSError`, such as a full disk.
     """
     part = part_name(path, secrets.token_hex(6))
-    try:
+    with _removed_on_failure(part, path), ExitStack() as opened:
         if parents:
             make_folder(path.parent)
-        with system.open(part, "x+b") as file:
-            yield part, file
-            file.flush()
-            if durable:
-                system.sync(file)
+        file = opened.enter_context(system.open(part, "x+b"))
+        yield part, file
+        file.flush()
         check(part)
-        publish()
-        system.replace(part, path)
+        closing = opened.pop_all()
+
+    def name() -> None:
+        with _removed_on_failure(part, path):
+            with closing:
+                if durable:
+                    system.sync(file)
+            publish()
+            system.replace(part, path)
+
+    finish(name)
+
+
+@contextmanager
+def _removed_on_failure(part: Path, path: Path) -> Iterator[None]:
+    try:
+        yield
     except BaseException as error:
         _try_to_remove(part)
         if isinstance(error, OSError):

@@ -59,8 +59,10 @@ from batchstack.images import (
 
 Pixels = npt.NDArray[Any]
 
-# By thread, what its stacks are like and the memory that they share.
+# By thread, what its stacks are like and the memory that they share; and that of threads which
+# only wait for the disk, for the next ones.
 _kept: dict[int, tuple[tuple[Any, ...], Scratch]] = {}
+_free: list[tuple[tuple[Any, ...], Scratch]] = []
 
 # Topic of the messages by which a worker says what it begins.
 STARTED = "batchstack-started"
@@ -229,6 +231,7 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
     cv2.setNumThreads(1)
     if work is not _fuse_stack:
         _kept.pop(threading.get_ident(), None)
+        _free.clear()
     start = time.perf_counter()
     try:
         value = work(job, *arguments)
@@ -281,7 +284,6 @@ def _fuse_stack(job: Job) -> Result:
         alignment = align(job, frames)
         frames = move_frames(job, frames, alignment, private, _scratch(job))
         outputs, scores = _outputs_and_scores(_fuse_and_write(job, frames, alignment.area))
-        _sync_names(job)
     finally:
         files.remove_tree(private)
     return Result(
@@ -324,7 +326,7 @@ def _fuse_and_write(
     outputs = fuse_image(read, len(frames), size, methods, job.fusion, job.tile, scratch)
     metadata = read_metadata(job.frames[0])
 
-    def score_and_write(name: str) -> tuple[Written, Scores]:
+    def score_and_write(name: str, behind: files.Behind) -> tuple[Written, Scores]:
         image, path = outputs[name], job.output_path(name)
         scores = score_output(job, name, read, lambda box: image[box.slices], area)
         written = write_image(
@@ -334,10 +336,27 @@ def _fuse_and_write(
             metadata=metadata,
             empty=partial(scratch.array, "encoded"),
             publish=job.held.check,
+            finish=behind,
         )
         return written, scores
 
-    return {name: score_and_write(name) for name in output_names(job)}
+    files.make_folder(job.folder)
+    with files.Behind() as behind:
+        if job.folder != job.held.directory:
+            behind(partial(files.sync_names, job.folder.parent, job.held.directory))
+        written = {name: score_and_write(name, behind) for name in output_names(job)}
+        behind(partial(files.sync_names, job.folder, job.folder))
+        _let_the_next_begin()
+    return written
+
+
+def _let_the_next_begin() -> None:
+    """Free the core for another stack while this one waits for the disk."""
+    _free.append(_kept.pop(threading.get_ident()))
+    if _worker():
+        import distributed
+
+        distributed.secede()
 
 
 def _sync_names(job: Job) -> None:
@@ -348,6 +367,7 @@ def _sync_names(job: Job) -> None:
 def forget() -> None:
     """Give back the working memory that is kept between stacks."""
     _kept.clear()
+    _free.clear()
 
 
 def _scratch(job: Job) -> Scratch:
@@ -357,7 +377,7 @@ def _scratch(job: Job) -> Scratch:
     needs other arrays gets them instead of these, not beside them.
     """
     thread, form = threading.get_ident(), (len(job.frames), job.methods, job.tile)
-    known, scratch = _kept.get(thread, (None, None))
+    known, scratch = _kept.pop(thread, None) or (_free.pop() if _free else (None, None))
     if scratch is None or known != form:
         scratch = Scratch()
     _kept[thread] = form, scratch

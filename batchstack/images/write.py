@@ -37,6 +37,7 @@ def write_image(
     empty: Empty = np.empty,
     durable: bool = True,
     publish: Callable[[], None] = lambda: None,
+    finish: Callable[[Callable[[], None]], None] = files.at_once,
 ) -> Written:
     """Write an image under a name that decides the format.
 
@@ -53,11 +54,12 @@ def write_image(
         other channels is left out.
     empty : callable
         Gives an array of a shape and type, of any content, that a file may be encoded in.
-
     durable : bool
         Have the data on the disk before the name; `files.sync_names` does it for the name.
     publish : callable
         Called just before the file gets its name; what it raises leaves what was there.
+    finish : callable
+        Waits for the disk and gives the file its name, at once or behind (`files.Behind`).
 
     Returns
     -------
@@ -83,6 +85,7 @@ def write_image(
         empty=empty,
         durable=durable,
         publish=publish,
+        finish=finish,
     )
 
 
@@ -97,6 +100,7 @@ def write_image_rows(
     empty: Empty = np.empty,
     durable: bool = True,
     publish: Callable[[], None] = lambda: None,
+    finish: Callable[[Callable[[], None]], None] = files.at_once,
 ) -> Written:
     """Write an image from successive bands of rows, as `write_image` would the whole.
 
@@ -105,7 +109,7 @@ def write_image_rows(
 
     Parameters
     ----------
-    path, quality, metadata, empty, durable, publish
+    path, quality, metadata, empty, durable, publish, finish
         As for `write_image`.
     shape : tuple of int
         (H, W) or (H, W, 3) of the whole image.
@@ -138,6 +142,7 @@ def write_image_rows(
         durable=durable,
         check=lambda part: written.append(_read_back(part, wanted)),
         publish=publish,
+        finish=finish,
     ) as (_, file):
         if kind == "tiff":
             from batchstack.images import tiff_write
@@ -234,7 +239,7 @@ def _encode(
 
 
 def _read_back(part: Path, wanted: ImageInfo) -> Written:
-    """The size and digest of a closed file that has the right headers and a complete end.
+    """The size and digest of a written file that has the right headers and a complete end.
 
     A TIFF is complete when every tile or strip lies inside the file, which `probe` checks.
     """

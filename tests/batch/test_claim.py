@@ -106,12 +106,12 @@ def test_outputs_are_on_the_disk_before_they_are_recorded(steps, workspace, monk
         run_plan(steps, held, OPTIONS, ledger, LoopEngine())
     output = "focus_stacked_direct"
     for stack in ("a", "b"):
-        start = done.index(("folder", stack)) - 2
+        start = done.index(("folder", stack)) - 3
         assert done[start : start + 5] == [
+            ("folder", "out"),
             ("data", output),
             ("name", output),
             ("folder", stack),
-            ("folder", "out"),
             ("record", stack),
         ]
     # The journal itself, last of all.

@@ -67,6 +67,19 @@ def test_a_killed_worker_costs_nothing_and_blames_nobody(ward):
     oracle.judge(done=6)
 
 
+def test_a_worker_begins_another_stack_while_one_waits_for_the_disk(ward):
+    """And when it is killed then, neither is lost."""
+    oracle = ward.stacks(3)
+    ward.shut("publish-s0", "s1")
+    run = ward.begin("--workers", 1)
+    ward.wait_until_reached("publish-s0", "s1", run=run)
+    (worker,) = ward.reached()
+    kill(worker)
+    ward.open("publish-s0", "s1")
+    assert "0 failed" in run.end(0)
+    oracle.judge(done=3)
+
+
 @pytest.mark.long
 def test_a_worker_killed_again_and_again_under_other_stacks_costs_nothing(ward):
     oracle = ward.stacks(8)

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -189,6 +190,56 @@ def test_outputs_are_on_the_disk_before_they_have_a_name(tmp_path, monkeypatch, 
     write_npy(tmp_path / "a.npy", photo())
     stage_image(path, tmp_path / "b.npy")
     assert system.done == ["replace"] * 3
+
+
+class SlowDisk(files.System):
+    """Brings nothing to the disk before it is told to."""
+
+    def __init__(self):
+        self.go_on = threading.Event()
+
+    def sync(self, file):
+        assert self.go_on.wait(60)
+        super().sync(file)
+
+
+def test_the_next_file_is_made_while_the_disk_is_waited_for(tmp_path, monkeypatch):
+    disk = SlowDisk()
+    monkeypatch.setattr(files, "system", disk)
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    with files.Behind() as behind:
+        for path in (one, two):
+            write_image(path, photo(), finish=behind)
+        # Both are made, neither has its name.
+        assert not one.exists() and not two.exists()
+        assert len(list(tmp_path.iterdir())) == 2
+        disk.go_on.set()
+    assert sorted(tmp_path.iterdir()) == [one, two]
+
+
+def test_what_fails_behind_is_raised_and_leaves_the_old_file(tmp_path, monkeypatch):
+    class Broken(files.System):
+        def sync(self, file):
+            if "one" in file.name:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(files, "system", Broken())
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    one.write_bytes(b"old")
+    with pytest.raises(FileError, match=f"{one}: cannot be written"), files.Behind() as behind:
+        for path in (one, two):
+            write_image(path, photo(), finish=behind)
+    assert one.read_bytes() == b"old" and sorted(tmp_path.iterdir()) == [one, two]
+
+
+def test_what_fails_before_is_raised_first(tmp_path):
+    def refuse():
+        raise FileError("may not")
+
+    with pytest.raises(ZeroDivisionError), files.Behind() as behind:
+        write_image(tmp_path / "a.png", photo(), publish=refuse, finish=behind)
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])

@@ -85,15 +85,24 @@ def _gates(tasks):
         finally:
             say("tile-ended")
 
-    def held_write(path, image, *, publish, **options):
+    def held_write(path, image, *, publish, finish, **options):
         def held_publish():
             hold(f"publish-{path.parent.name}")
             publish()
 
-        try:
-            return write_image(path, image, publish=held_publish, **options)
-        finally:
-            say("written")
+        def told(step):
+            try:
+                step()
+            finally:
+                say("written")
+
+        return write_image(
+            path,
+            image,
+            publish=held_publish,
+            finish=lambda step: finish(lambda: told(step)),
+            **options,
+        )
 
     tasks._fuse_stack, tasks._fuse_one_tile = held_stack, held_tile
     tasks.write_image = held_write
