@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 from batchstack.fusion import METHODS, fuse
-from batchstack.fusion.synthetic import make_stack, sample_texture
 from batchstack.images import write_image
 from batchstack.options import FusionOptions
+from batchstack.scenes import make_stack, sample_texture
 
 NOISE = 3.0  # 8-bit code values
 

@@ -18,10 +18,10 @@ import click
 import cv2
 import numpy as np
 
-from batchstack.fusion.registration import estimate_stack
-from batchstack.fusion.synthetic import SyntheticStack, make_stack, sample_texture
-from batchstack.fusion.tiles import Box
-from batchstack.fusion.warp import IDENTITY, Transform, corner_pixels, warp_window
+from batchstack.geometry import Box
+from batchstack.registration import estimate_stack
+from batchstack.registration.warp import IDENTITY, Transform, corner_pixels, warp_window
+from batchstack.scenes import SyntheticStack, make_stack, sample_texture
 
 SMALL, LARGE = (900, 1200), (3000, 4000)
 MOVED = {"breathing": 0.015, "shift": (2.3, -1.7), "rotation": 0.05}

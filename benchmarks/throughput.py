@@ -27,9 +27,9 @@ from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
 from batchstack.batch.tasks import do_stack
 from batchstack.fusion import METHODS
-from batchstack.fusion.synthetic import make_stack
 from batchstack.images import write_image
 from batchstack.options import AlignOptions, OutputOptions
+from batchstack.scenes import make_stack
 
 ORIGINAL = "by_channel,all_channels,laplacian,median_mask,direct"
 DISTINCT = 4  # renders; the pairs are links to them

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from batchstack.fusion.synthetic import make_stack, sample_texture
 from batchstack.images import write_image
+from batchstack.scenes import make_stack, sample_texture
 
 # Name, suffix, size, pictures of the background and the foreground, and how to render.
 STACKS = [

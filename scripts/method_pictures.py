@@ -8,8 +8,8 @@ import numpy as np
 from demo_sheet import Pixels, cell, decibels
 
 from batchstack.fusion import METHODS, fuse
-from batchstack.fusion.synthetic import make_stack, sample_texture
 from batchstack.images import write_image
+from batchstack.scenes import make_stack, sample_texture
 
 # Name, pictures of background and foreground, and how to render.
 SCENES = [

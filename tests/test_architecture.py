@@ -8,17 +8,25 @@ import pytest
 import batchstack
 
 ROOT = Path(batchstack.__file__).parent
+ARITHMETIC = {"errors", "options", "geometry"}
+LEAVES = {*ARITHMETIC, "files"}
 MAY_USE = {
     "errors": set(),
     "options": {"errors"},
+    "geometry": set(),
     "files": {"errors"},
-    "fusion": {"fusion", "errors", "options"},
-    "images": {"images", "files", "errors", "options"},
-    "batch": {"batch", "images", "fusion", "files", "errors", "options"},
-    "cli": {"cli", "batch", "images", "fusion", "files", "errors", "options"},
+    "compiled": {"compiled"},
+    "fusion": {"fusion", "compiled", *ARITHMETIC},
+    "registration": {"registration", "compiled", *ARITHMETIC},
+    "quality": {"quality", *ARITHMETIC},
+    "scenes": {"scenes", "errors"},
+    "images": {"images", *LEAVES},
+    "batch": {"batch", "images", "fusion", "registration", "quality", *LEAVES},
+    "cli": {"cli", "batch", "images", "fusion", *LEAVES},
 }
+OF_FILES = {"dask", "distributed", "tifffile", "pathlib", "click", "os"}
 NEVER = {
-    "fusion": {"dask", "distributed", "tifffile", "pathlib", "click", "os"},
+    **dict.fromkeys(("compiled", "fusion", "registration", "quality", "scenes"), OF_FILES),
     "images": {"dask", "distributed", "click"},
     "batch": {"click", "tqdm"},
     "cli": {"cv2", "numpy", "dask.array"},

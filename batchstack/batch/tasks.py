@@ -44,7 +44,7 @@ from batchstack.fusion.engine import fuse_image, fuse_tile, output_form, survey_
 from batchstack.fusion.methods import METHODS, Method
 from batchstack.fusion.rules import map_level
 from batchstack.fusion.scratch import Scratch
-from batchstack.fusion.tiles import Box
+from batchstack.geometry import Box
 from batchstack.images import (
     StagedImage,
     Written,

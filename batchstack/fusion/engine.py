@@ -26,7 +26,8 @@ from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.rules import Weights, map_level
 from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.stack import Canvas, Stack
-from batchstack.fusion.tiles import Box, ReadWindow, TilePlan, grid_step, partition, tile_plan
+from batchstack.fusion.tiles import ReadWindow, TilePlan, grid_step, partition, tile_plan
+from batchstack.geometry import Box
 from batchstack.options import DEFAULT_TILE, FusionOptions
 
 Pixels = npt.NDArray[Any]

@@ -22,7 +22,8 @@ from batchstack.fusion.streams import (
     reduced_rows,
     rehearse,
 )
-from batchstack.fusion.tiles import Box, TilePlan
+from batchstack.fusion.tiles import TilePlan
+from batchstack.geometry import Box
 from batchstack.options import FusionOptions
 
 # Rows of frames that a strip has on level 0, over all frames, and its rows at least and at most:

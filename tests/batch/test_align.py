@@ -11,10 +11,10 @@ from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
 from batchstack.fusion import METHODS
-from batchstack.fusion.quality import psnr
-from batchstack.fusion.synthetic import make_stack
 from batchstack.images import read_image, write_image
 from batchstack.options import AlignOptions
+from batchstack.quality import psnr
+from batchstack.scenes import make_stack
 from tests.batch.conftest import do_split, do_whole
 
 SHAPE = (300, 360)

@@ -7,15 +7,16 @@ from functools import cache
 import numpy as np
 import pytest
 
+from batchstack import quality
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
 from batchstack.batch.tile_files import tile_window, write_tile
-from batchstack.fusion import METHODS, quality
-from batchstack.fusion.synthetic import make_stack
-from batchstack.fusion.tiles import Box
+from batchstack.fusion import METHODS
+from batchstack.geometry import Box
 from batchstack.images import read_image
 from batchstack.options import AlignOptions
+from batchstack.scenes import make_stack
 from tests.batch.conftest import do_split, do_whole
 
 MOVE = {"breathing": 0.01, "shift": (5.0, -3.0), "rotation": 0.4}

@@ -17,9 +17,10 @@ from batchstack.fusion.decision import (
 from batchstack.fusion.engine import tiles
 from batchstack.fusion.methods import select_methods
 from batchstack.fusion.pyramid import level_shape
-from batchstack.fusion.synthetic import make_stack
-from batchstack.fusion.tiles import Box, partition
+from batchstack.fusion.tiles import partition
+from batchstack.geometry import Box
 from batchstack.options import FusionOptions
+from batchstack.scenes import make_stack
 from tests.scenes import quantise
 
 DECIDED = [name for name, method in METHODS.items() if method.decided and method.output]

@@ -221,7 +221,7 @@ def test_mask_of_a_longer_stack_is_a_depth_map():
 
 
 def test_fusion_beats_both_frames_on_a_rendered_pair():
-    from batchstack.fusion.synthetic import make_stack
+    from batchstack.scenes import make_stack
 
     rendered = make_stack((240, 320), scene="blob", blur=4.0, seed=2)
     truth = rendered.truth.astype(float)

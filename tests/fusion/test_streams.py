@@ -19,7 +19,7 @@ from batchstack.fusion.streams import (
     reduced_rows,
     rehearse,
 )
-from batchstack.fusion.tiles import Box
+from batchstack.geometry import Box
 from batchstack.options import FusionOptions
 from tests.scenes import stack
 

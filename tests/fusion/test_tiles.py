@@ -11,7 +11,8 @@ from batchstack.fusion.codes import DATA_RANGES
 from batchstack.fusion.engine import decide, fuse_tile, tiles
 from batchstack.fusion.methods import level_reaches, select_methods
 from batchstack.fusion.pyramid import level_shape
-from batchstack.fusion.tiles import Box, grid_step, partition, tile_plan
+from batchstack.fusion.tiles import grid_step, partition, tile_plan
+from batchstack.geometry import Box
 from batchstack.options import FusionOptions
 from tests.scenes import stack
 

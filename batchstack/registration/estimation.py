@@ -20,7 +20,9 @@ import cv2
 import numpy as np
 
 from batchstack.errors import OptionError, StackError
-from batchstack.fusion.fits import (
+from batchstack.options import ALIGN_MODELS as MODELS
+from batchstack.options import AlignModel as Model
+from batchstack.registration.fits import (
     Fit,
     Freedoms,
     composed,
@@ -29,8 +31,8 @@ from batchstack.fusion.fits import (
     projected,
     typical_move,
 )
-from batchstack.fusion.motion import first_guess, measured
-from batchstack.fusion.views import (
+from batchstack.registration.motion import first_guess, measured
+from batchstack.registration.views import (
     Pair,
     View,
     aligned,
@@ -41,9 +43,7 @@ from batchstack.fusion.views import (
     to_full,
     whole_box,
 )
-from batchstack.fusion.warp import Matrix, Pixels, Transform
-from batchstack.options import ALIGN_MODELS as MODELS
-from batchstack.options import AlignModel as Model
+from batchstack.registration.warp import Matrix, Pixels, Transform
 
 __all__ = ["MODELS", "Model", "estimate", "estimate_stack"]
 

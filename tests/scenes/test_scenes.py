@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchstack.errors import OptionError
-from batchstack.fusion import synthetic
-from batchstack.fusion.synthetic import DTYPES, TEXTURES, make_stack, sample_texture
+from batchstack.scenes import DTYPES, TEXTURES, camera, make_stack, sample_texture
 
 LAYERED = ("blob", "hair", "lace")
 SCENES = (*LAYERED, "slant")
@@ -129,7 +128,7 @@ def test_strips_leave_no_trace(scene, monkeypatch):
         return make_stack((100, 90), scene=scene, blur=3.0, dtype="float32", rotation=5, frames=3)
 
     whole = made()
-    monkeypatch.setattr(synthetic, "STRIP_ROWS", 17)
+    monkeypatch.setattr(camera, "STRIP_ROWS", 17)
     strips = made()
     for one, other in zip(whole.frames, strips.frames, strict=True):
         assert difference(one, other).max() < 1e-4

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.errors import StackError
-from batchstack.fusion.tiles import Box
+from batchstack.geometry import Box
 
 Pixels = npt.NDArray[Any]
 Values = npt.NDArray[np.float32]
@@ -222,7 +222,7 @@ def _resampler(channels: int) -> Callable[..., None]:
     Coordinates are float64 from absolute places and nothing is carried from pixel to pixel, so
     that a value does not depend on the window.
     """
-    from batchstack.fusion.compiled import kernel
+    from batchstack.compiled import kernel
 
     span = _TAPS * channels
     # Unsigned indices spare the test for negative ones.
