@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from batchstack.errors import OptionError, StackError
 from batchstack.fusion import METHODS, fuse
 from batchstack.fusion.codes import DATA_RANGES
-from batchstack.fusion.engine import decide, fuse_tile, tiles
+from batchstack.fusion.engine import StackToFuse, decide, fuse_tile, tiles
 from batchstack.fusion.methods import level_reaches, select_methods
 from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.tiles import grid_step, partition, tile_plan
@@ -56,10 +56,11 @@ def in_tiles(frames, tile, methods, options):
     def read(index, box):
         return frames[index][box.slices]
 
-    decision = decide(read, len(frames), boxes, shape, chosen, options)
+    to_fuse = StackToFuse(read, len(frames), shape, chosen, options)
+    decision = decide(to_fuse, boxes)
     whole = {}
     for box in boxes:
-        fused = fuse_tile(read, len(frames), box, shape, chosen, options, decision)
+        fused = fuse_tile(to_fuse, box, decision)
         for name, values in fused.items():
             full = np.empty((*shape, *values.shape[2:]), values.dtype)
             whole.setdefault(name, full)[box.slices] = values
