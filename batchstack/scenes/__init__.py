@@ -13,7 +13,7 @@ focus. A defocused foreground so spreads over the background and lets light past
 which cutting and pasting along a mask does not do.
 """
 
-from batchstack.scenes.camera import DTYPES, SyntheticStack, make_stack
+from batchstack.scenes.camera import DTYPES, Camera, SyntheticStack, make_stack
 from batchstack.scenes.views import TEXTURES, sample_texture
 
-__all__ = ["DTYPES", "TEXTURES", "SyntheticStack", "make_stack", "sample_texture"]
+__all__ = ["DTYPES", "TEXTURES", "Camera", "SyntheticStack", "make_stack", "sample_texture"]

@@ -22,6 +22,62 @@ STRIP_ROWS = 512
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of linear light, Rec. 709
 
 
+@dataclass(frozen=True)
+class Camera:
+    """How a scene is photographed; exposure and geometry drift from the back frame to the front.
+
+    Parameters
+    ----------
+    dtype : str
+        "uint8", "uint16" or "float32"; 255, 65535 and 1.0 are white.
+    grey : bool
+        Give the luminance, as (H, W).
+    noise : float
+        Standard deviation of the frames' Gaussian noise, in 8-bit code values.
+        Shot noise has about the same deviation at every brightness once it is encoded.
+    exposure_ev : float
+        How much brighter the front frame is, in stops.
+    breathing : float
+        How much larger the front frame shows the scene: 0.01 is one percent.
+    shift : (float, float)
+        Where the front frame sees the scene's centre, in columns and rows from its own.
+    rotation : float
+        How far the front frame shows the scene turned about the centre, counterclockwise
+        in degrees.
+
+    Raises
+    ------
+    OptionError
+        For an unknown data type.
+    """
+
+    dtype: str = "uint8"
+    grey: bool = False
+    noise: float = 0.0
+    exposure_ev: float = 0.0
+    breathing: float = 0.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    rotation: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise OptionError(f"dtype is {self.dtype!r}; give one of {', '.join(DTYPES)}")
+
+    def warp(self, shape: tuple[int, int], t: float) -> Matrix:
+        """The matrix that takes (x, y, 1) of the scene to (x, y) of a frame focused at depth t."""
+        centre = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+        warp: Matrix = cv2.getRotationMatrix2D(centre, self.rotation * t, 1 + self.breathing * t)
+        warp[:, 2] += np.array(self.shift) * t
+        return warp
+
+    def stored(self, light: Values, grain: np.random.Generator | None = None) -> Pixels:
+        """Linear light as pixels, with noise if a source of it is given."""
+        code = _encode(light @ LUMINANCE if self.grey else light)
+        if self.noise and grain is not None:
+            code += np.float32(self.noise / 255) * grain.standard_normal(code.shape, np.float32)
+        return _quantise(code, self.dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class SyntheticStack:
     """Frames and what is known about them.
@@ -54,19 +110,13 @@ def make_stack(
     scene: Kind = "blob",
     textures: tuple[Pixels, Pixels] | None = None,
     blur: float = 4.0,
-    dtype: str = "uint8",
-    grey: bool = False,
-    noise: float = 0.0,
-    exposure_ev: float = 0.0,
-    breathing: float = 0.0,
-    shift: tuple[float, float] = (0.0, 0.0),
-    rotation: float = 0.0,
     seed: int = 0,
+    camera: Camera = Camera(),
 ) -> SyntheticStack:
     """Render a stack of frames focused from the back of a scene to its front.
 
     Frame i of N is focused at depth t = i / (N - 1).
-    Geometry and exposure drift with t as well, so the back frame is the reference.
+    Geometry and exposure may drift with t as well, so the back frame is the reference.
     The same arguments give the same arrays, and the scene does not depend on how it
     is photographed.
 
@@ -85,75 +135,38 @@ def make_stack(
         by default grass and stained tissue. "slant" shows the first.
     blur : float
         Radius in pixels of the disc a point becomes when the focus is at the other end.
-    dtype : str
-        "uint8", "uint16" or "float32"; 255, 65535 and 1.0 are white.
-    grey : bool
-        Give the luminance, as (H, W).
-    noise : float
-        Standard deviation of the frames' Gaussian noise, in 8-bit code values.
-        Shot noise has about the same deviation at every brightness once it is encoded.
-    exposure_ev : float
-        How much brighter the front frame is, in stops.
-    breathing : float
-        How much larger the front frame shows the scene: 0.01 is one percent.
-    shift : (float, float)
-        Where the front frame sees the scene's centre, in columns and rows from its own.
-    rotation : float
-        How far the front frame shows the scene turned about the centre, counterclockwise
-        in degrees.
     seed : int
         Another seed gives another scene and other noise.
+    camera : Camera
+        How the scene is photographed; by default 8 bits, nothing drifts, and there is no noise.
 
     Raises
     ------
     OptionError
-        For an unknown scene or data type, fewer than two frames or too small a shape.
+        For an unknown scene, fewer than two frames or too small a shape.
     """
-    _check(shape, frames, scene, dtype)
+    _check(shape, frames, scene)
     rng = np.random.default_rng(seed)
     pictures = textures or (sample_texture("grass"), sample_texture("immunohistochemistry"))
     view = scene_view(scene, shape, pictures, rng)
-
-    def encoded(light: Values, index: int | None) -> Pixels:
-        code = _encode(light @ LUMINANCE if grey else light)
-        if noise and index is not None:
-            grain = np.random.default_rng((seed, index))
-            code += np.float32(noise / 255) * grain.standard_normal(code.shape, np.float32)
-        return _quantise(code, dtype)
-
     steps = [i / (frames - 1) for i in range(frames)]
-    warps = tuple(_warp(shape, t, breathing, shift, rotation) for t in steps)
+    warps = tuple(camera.warp(shape, t) for t in steps)
     taken = []
     for index, (t, warp) in enumerate(zip(steps, warps, strict=True)):
-        light = _expose(view, shape, warp, t, blur) * np.float32(2 ** (exposure_ev * t))
-        taken.append(encoded(light, index))
-    truth = encoded(_expose(view, shape, warps[0], 0.0, 0.0), None)
+        light = _expose(view, shape, warp, t, blur) * np.float32(2 ** (camera.exposure_ev * t))
+        taken.append(camera.stored(light, np.random.default_rng((seed, index))))
+    truth = camera.stored(_expose(view, shape, warps[0], 0.0, 0.0))
     depth = view.depth(np.arange(shape[0]), np.arange(shape[1]))
     return SyntheticStack(tuple(taken), truth, depth, warps)
 
 
-def _check(shape: tuple[int, int], frames: int, scene: str, dtype: str) -> None:
+def _check(shape: tuple[int, int], frames: int, scene: str) -> None:
     if min(shape) < SMALLEST_SIDE:
         raise OptionError(f"shape is {shape}; give {SMALLEST_SIDE} or more pixels a side")
     if frames < 2:
         raise OptionError(f"frames is {frames}; a stack needs two or more")
     if scene not in ("slant", *FOREGROUNDS):
         raise OptionError(f"scene is {scene!r}; give one of slant, {', '.join(FOREGROUNDS)}")
-    if dtype not in DTYPES:
-        raise OptionError(f"dtype is {dtype!r}; give one of {', '.join(DTYPES)}")
-
-
-def _warp(
-    shape: tuple[int, int],
-    t: float,
-    breathing: float,
-    shift: tuple[float, float],
-    rotation: float,
-) -> Matrix:
-    centre = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
-    warp: Matrix = cv2.getRotationMatrix2D(centre, rotation * t, 1 + breathing * t)
-    warp[:, 2] += np.array(shift) * t
-    return warp
 
 
 def _expose(view: View, shape: tuple[int, int], warp: Matrix, focus: float, blur: float) -> Values:

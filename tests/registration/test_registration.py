@@ -118,10 +118,9 @@ def test_auto_leaves_slight_shifts_and_follows_clear_ones(pixels: float, model: 
 def test_a_blurred_outline_does_not_look_like_breathing() -> None:
     # Seen as code values, the bright foreground grows as it blurs, by 0.2 px at the corners.
     textures = scenes.sample_texture("coffee"), scenes.sample_texture("chelsea")
-    shift, scene = (2.3, -1.7), {"scene": "hair", "blur": 7.0, "seed": 21}
-    stack = scenes.make_stack(
-        (900, 1200), textures=textures, breathing=0.015, shift=shift, rotation=0.05, **scene
-    )
+    moved = scenes.Camera(breathing=0.015, shift=(2.3, -1.7), rotation=0.05)
+    scene = {"scene": "hair", "blur": 7.0, "seed": 21}
+    stack = scenes.make_stack((900, 1200), textures=textures, camera=moved, **scene)
     found = estimation.estimate(*stack.frames)
     corners = warp.corner_pixels(Box(0, 0, 900, 1200))
     assert np.hypot(*(found.array - stack.warps[1]) @ corners).max() < 0.1
