@@ -21,7 +21,7 @@ class Box:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def within(self, outer: "Box") -> "Box":
-        """The same rectangle in coordinates that start at `outer`'s corner."""
+        """The same box in coordinates that start at `outer`'s corner."""
         return Box(
             self.top - outer.top,
             self.left - outer.left,

@@ -50,7 +50,7 @@ LAYER = {module: number for number, layer in enumerate(LAYERS) for module in lay
 MOST_ARGUMENTS = 8
 # What is compiled takes arrays one by one.
 COMPILED = {"kernel", "bare_kernel", "routine", "inlined"}
-# What still takes more, until its arguments are values: how an image is encoded, and what a plan is.
+# What still takes more, until how an image is encoded, and what a plan is, are values.
 CROWDED = {("write_image_rows", 9), ("run_plan", 10)}
 
 # What touches it, by the last name of what is called.
@@ -267,6 +267,23 @@ def test_an_import_of_a_layer_above_is_seen(module, line):
 )
 def test_an_import_of_a_layer_below_is_left_alone(module, line):
     assert list(layer_faults(line, module, "batchstack.fusion")) == []
+
+
+def first_column(heading):
+    """What stands in the first column of a table of docs/architecture.md."""
+    text = (ROOT.parent / "docs" / "architecture.md").read_text()
+    table = text[text.index(heading) :].partition("\n\n")[0]
+    return [line.split("|")[1].strip(" `") for line in table.splitlines()[2:]]
+
+
+def test_the_page_on_the_architecture_has_every_room():
+    rooms = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert set(first_column("| room |")) == rooms
+
+
+def test_the_page_on_the_architecture_opens_with_few_words():
+    words = first_column("| word |")
+    assert 0 < len(words) == len(set(words)) <= 15
 
 
 def test_every_module_is_in_a_room():

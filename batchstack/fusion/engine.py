@@ -252,8 +252,8 @@ def decide(
     index = np.empty(cells, index_type(stack.n_frames))
     confidence = np.empty(cells, np.uint8)
     for box in boxes:
-        place = cell_box(box, level).slices
-        index[place], confidence[place] = survey_tile(stack, box, scratch)
+        at = cell_box(box, level).slices
+        index[at], confidence[at] = survey_tile(stack, box, scratch)
     return DecisionMap(*settle(index, confidence, stack.options.evidence), level)
 
 
@@ -349,15 +349,15 @@ class _Outputs:
         if self._blending.methods:
             plan, index = self._blending.plan(tile), np.empty((0, 0), np.uint16)
             if decision is not None:
-                index = decision.index[cell_box(plan.guard, decision.level).slices]
+                index = decision.index[cell_box(plan.window, decision.level).slices]
             _run(self._blending, plan, self._canvas, self._scratch, index)
-        place = tile.within(self._box).slices
+        at = tile.within(self._box).slices
         for method in self._stack.methods:
             if decision is not None and method not in self._blending.methods:
                 depths, confidences = (self.by_name[name] for name in method.maps)
                 index = nearest(decision.index, decision.level, tile)
-                depths[place] = depth(index, self._stack.n_frames)
-                confidences[place] = nearest(decision.confidence, decision.level, tile)
+                depths[at] = depth(index, self._stack.n_frames)
+                confidences[at] = nearest(decision.confidence, decision.level, tile)
 
 
 def _run(

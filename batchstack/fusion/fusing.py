@@ -85,7 +85,7 @@ class Fusion:
     scratch : Scratch
         Working memory; not for two threads at once.
     index : ndarray of unsigned integers, shape (rows, columns), optional
-        Of the decision map, over what the guard holds of the level of the cells.
+        Of the decision map, over what the window holds of the level of the cells.
     """
 
     def __init__(

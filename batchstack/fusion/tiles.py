@@ -1,17 +1,17 @@
 """Tile geometry in whole numbers.
 
-A tile is a rectangle of output that is written once; the tiles of an image partition
-it.  To fuse a tile, each pyramid level needs a little more than the tile itself:
+A tile is a box of output that is written once; the tiles of an image partition it.
+To fuse a tile, each pyramid level needs a little more than the tile itself:
 
     level 0         |<---- tile ---->|             what is written
                  |<----- analysed ----->|          where activities are computed
     level 1          |<--- held --->|              what expand turns into level 0
                   |<--- analysed --->|
     ...
-    level 0  |<----------- guard ----------->|     what is read from the frames
+    level 0  |<---------- window ----------->|     what is read from the frames
 
 `tile_plan` works these boxes out from the reach of the methods' own filters.
-Tiles and guards start on pixels that the coarsest level keeps; as no value depends on its place
+Tiles and windows start on pixels that the coarsest level keeps; as no value depends on its place
 in a row or in a tile, this makes a tile equal the whole image bit for bit.
 """
 
@@ -39,15 +39,15 @@ class LevelPlan:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """Everything a tile computes: `tile` is written, `guard` is read."""
+    """Everything a tile computes: `tile` is written, `window` is read."""
 
     tile: Box
-    guard: Box
+    window: Box
     levels: tuple[LevelPlan, ...]
 
 
 def grid_step(levels: int) -> int:
-    """Pixels that tile corners and guards must be multiples of, for `levels` levels."""
+    """Pixels that tile corners and windows must be multiples of, for `levels` levels."""
     return 1 << (levels - 1)
 
 

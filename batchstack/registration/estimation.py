@@ -281,17 +281,17 @@ def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:
     return ""
 
 
-def _agreement(pair: Pair, matrix: Matrix, area: Matrix | None = None) -> float:
-    """Correlation of detail where both `matrix` and `area` have pixels."""
+def _agreement(pair: Pair, matrix: Matrix, other: Matrix | None = None) -> float:
+    """Correlation of detail where both `matrix` and `other` have pixels."""
     factor = factor_for(pair.shape, _JUDGED)
     box = whole_box(pair.shape, factor)
-    fixed, other, valid = aligned(pair, box, matrix, factor)
-    if area is not None:
-        valid = valid & aligned(pair, box, area, factor)[2]
+    fixed, moving, valid = aligned(pair, box, matrix, factor)
+    if other is not None:
+        valid = valid & aligned(pair, box, other, factor)[2]
     both = valid > 0
     if not both.any():
         return 0.0
-    one, two = normalised(fixed)[both], normalised(other)[both]
+    one, two = normalised(fixed)[both], normalised(moving)[both]
     one, two = one - one.mean(), two - two.mean()
     energy = float(np.sqrt((one @ one) * (two @ two)))
     return float(one @ two) / energy if energy > 0 else 0.0

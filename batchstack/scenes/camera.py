@@ -194,7 +194,7 @@ def _expose_strip(
     light = view.render(rows, columns, focus, blur)
     if np.array_equal(warp, np.eye(2, 3)):
         return light[margin : margin + height, margin : margin + width]
-    # From the pixels of the strip to those of the region.
+    # From the pixels of the strip to those of the window.
     inverse[:, 2] += inverse[:, :2] @ (0, top) - first
     return _resampled(light, inverse, (height, width))
 

@@ -23,7 +23,7 @@ class View(Protocol):
     """A scene as a lens sees it."""
 
     def render(self, rows: Places, columns: Places, focus: float, blur: float) -> Values:
-        """Linear light of a region; within `blur` pixels of its edges it is not valid."""
+        """Linear light of a window; within `blur` pixels of its edges it is not valid."""
         ...
 
     def depth(self, rows: Places, columns: Places) -> Values:

@@ -120,20 +120,20 @@ def test_a_plan_stays_inside_the_image_and_holds_what_it_needs(shape, levels, re
     boxes = list(partition(shape, 256, levels))
     box = data.draw(st.sampled_from(boxes))
     plan = tile_plan(box, shape, [reach] * levels)
-    assert contains(plan.guard, box)
+    assert contains(plan.window, box)
     assert contains(plan.levels[0].held, box)
     for level, here in enumerate(plan.levels):
         whole = Box(0, 0, *level_shape(shape, level))
         assert here.shape == whole.shape
         assert contains(here.analysed, here.held)
         assert contains(whole, here.analysed)
-        # what the reductions of the guard hold on this level
+        # what the reductions of the window hold on this level
         step = 1 << level
         held = Box(
-            plan.guard.top // step,
-            plan.guard.left // step,
-            -(-plan.guard.bottom // step),
-            -(-plan.guard.right // step),
+            plan.window.top // step,
+            plan.window.left // step,
+            -(-plan.window.bottom // step),
+            -(-plan.window.right // step),
         )
         assert contains(held, here.analysed)
 
@@ -147,14 +147,14 @@ def contains(outer, inner):
     )
 
 
-def test_the_halo_follows_the_methods_filters():
-    def guard(methods):
+def test_the_window_follows_the_methods_filters():
+    def window(methods):
         reaches = level_reaches(select_methods(methods), FusionOptions())
-        return tile_plan(Box(2048, 2048, 3072, 3072), (8192, 8192), reaches).guard
+        return tile_plan(Box(2048, 2048, 3072, 3072), (8192, 8192), reaches).window
 
-    assert guard(["direct"]).shape == (1028, 1028)
-    assert guard(["all_channels"]).shape == (1200, 1200)
-    assert guard(["laplacian"]).shape > guard(["median_mask"]).shape
+    assert window(["direct"]).shape == (1028, 1028)
+    assert window(["all_channels"]).shape == (1200, 1200)
+    assert window(["laplacian"]).shape > window(["median_mask"]).shape
 
 
 @pytest.mark.parametrize(
