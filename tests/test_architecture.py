@@ -50,8 +50,8 @@ LAYER = {module: number for number, layer in enumerate(LAYERS) for module in lay
 MOST_ARGUMENTS = 8
 # What is compiled takes arrays one by one.
 COMPILED = {"kernel", "bare_kernel", "routine", "inlined"}
-# What still takes more, until how an image is encoded, and what a plan is, are values.
-CROWDED = {("write_image_rows", 9), ("run_plan", 10)}
+# What still takes more, until how an image is encoded is one value.
+CROWDED = {("write_image_rows", 9)}
 
 # What touches it, by the last name of what is called.
 CALLS = {
