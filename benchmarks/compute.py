@@ -24,9 +24,10 @@ import psutil
 from skimage import data
 
 from batchstack.fusion import METHODS
-from batchstack.fusion.engine import fuse_image
+from batchstack.fusion.engine import StackToFuse, fuse_image
 from batchstack.fusion.methods import select_methods
 from batchstack.fusion.scratch import Scratch
+from batchstack.geometry import Box
 from batchstack.options import FusionOptions
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95]
@@ -137,15 +138,12 @@ def render(megapixels: float, dtype: str, count: int) -> list[np.ndarray]:
 def fuse(
     frames: list[np.ndarray], names: list[str], scratch: Scratch | None = None
 ) -> dict[str, np.ndarray]:
-    return fuse_image(
-        lambda index, box: frames[index][box.slices],
-        len(frames),
-        frames[0].shape[:2],
-        select_methods(names),
-        FusionOptions(),
-        None,
-        scratch,
-    )
+    def read(index: int, box: Box) -> np.ndarray:
+        return frames[index][box.slices]
+
+    shape, methods = frames[0].shape[:2], select_methods(names)
+    stack = StackToFuse(read, len(frames), shape, methods, FusionOptions())
+    return fuse_image(stack, None, scratch)
 
 
 def codec_floor(files: list[np.ndarray]) -> None:

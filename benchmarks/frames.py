@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 from batchstack.fusion import METHODS, fuse
-from batchstack.fusion.synthetic import make_stack, sample_texture
 from batchstack.images import write_image
 from batchstack.options import FusionOptions
+from batchstack.scenes import Camera, make_stack, sample_texture
 
 NOISE = 3.0  # 8-bit code values
 
@@ -67,9 +67,8 @@ def noise(count: int) -> dict[str, float]:
     """Standard deviations where the truth is flat, a blur away from all texture."""
     texture = np.tile(sample_texture("grass"), (2, 2, 1))[:480, :640].copy()
     texture[:, 200:440] = 128
-    stack = make_stack(
-        (480, 640), frames=count, scene="slant", textures=(texture, texture), blur=6.0, noise=NOISE
-    )
+    scene = {"scene": "slant", "textures": (texture, texture), "blur": 6.0}
+    stack = make_stack((480, 640), frames=count, camera=Camera(noise=NOISE), **scene)
     grey = stack.truth[..., 1]
     around = np.ones((41, 41), np.uint8)
     flat = cv2.dilate(grey, around) == cv2.erode(grey, around)

@@ -17,8 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from batchstack.fusion import METHODS
-from batchstack.fusion.synthetic import make_stack
 from batchstack.images import read_image, write_image
+from batchstack.scenes import make_stack
 
 
 def main() -> None:

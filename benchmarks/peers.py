@@ -21,8 +21,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from batchstack.fusion.synthetic import make_stack
 from batchstack.images import write_image
+from batchstack.scenes import make_stack
 
 ENFUSE = ["enfuse", "--exposure-weight=0", "--saturation-weight=0", "--contrast-weight=1"]
 ENFUSE += ["--hard-mask", "--compression=95", "-o", "fused.jpg", "pair/back.jpg", "pair/front.jpg"]

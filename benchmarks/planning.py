@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from batchstack.fusion.synthetic import make_stack
 from batchstack.images import write_image
+from batchstack.scenes import make_stack
 
 FOLDERS = 100  # that the frames of the long manifest are spread over
 LINKS = 10_000  # to one file; file systems limit them

@@ -20,15 +20,15 @@ import numpy as np
 from natsort import natsorted
 from scipy.stats import rankdata
 
-from batchstack.fusion import METHODS, quality
+from batchstack import quality
+from batchstack.fusion import METHODS
 from batchstack.fusion.codes import DATA_RANGES
 from batchstack.fusion.engine import fuse
 from batchstack.fusion.methods import select_methods
-from batchstack.fusion.registration import estimate_stack
-from batchstack.fusion.tiles import Box
-from batchstack.fusion.warp import valid_area, warp_window
+from batchstack.geometry import Box
 from batchstack.images import read_image, write_image
 from batchstack.options import ALIGN_MODELS
+from batchstack.registration import estimate_stack, valid_area, warp_window
 
 IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
 TRUTHS = ("gt", "truth")

@@ -10,7 +10,7 @@ memory.  MP/s counts the pixels of all frames.
 
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -18,14 +18,15 @@ import click
 import cv2
 import numpy as np
 
-from batchstack.fusion.registration import estimate_stack
-from batchstack.fusion.synthetic import SyntheticStack, make_stack, sample_texture
-from batchstack.fusion.tiles import Box
-from batchstack.fusion.warp import IDENTITY, Transform, corner_pixels, warp_window
+from batchstack.geometry import Box
+from batchstack.registration import estimate_stack
+from batchstack.registration.warp import IDENTITY, Transform, corner_pixels, warp_window
+from batchstack.scenes import Camera, SyntheticStack, make_stack, sample_texture
 
 SMALL, LARGE = (900, 1200), (3000, 4000)
-MOVED = {"breathing": 0.015, "shift": (2.3, -1.7), "rotation": 0.05}
-LIGHT = {"noise": 3.0, "exposure_ev": 0.3}
+MOVED = Camera(breathing=0.015, shift=(2.3, -1.7), rotation=0.05)
+LIGHT = Camera(noise=3.0, exposure_ev=0.3)
+BOTH = replace(MOVED, noise=LIGHT.noise, exposure_ev=LIGHT.exposure_ev)
 
 
 @dataclass(frozen=True)
@@ -41,28 +42,34 @@ class Case:
 
 
 CASES = (
-    Case("hair, moved", SMALL, {"scene": "hair", "blur": 7.0, "seed": 1, **MOVED}),
-    Case("slant, moved", SMALL, {"scene": "slant", "blur": 6.0, "seed": 4, **MOVED}),
+    Case("hair, moved", SMALL, {"scene": "hair", "blur": 7.0, "seed": 1, "camera": MOVED}),
+    Case("slant, moved", SMALL, {"scene": "slant", "blur": 6.0, "seed": 4, "camera": MOVED}),
     Case(
         "photos, moved",
         SMALL,
-        {"scene": "hair", "blur": 7.0, "seed": 21, **MOVED},
+        {"scene": "hair", "blur": 7.0, "seed": 21, "camera": MOVED},
         ("coffee", "chelsea"),
     ),
-    Case("noise, 0.3 EV", SMALL, {"scene": "hair", "blur": 7.0, "seed": 1, **MOVED, **LIGHT}),
-    Case("shift of 0.2 px", SMALL, {"blur": 5.0, "seed": 9, "shift": (0.2, 0.0)}),
-    Case("shift of 0.05 px", SMALL, {"blur": 5.0, "seed": 9, "shift": (0.05, 0.0)}),
-    Case("registered", SMALL, {"scene": "hair", "blur": 7.0, "seed": 7, **LIGHT}),
-    Case("7 frames", SMALL, {"scene": "slant", "frames": 7, "blur": 8.0, "seed": 10, **MOVED}),
-    Case("12 MP, wide blur", LARGE, {"scene": "hair", "blur": 24.0, "seed": 12, **MOVED}),
+    Case("noise, 0.3 EV", SMALL, {"scene": "hair", "blur": 7.0, "seed": 1, "camera": BOTH}),
+    Case("shift of 0.2 px", SMALL, {"blur": 5.0, "seed": 9, "camera": Camera(shift=(0.2, 0.0))}),
+    Case("shift of 0.05 px", SMALL, {"blur": 5.0, "seed": 9, "camera": Camera(shift=(0.05, 0.0))}),
+    Case("registered", SMALL, {"scene": "hair", "blur": 7.0, "seed": 7, "camera": LIGHT}),
+    Case(
+        "7 frames", SMALL, {"scene": "slant", "frames": 7, "blur": 8.0, "seed": 10, "camera": MOVED}
+    ),
+    Case("12 MP, wide blur", LARGE, {"scene": "hair", "blur": 24.0, "seed": 12, "camera": MOVED}),
     Case(
         "12 MP, photos",
         LARGE,
-        {"scene": "blob", "blur": 24.0, "seed": 22, **MOVED},
+        {"scene": "blob", "blur": 24.0, "seed": 22, "camera": MOVED},
         ("astronaut", "coffee"),
     ),
-    Case("12 MP, noise", LARGE, {"scene": "hair", "blur": 10.0, "seed": 15, **MOVED, **LIGHT}),
-    Case("12 MP, registered", LARGE, {"scene": "hair", "blur": 16.0, "seed": 16, "noise": 2.0}),
+    Case("12 MP, noise", LARGE, {"scene": "hair", "blur": 10.0, "seed": 15, "camera": BOTH}),
+    Case(
+        "12 MP, registered",
+        LARGE,
+        {"scene": "hair", "blur": 16.0, "seed": 16, "camera": Camera(noise=2.0)},
+    ),
 )
 
 

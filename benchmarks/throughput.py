@@ -27,9 +27,9 @@ from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
 from batchstack.batch.tasks import do_stack
 from batchstack.fusion import METHODS
-from batchstack.fusion.synthetic import make_stack
 from batchstack.images import write_image
 from batchstack.options import AlignOptions, OutputOptions
+from batchstack.scenes import Camera, make_stack
 
 ORIGINAL = "by_channel,all_channels,laplacian,median_mask,direct"
 DISTINCT = 4  # renders; the pairs are links to them
@@ -73,9 +73,10 @@ def main(
 
 def write_pairs(folder: Path, pairs: int, megapixels: float, deep: bool) -> None:
     rows = round((megapixels * 1e6 * 3 / 4) ** 0.5)
-    end, kind = (".tif", {"dtype": "uint16", "noise": 1.0}) if deep else (".jpg", {})
+    end, camera = (".tif", Camera(dtype="uint16", noise=1.0)) if deep else (".jpg", Camera())
     for number in range(DISTINCT):
-        stack = make_stack((rows, rows * 4 // 3), scene="hair", blur=6.0, seed=number, **kind)
+        shape = rows, rows * 4 // 3
+        stack = make_stack(shape, scene="hair", blur=6.0, seed=number, camera=camera)
         for side, frame in zip(("back", "front"), stack.frames, strict=True):
             write_image(folder / f"{side}{number}{end}", frame)
     names = [f"back{i}{end},front{i}{end}" for i in range(DISTINCT)]

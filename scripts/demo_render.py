@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-from batchstack.fusion.synthetic import make_stack, sample_texture
 from batchstack.images import write_image
+from batchstack.scenes import Camera, make_stack, sample_texture
 
+MOVING = Camera(breathing=0.015, shift=(9.0, -6.0), rotation=0.5)
 # Name, suffix, size, pictures of the background and the foreground, and how to render.
 STACKS = [
     ("blob", ".jpg", (600, 800), ("coffee", "astronaut"), {"scene": "blob", "blur": 5.0}),
@@ -16,7 +17,7 @@ STACKS = [
         ".tif",
         (600, 800),
         ("immunohistochemistry", "coffee"),
-        {"scene": "blob", "blur": 5.0, "dtype": "uint16", "noise": 1.0},
+        {"scene": "blob", "blur": 5.0, "camera": Camera(dtype="uint16", noise=1.0)},
     ),
     (
         "slope",
@@ -30,7 +31,7 @@ STACKS = [
         ".jpg",
         (600, 800),
         ("rocket", "grass"),
-        {"scene": "hair", "blur": 5.0, "breathing": 0.015, "shift": (9.0, -6.0), "rotation": 0.5},
+        {"scene": "hair", "blur": 5.0, "camera": MOVING},
     ),
 ]
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from batchstack.batch.manifest import load_manifest
 from batchstack.fusion import METHODS
-from batchstack.fusion.quality import psnr
 from batchstack.images import read_image, write_image
+from batchstack.quality import psnr
 
 CELL = (240, 320)  # rows and columns of a picture on the sheet
 LABEL = 26  # rows

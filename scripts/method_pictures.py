@@ -8,13 +8,17 @@ import numpy as np
 from demo_sheet import Pixels, cell, decibels
 
 from batchstack.fusion import METHODS, fuse
-from batchstack.fusion.synthetic import make_stack, sample_texture
 from batchstack.images import write_image
+from batchstack.scenes import Camera, make_stack, sample_texture
 
 # Name, pictures of background and foreground, and how to render.
 SCENES = [
     ("hairs", ("grass", "chelsea"), {"scene": "hair", "blur": 6.0, "seed": 2}),
-    ("noise", ("coffee", "astronaut"), {"scene": "blob", "blur": 8.0, "noise": 3.0, "seed": 1}),
+    (
+        "noise",
+        ("coffee", "astronaut"),
+        {"scene": "blob", "blur": 8.0, "seed": 1, "camera": Camera(noise=3.0)},
+    ),
 ]
 SHAPE = (600, 800)
 DETAIL = (120, 160)

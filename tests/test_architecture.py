@@ -1,6 +1,8 @@
 """Rooms import downwards only, and only one of them touches the file system."""
 
 import ast
+import re
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -8,21 +10,48 @@ import pytest
 import batchstack
 
 ROOT = Path(batchstack.__file__).parent
+ARITHMETIC = {"errors", "options", "geometry"}
+LEAVES = {*ARITHMETIC, "files"}
 MAY_USE = {
     "errors": set(),
     "options": {"errors"},
+    "geometry": set(),
     "files": {"errors"},
-    "fusion": {"fusion", "errors", "options"},
-    "images": {"images", "files", "errors", "options"},
-    "batch": {"batch", "images", "fusion", "files", "errors", "options"},
-    "cli": {"cli", "batch", "images", "fusion", "files", "errors", "options"},
+    "compiled": {"compiled"},
+    "fusion": {"fusion", "compiled", *ARITHMETIC},
+    "registration": {"registration", "compiled", *ARITHMETIC},
+    "quality": {"quality", *ARITHMETIC},
+    "scenes": {"scenes", "errors"},
+    "images": {"images", *LEAVES},
+    "batch": {"batch", "images", "fusion", "registration", "quality", *LEAVES},
+    "cli": {"cli", "batch", "images", "fusion", *LEAVES},
 }
+OF_FILES = {"dask", "distributed", "tifffile", "pathlib", "click", "os"}
 NEVER = {
-    "fusion": {"dask", "distributed", "tifffile", "pathlib", "click", "os"},
+    **dict.fromkeys(("compiled", "fusion", "registration", "quality", "scenes"), OF_FILES),
     "images": {"dask", "distributed", "click"},
     "batch": {"click", "tqdm"},
     "cli": {"cv2", "numpy", "dask.array"},
 }
+
+# The modules of fusion from the bottom up: each imports from layers below its own.
+LAYERS = (
+    {"codes", "pyramid", "rules", "scratch", "streams", "kernels"},
+    {"methods", "stack", "tiles", "kernels.pixels", "kernels.smoothing"},
+    {"decision", "flows"},
+    {"kernels.cells", "kernels.measures", "kernels.pyramid", "kernels.weights"},
+    {"footprint", "kernels.passes"},
+    {"fusing"},
+    {"engine"},
+    {"__init__", "warm"},
+)
+LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
+
+MOST_ARGUMENTS = 8
+# What is compiled takes arrays one by one.
+COMPILED = {"kernel", "bare_kernel", "routine", "inlined"}
+# What still takes more, until how an image is encoded is one value.
+CROWDED = {("write_image_rows", 9)}
 
 # What touches it, by the last name of what is called.
 CALLS = {
@@ -49,27 +78,279 @@ def modules():
             yield pytest.param(path, room, id=str(path.relative_to(ROOT)))
 
 
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+# --- imports
+
+# A module of the program, as it stands in text: after -m or in code, for example.
+IN_TEXT = re.compile(r"(?<![\w./@-])batchstack(?:\.\w+)+")
+LOADERS = {"__import__", "import_module", "find_spec", "run_module", "resolve_name"}
+
+
+def imports(source, package):
+    """Every name that a source imports, however it does so, as module.name.
+
+    Parameters
+    ----------
+    source : str
+    package : str
+        The one that its module is in.
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            yield node.module
+            module = resolve_name("." * node.level + (node.module or ""), package)
+            yield from (f"{module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Call) and last_name(node.func) in LOADERS:
+            yield loaded(node, package)
+    for text in texts(tree):
+        yield from IN_TEXT.findall(text)
+
+
+def last_name(function):
+    return ast.unparse(function).rpartition(".")[2]
+
+
+def loaded(call, package):
+    """What a call loads by its name; `?` if that is not written there."""
+    name = call.args[0] if call.args else None
+    if isinstance(name, ast.JoinedStr):
+        name = name.values[0]
+    if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
+        return "?"
+    return resolve_name(name.value, package)
+
+
+def texts(tree):
+    """All texts of a source but its docstrings, which may speak of what they like."""
+    spoken = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from [node.value] if id(node) not in spoken else []
+
+
+def trespasses(source, room, package):
+    """The imports of a source that its room may not have."""
+    for name in imports(source, package):
+        first, _, rest = name.partition(".")
+        if first == "batchstack":
+            # The package itself has its version, and may have what any room has.
+            if rest.partition(".")[0] not in {"", "__version__", *MAY_USE[room]}:
+                yield name
+        elif first == "?" or any(f"{name}.".startswith(f"{no}.") for no in NEVER.get(room, ())):
+            yield name
+
+
+def package_of(path):
+    return ".".join(["batchstack", *path.relative_to(ROOT).parent.parts])
 
 
 @pytest.mark.parametrize(("path", "room"), list(modules()))
 def test_imports_point_downwards(path, room):
-    for name in imports(path):
-        first, _, rest = name.partition(".")
-        if first == "batchstack" and rest:
-            assert rest.partition(".")[0] in MAY_USE[room], name
-        assert not NEVER.get(room, set()) & {first, name}, name
+    assert list(trespasses(path.read_text(), room, package_of(path))) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import batchstack.batch.plan",
+        "from batchstack import batch",
+        "from batchstack import errors, files",
+        "from batchstack.images import read_image",
+        "from batchstack import run",
+        "from .. import images",
+        "from ..batch import plan",
+        "from ..batch.plan import Step",
+        "def later():\n    from batchstack.cli import main",
+        "importlib.import_module('batchstack.batch')",
+        "importlib.import_module(f'batchstack.batch.{name}')",
+        "importlib.import_module('..batch', __package__)",
+        "import_module(name)",
+        "__import__('batchstack.files')",
+        "subprocess.run([sys.executable, '-m', 'batchstack.cli.main'])",
+        "subprocess.run(['python', '-c', 'from batchstack.batch import plan'])",
+        "preload = ['batchstack.batch.preload']",
+        "sys.modules['batchstack.files']",
+        "import os",
+        "import os.path",
+        "from os import path",
+        "from distributed.client import Client",
+        "__import__('dask')",
+        "import_module('dask.array')",
+    ],
+)
+def test_an_import_that_points_upwards_is_seen(line):
+    assert list(trespasses(line, "fusion", "batchstack.fusion"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import batchstack",
+        "from batchstack import __version__, errors",
+        "from batchstack.compiled import kernel",
+        "from . import rules",
+        "from .rules import Weights",
+        "from .. import options",
+        "from ..geometry import Box",
+        "importlib.import_module('batchstack.fusion.warm')",
+        "import_module('numba.np.arraymath')",
+        "__import__('numpy')",
+        "'the folder .batchstack/journal.jsonl'",
+        "def f():\n    'As batchstack.batch does.'",
+        "import osmosis",
+        "name = 'dask'",
+    ],
+)
+def test_an_import_that_points_downwards_is_left_alone(line):
+    assert list(trespasses(line, "fusion", "batchstack.fusion")) == []
+
+
+def layer_faults(source, module, package):
+    """What a module of fusion imports of fusion that is not below it."""
+    for name in imports(source, package):
+        if name == "batchstack.fusion" or name.startswith("batchstack.fusion."):
+            parts = name.split(".")[2:]
+            known = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+            # What is no module is a name of the package's own.
+            if LAYER[next((part for part in known if part in LAYER), "__init__")] >= LAYER[module]:
+                yield name
+
+
+def modules_of_fusion():
+    for path in sorted((ROOT / "fusion").rglob("*.py")):
+        parts = path.relative_to(ROOT / "fusion").with_suffix("").parts
+        module = ".".join(parts if parts[-1] != "__init__" else parts[:-1]) or "__init__"
+        yield pytest.param(path, module, id=module)
+
+
+@pytest.mark.parametrize(("path", "module"), list(modules_of_fusion()))
+def test_modules_of_fusion_import_from_layers_below(path, module):
+    assert list(layer_faults(path.read_text(), module, package_of(path))) == []
+
+
+def test_layers_have_the_modules_of_fusion_and_no_others():
+    assert sorted(module.values[1] for module in modules_of_fusion()) == sorted(LAYER)
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("methods", "from batchstack.fusion.engine import fuse"),
+        ("methods", "from batchstack.fusion import fuse"),
+        ("methods", "from batchstack.fusion import flows"),
+        ("methods", "from batchstack.fusion import tiles"),  # beside it, not below
+        ("methods", "import batchstack.fusion.engine"),
+        ("methods", "import batchstack.fusion"),
+        ("methods", "from . import METHODS"),
+        ("methods", "from .fusing import Fusion"),
+        ("methods", "import_module('batchstack.fusion.engine')"),
+        ("methods", "import_module('.engine', __package__)"),
+        ("kernels.smoothing", "from batchstack.fusion.kernels import passes"),
+        ("kernels.passes", "from batchstack.fusion.fusing import Fusion"),
+    ],
+)
+def test_an_import_of_a_layer_above_is_seen(module, line):
+    assert list(layer_faults(line, module, "batchstack.fusion"))
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("engine", "from batchstack.fusion.tiles import Box"),
+        ("fusing", "from batchstack.fusion.kernels import passes, smoothing"),
+        ("fusing", "from batchstack.fusion import flows"),
+        ("kernels.passes", "from batchstack.fusion.kernels.measures import measure"),
+        ("codes", "from batchstack.options import FusionOptions"),
+        ("codes", "from batchstack.fusionless import fuse"),
+    ],
+)
+def test_an_import_of_a_layer_below_is_left_alone(module, line):
+    assert list(layer_faults(line, module, "batchstack.fusion")) == []
+
+
+def first_column(heading):
+    """What stands in the first column of a table of docs/architecture.md."""
+    text = (ROOT.parent / "docs" / "architecture.md").read_text()
+    table = text[text.index(heading) :].partition("\n\n")[0]
+    return [line.split("|")[1].strip(" `") for line in table.splitlines()[2:]]
+
+
+def test_the_page_on_the_architecture_has_every_room():
+    rooms = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert set(first_column("| room |")) == rooms
+
+
+def test_the_page_on_the_architecture_opens_with_few_words():
+    words = first_column("| word |")
+    assert 0 < len(words) == len(set(words)) <= 15
 
 
 def test_every_module_is_in_a_room():
     top = {path.name.removesuffix(".py") for path in ROOT.iterdir() if path.name != "__pycache__"}
     assert top - {"__init__", "__main__"} == set(MAY_USE)
+
+
+# --- arguments
+
+
+def crowded(source):
+    """Functions that take more arguments than a reader keeps apart, with their number."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if COMPILED & {last_name(mark) for mark in node.decorator_list}:
+                continue
+            taken = arguments(node.args)
+            if len(taken) > MOST_ARGUMENTS:
+                yield node.name, len(taken)
+        elif isinstance(node, ast.Lambda) and len(arguments(node.args)) > MOST_ARGUMENTS:
+            yield "lambda", len(arguments(node.args))
+
+
+def arguments(signature):
+    named = [*signature.posonlyargs, *signature.args]
+    if named and named[0].arg in ("self", "cls"):
+        named = named[1:]
+    return [*named, *signature.kwonlyargs, *filter(None, (signature.vararg, signature.kwarg))]
+
+
+@pytest.mark.parametrize(("path", "room"), list(modules()))
+def test_what_travels_together_is_one_value(path, room):
+    assert set(crowded(path.read_text())) <= CROWDED
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(a, b, c, d, e, f, g, h, i): ...",
+        "async def f(a, b, c, d, e, f, g, h, i): ...",
+        "def f(a, b, /, c, d, *, e, f, g, h, i): ...",
+        "def f(a, b, c, d, e, f, g, *more, **options): ...",
+        "class A:\n    def f(self, a, b, c, d, e, f, g, h, i): ...",
+        "def outer():\n    def f(a, b, c, d, e, f, g, h, i): ...",
+        "f = lambda a, b, c, d, e, f, g, h, i: a",
+        "@cache\ndef f(a, b, c, d, e, f, g, h, i): ...",
+    ],
+)
+def test_a_function_of_nine_arguments_is_seen(source):
+    assert list(crowded(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(a, b, c, d, e, f, g, h): ...",
+        "class A:\n    def f(self, a, b, c, d, e, f, g, h): ...",
+        "@kernel\ndef f(a, b, c, d, e, f, g, h, i): ...",
+        "@compiled.bare_kernel\ndef f(a, b, c, d, e, f, g, h, i): ...",
+        "def f(): g(1, 2, 3, 4, 5, 6, 7, 8, 9)",
+    ],
+)
+def test_a_function_of_eight_arguments_is_left_alone(source):
+    assert list(crowded(source)) == []
+
+
+# --- the file system
 
 
 def touches(source):

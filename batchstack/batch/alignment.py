@@ -16,11 +16,11 @@ import numpy as np
 from batchstack import files
 from batchstack.batch.jobs import Job
 from batchstack.errors import StackError
-from batchstack.fusion.registration import estimate_stack
-from batchstack.fusion.tiles import Box, ReadWindow
-from batchstack.fusion.warp import Transform, valid_area, warp_window
+from batchstack.fusion.tiles import ReadWindow
+from batchstack.geometry import Box
 from batchstack.images import Pixels, StagedImage, write_npy_rows
 from batchstack.options import AlignOptions
+from batchstack.registration import Transform, estimate_stack, valid_area, warp_window
 
 if TYPE_CHECKING:
     from batchstack.fusion.scratch import Scratch

@@ -17,7 +17,7 @@ from batchstack.batch.alignment import not_aligned
 from batchstack.batch.jobs import Job
 from batchstack.fusion.engine import tiles
 from batchstack.fusion.methods import METHODS
-from batchstack.fusion.tiles import Box
+from batchstack.geometry import Box
 
 # Between the name of a graph and that of a task, in the keys that Dask knows them by; no id
 # of a stack has it.

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from batchstack.batch.claim import Claim
 from batchstack.fusion.methods import DEPTH_MAPS
-from batchstack.fusion.warp import Transform
 from batchstack.images import Written
 from batchstack.options import AlignOptions, FusionOptions
+from batchstack.registration import Transform
 
 Scores = dict[str, float]  # measure to value
 

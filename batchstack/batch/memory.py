@@ -15,12 +15,12 @@ from batchstack.fusion.engine import stripe_columns
 from batchstack.fusion.footprint import working_bytes
 from batchstack.fusion.methods import Method
 from batchstack.fusion.pyramid import level_shape
-from batchstack.fusion.quality import windows
 from batchstack.fusion.rules import map_level
 from batchstack.fusion.stack import Stack
-from batchstack.fusion.tiles import Box
+from batchstack.geometry import Box
 from batchstack.images import ImageInfo
 from batchstack.options import DEFAULT_TILE, AlignOptions, FusionOptions
+from batchstack.quality import windows
 
 # A worker process with everything imported, before it reads a pixel.
 PROCESS = 220 * 2**20

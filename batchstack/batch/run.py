@@ -31,6 +31,27 @@ SEEN_WITHIN = 10.0
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a run is to do.
+
+    Attributes
+    ----------
+    steps : sequence of Step
+    options : RunOptions
+        Those the steps were made with.
+    manifest : Path, optional
+        The file that the rows are from, which is never written.
+    memory_limit : int, optional
+        Bytes one worker may use: stacks predicted above it are split.
+    """
+
+    steps: Sequence[Step]
+    options: RunOptions
+    manifest: Path | None = None
+    memory_limit: int | None = None
+
+
+@dataclass(frozen=True)
 class StackDone:
     """A stack is fused and recorded."""
 
@@ -91,14 +112,11 @@ def refuse_strange_list(directory: Path, manifest: Path) -> None:
 
 
 def run_plan(
-    steps: Sequence[Step],
+    plan: Plan,
     claim: Claim,
-    options: RunOptions,
     ledger: Ledger,
     engine: Engine,
     *,
-    manifest: Path | None = None,
-    memory_limit: int | None = None,
     max_failures: int | None = None,
     listener: Listener = lambda event: None,
     stop: StopRequest | None = None,
@@ -107,17 +125,11 @@ def run_plan(
 
     Parameters
     ----------
-    steps : sequence of Step
+    plan : Plan
     claim : Claim
         On the output directory.
-    options : RunOptions
-        Those the plan was made with.
     ledger : Ledger
     engine : Engine
-    manifest : Path, optional
-        The file that the rows are from, which is never written.
-    memory_limit : int, optional
-        Bytes one worker may use: stacks predicted above it are split.
     max_failures : int, optional
         Start nothing new after this many.
     listener : callable
@@ -136,7 +148,7 @@ def run_plan(
     """
     start = time.monotonic()
     stop = stop or StopRequest()
-    recorder = _Recorder(steps, claim, options, ledger, listener)
+    recorder = _Recorder(plan, claim, ledger, listener)
     summary = recorder.summary
     files.remove_parts(claim.directory, {FAILED}.__contains__)
 
@@ -148,37 +160,33 @@ def run_plan(
     try:
         recorder.start()
         give_up_if_enough()
-        for result in engine.results(_work(steps, claim, memory_limit), stop, recorder.fault):
+        for result in engine.results(
+            _work(plan.steps, claim, plan.memory_limit), stop, recorder.fault
+        ):
             recorder.take(result)
             give_up_if_enough()
     except BaseException:
         # What the run ends with matters more.
         with suppress(FileError):
-            _close(claim.directory, ledger, manifest)
+            _close(claim.directory, ledger, plan.manifest)
         raise
     finally:
         summary.seconds = time.monotonic() - start
         summary.interrupted = stop.drain and not summary.gave_up
-    _close(claim.directory, ledger, manifest)
+    _close(claim.directory, ledger, plan.manifest)
     return summary
 
 
 class _Recorder:
     """Turns results into records, events and a summary."""
 
-    def __init__(
-        self,
-        steps: Sequence[Step],
-        claim: Claim,
-        options: RunOptions,
-        ledger: Ledger,
-        listener: Listener,
-    ) -> None:
+    def __init__(self, plan: Plan, claim: Claim, ledger: Ledger, listener: Listener) -> None:
+        steps = plan.steps
         # What is up to date needs no memory for each stack.
         self._rows = {step.row.id: step.row for step in steps if step.action == "fuse"}
         self._refused = [step for step in steps if step.action == "refuse"]
         self._moved = [step.row for step in steps if step.moved]
-        self._claim, self._options = claim, options
+        self._claim, self._options = claim, plan.options
         self._ledger, self._listener = ledger, listener
         self._synced = time.monotonic()
         self.summary = Summary(

@@ -5,8 +5,9 @@ from typing import Any
 
 from batchstack.batch.jobs import Job, Scores
 from batchstack.fusion.methods import METHODS
-from batchstack.fusion.quality import score_windows
-from batchstack.fusion.tiles import Box, ReadWindow
+from batchstack.fusion.tiles import ReadWindow
+from batchstack.geometry import Box
+from batchstack.quality import score_windows
 
 # What stacks are sorted by: of the measures without a truth it falls with blur, with double
 # contours and with an image that merely copies one frame; docs/quality.md compares them.

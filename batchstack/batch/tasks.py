@@ -40,11 +40,19 @@ from batchstack.batch.tile_files import bands, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
 from batchstack.errors import BatchstackError, OutputLostError, StackError
 from batchstack.fusion.decision import DecisionMap, resolved, settle
-from batchstack.fusion.engine import fuse_image, fuse_tile, output_form, survey_tile, tiles
+from batchstack.fusion.engine import (
+    StackToFuse,
+    fuse_image,
+    fuse_tile,
+    output_form,
+    survey_tile,
+    tiles,
+)
 from batchstack.fusion.methods import METHODS, Method
 from batchstack.fusion.rules import map_level
 from batchstack.fusion.scratch import Scratch
-from batchstack.fusion.tiles import Box
+from batchstack.fusion.tiles import ReadWindow
+from batchstack.geometry import Box
 from batchstack.images import (
     StagedImage,
     Written,
@@ -321,9 +329,8 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
 def _fuse_and_write(
     job: Job, frames: Sequence[Frame], area: Box
 ) -> dict[str, tuple[Written, Scores]]:
-    size, methods, scratch = _size(frames[0].shape), _methods(job), _scratch(job)
-    read = windows(frames)
-    outputs = fuse_image(read, len(frames), size, methods, job.fusion, job.tile, scratch)
+    read, scratch = windows(frames), _scratch(job)
+    outputs = fuse_image(_to_fuse(job, frames, read), job.tile, scratch)
     metadata = read_metadata(job.frames[0])
 
     def score_and_write(name: str, behind: files.Behind) -> tuple[Written, Scores]:
@@ -411,7 +418,7 @@ def _align_frames(job: Job) -> Alignment:
 def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
     frames = _all_staged(job)
     read = aligned_windows(job, frames, alignment)
-    cells = survey_tile(read, len(frames), box, frames[0].size, job.fusion)
+    cells = survey_tile(_to_fuse(job, frames, read), box)
     for name, values in zip(_MAPS, cells, strict=True):
         write_tile(job.scratch, name, box, values)
 
@@ -434,17 +441,14 @@ def _decision(job: Job, shape: tuple[int, int]) -> DecisionMap | None:
 
 def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
     frames = _all_staged(job)
-    fused = fuse_tile(
-        aligned_windows(job, frames, alignment),
-        len(frames),
-        box,
-        frames[0].size,
-        _methods(job),
-        job.fusion,
-        _decision(job, frames[0].size),
-    )
+    stack = _to_fuse(job, frames, aligned_windows(job, frames, alignment))
+    fused = fuse_tile(stack, box, _decision(job, frames[0].size))
     for name, values in fused.items():
         write_tile(job.scratch, name, box, values)
+
+
+def _to_fuse(job: Job, frames: Sequence[Frame], read: ReadWindow) -> StackToFuse:
+    return StackToFuse(read, len(frames), frames[0].size, _methods(job), job.fusion)
 
 
 def _all_staged(job: Job) -> list[Frame]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.fusion.tiles import Box
+from batchstack.geometry import Box
 from batchstack.images import StagedImage, write_npy
 
 Pixels = npt.NDArray[Any]

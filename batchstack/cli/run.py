@@ -16,7 +16,7 @@ from batchstack.batch.ledger import Ledger, ledger_to_write
 from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, Step, make_plan
-from batchstack.batch.run import Summary, interruptible, refuse_strange_list, run_plan
+from batchstack.batch.run import Plan, Summary, interruptible, refuse_strange_list, run_plan
 from batchstack.cli import options as shared
 from batchstack.cli.progress import Progress, closing_summary
 from batchstack.cli.screen import say, tell
@@ -83,16 +83,8 @@ def command(manifest: Path, output: Path, **settings: Any) -> None:
             return steps
 
         with _engine(cluster, held, plan) as (engine, steps, memory_limit):
-            summary = _run(
-                steps,
-                held,
-                options,
-                ledger,
-                engine,
-                manifest=manifest,
-                memory_limit=memory_limit,
-                settings=settings,
-            )
+            planned = Plan(steps, options, manifest, memory_limit)
+            summary = _run(planned, held, ledger, engine, settings)
     say(closing_summary(summary, output))
     if summary.interrupted:
         sys.exit(ExitCode.INTERRUPTED)
@@ -100,31 +92,20 @@ def command(manifest: Path, output: Path, **settings: Any) -> None:
 
 
 def _run(
-    steps: Sequence[Step],
-    held: Claim,
-    options: RunOptions,
-    ledger: Ledger,
-    engine: Engine,
-    *,
-    manifest: Path,
-    memory_limit: int | None,
-    settings: dict[str, Any],
+    plan: Plan, held: Claim, ledger: Ledger, engine: Engine, settings: dict[str, Any]
 ) -> Summary:
     stop = StopRequest()
-    total = sum(step.action == "fuse" for step in steps)
+    total = sum(step.action == "fuse" for step in plan.steps)
     with (
         Progress(total, verbose=settings["verbose"]) as progress,
         interruptible(stop, tell),
     ):
         try:
             return run_plan(
-                steps,
+                plan,
                 held,
-                options,
                 ledger,
                 engine,
-                manifest=manifest,
-                memory_limit=memory_limit,
                 max_failures=settings["max_failures"],
                 listener=progress,
                 stop=stop,

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from batchstack.fusion.methods import Method, map_levels
 from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.rules import Formula, Measure, Weights, map_level
-from batchstack.fusion.tiles import Box
+from batchstack.geometry import Box
 from batchstack.options import FusionOptions
 
 Index = npt.NDArray[np.unsignedinteger[Any]]

@@ -1,6 +1,7 @@
 """Fusing a stack tile by tile, all requested methods at once."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -26,13 +27,61 @@ from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.rules import Weights, map_level
 from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.stack import Canvas, Stack
-from batchstack.fusion.tiles import Box, ReadWindow, TilePlan, grid_step, partition, tile_plan
+from batchstack.fusion.tiles import ReadWindow, TilePlan, grid_step, partition, tile_plan
+from batchstack.geometry import Box
 from batchstack.options import DEFAULT_TILE, FusionOptions
 
 Pixels = npt.NDArray[Any]
 
 # Frames times columns of a stripe, and its columns at least and at most.
 _COLUMNS, _LEAST, _MOST = 65536, 1024, 4096
+
+
+@dataclass(frozen=True, eq=False)
+class StackToFuse:
+    """The frames of a stack, and what is made of them.
+
+    Attributes
+    ----------
+    read : callable
+        Frame index and box to the pixels of that frame in that box.
+    n_frames : int
+    shape : (int, int)
+        Rows and columns of the whole image.
+    methods : sequence of Method
+    options : FusionOptions
+        Resolved for the image.
+    """
+
+    read: ReadWindow
+    n_frames: int
+    shape: tuple[int, int]
+    methods: Sequence[Method]
+    options: FusionOptions
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", resolved(self.options, self.shape))
+
+    @property
+    def form(self) -> Stack:
+        """What the frames are like."""
+        pixel = self.pixel
+        return Stack(self.n_frames, prod(pixel.shape[2:]), pixel.dtype, self.options)
+
+    @property
+    def pixel(self) -> Pixels:
+        """The first pixel of the first frame, of shape (1, 1) or (1, 1, C)."""
+        return self.read(0, Box(0, 0, 1, 1))
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether any of the methods looks up the decision map."""
+        return any(method.decided for method in self.methods)
+
+    def plan(self, tile: Box) -> TilePlan:
+        """What the methods look at for a tile."""
+        reaches = level_reaches(self.methods, self.options)
+        return tile_plan(tile, self.shape, reaches, level_margins(self.methods, self.options))
 
 
 def fuse(
@@ -77,24 +126,18 @@ def fuse(
         return frames[index][window.slices]
 
     size = shape[0], shape[1]
-    return fuse_image(read, len(frames), size, chosen, options or FusionOptions(), tile)
+    stack = StackToFuse(read, len(frames), size, chosen, options or FusionOptions())
+    return fuse_image(stack, tile)
 
 
 def fuse_image(
-    read: ReadWindow,
-    n_frames: int,
-    shape: tuple[int, int],
-    methods: Sequence[Method],
-    options: FusionOptions,
-    tile: int | None = None,
-    scratch: Scratch | None = None,
+    stack: StackToFuse, tile: int | None = None, scratch: Scratch | None = None
 ) -> dict[str, Pixels]:
     """Fuse a whole image, in stripes from top to bottom.
 
     Parameters
     ----------
-    read, n_frames, shape, methods, options
-        As for `fuse_tile`.
+    stack : StackToFuse
     tile : int, optional
         Columns of the stripes, by default `stripe_columns`.
     scratch : Scratch, optional
@@ -105,12 +148,13 @@ def fuse_image(
     dict of str to ndarray
         As of `fuse`; if `scratch` is given they lie in it, until its next call.
     """
-    options, scratch = resolved(options, shape), scratch or Scratch()
-    boxes = _stripes(shape, stripe_columns(tile, n_frames), methods, options)
-    decision = decide(read, n_frames, boxes, shape, methods, options, scratch)
-    outputs = _Outputs(read, n_frames, Box(0, 0, *shape), methods, options, scratch)
+    scratch = scratch or Scratch()
+    columns = stripe_columns(tile, stack.n_frames)
+    boxes = _stripes(stack.shape, columns, stack.methods, stack.options)
+    decision = decide(stack, boxes, scratch)
+    outputs = _Outputs(stack, Box(0, 0, *stack.shape), scratch)
     for box in boxes:
-        outputs.fuse(read, box, shape, decision, scratch)
+        outputs.fuse(box, decision)
     return outputs.by_name
 
 
@@ -189,50 +233,39 @@ def output_form(
 
 
 def decide(
-    read: ReadWindow,
-    n_frames: int,
-    boxes: Sequence[Box],
-    shape: tuple[int, int],
-    methods: Sequence[Method],
-    options: FusionOptions,
-    scratch: Scratch | None = None,
+    stack: StackToFuse, boxes: Sequence[Box], scratch: Scratch | None = None
 ) -> DecisionMap | None:
     """The decision map of a whole image, if any of the methods looks it up.
 
     Parameters
     ----------
-    read, n_frames, shape, methods, options, scratch
-        As for `fuse_tile`.
+    stack : StackToFuse
     boxes : sequence of Box
         That partition the image, such as all `tiles`.
+    scratch : Scratch, optional
+        As for `fuse_tile`.
     """
-    if not any(method.decided for method in methods):
+    if not stack.is_decided:
         return None
-    options = resolved(options, shape)
-    level = map_level(options)
-    cells = level_shape(shape, level)
-    index = np.empty(cells, index_type(n_frames))
+    level = map_level(stack.options)
+    cells = level_shape(stack.shape, level)
+    index = np.empty(cells, index_type(stack.n_frames))
     confidence = np.empty(cells, np.uint8)
     for box in boxes:
-        place = cell_box(box, level).slices
-        index[place], confidence[place] = survey_tile(read, n_frames, box, shape, options, scratch)
-    return DecisionMap(*settle(index, confidence, options.evidence), level)
+        at = cell_box(box, level).slices
+        index[at], confidence[at] = survey_tile(stack, box, scratch)
+    return DecisionMap(*settle(index, confidence, stack.options.evidence), level)
 
 
 def survey_tile(
-    read: ReadWindow,
-    n_frames: int,
-    tile: Box,
-    shape: tuple[int, int],
-    options: FusionOptions,
-    scratch: Scratch | None = None,
+    stack: StackToFuse, tile: Box, scratch: Scratch | None = None
 ) -> tuple[Index, Confidence]:
     """What one tile contributes to the decision map, before it is settled.
 
     Parameters
     ----------
-    read, n_frames, tile, shape, options, scratch
-        As for `fuse_tile`.
+    stack, tile, scratch
+        As for `fuse_tile`; the methods do not matter.
 
     Returns
     -------
@@ -240,25 +273,20 @@ def survey_tile(
         Index of the frame with the most activity, over `cell_box` of the tile.
     confidence : ndarray of uint8, the same shape
     """
-    options, scratch = resolved(options, shape), scratch or Scratch()
-    stack, methods = _stack(read, n_frames, options), (survey(options.focus_sigma),)
-    level, plan = map_level(options), _plan(tile, shape, methods, options)
+    surveyed = replace(stack, methods=(survey(stack.options.focus_sigma),))
+    level, plan = map_level(stack.options), surveyed.plan(tile)
     held = plan.levels[level].held if level else tile
     index, confidence = np.empty(held.shape, np.uint16), np.empty(held.shape, np.uint8)
-    nothing = np.empty((0, 0, 0), stack.dtype)
+    nothing = np.empty((0, 0, 0), stack.pixel.dtype)
     canvas = Canvas(nothing, nothing.astype(np.uint8), index, confidence, (0, 0))
-    _run(read, stack, plan, methods, canvas, scratch)
+    _run(surveyed, plan, canvas, scratch or Scratch())
     wanted = cell_box(tile, level).within(held).slices
-    return index[wanted].astype(index_type(n_frames)), confidence[wanted]
+    return index[wanted].astype(index_type(stack.n_frames)), confidence[wanted]
 
 
 def fuse_tile(
-    read: ReadWindow,
-    n_frames: int,
+    stack: StackToFuse,
     tile: Box,
-    shape: tuple[int, int],
-    methods: Sequence[Method],
-    options: FusionOptions,
     decision: DecisionMap | None = None,
     scratch: Scratch | None = None,
 ) -> dict[str, Pixels]:
@@ -266,15 +294,9 @@ def fuse_tile(
 
     Parameters
     ----------
-    read : callable
-        Frame index and box to the pixels of that frame in that box.
-    n_frames : int
+    stack : StackToFuse
     tile : Box
         One of `tiles`.
-    shape : (int, int)
-        Rows and columns of the whole image.
-    methods : sequence of Method
-    options : FusionOptions
     decision : DecisionMap, optional
         Of the whole image, for methods that look it up; see `decide`.
     scratch : Scratch, optional
@@ -286,9 +308,8 @@ def fuse_tile(
         Output name to the pixels of the tile, in the type of the frames; if `scratch` is given
         they lie in it, until its next call.
     """
-    options, scratch = resolved(options, shape), scratch or Scratch()
-    outputs = _Outputs(read, n_frames, tile, methods, options, scratch)
-    outputs.fuse(read, tile, shape, decision, scratch)
+    outputs = _Outputs(stack, tile, scratch or Scratch())
+    outputs.fuse(tile, decision)
     return outputs.by_name
 
 
@@ -300,31 +321,22 @@ class _Outputs:
     by_name : dict of str to ndarray
     """
 
-    def __init__(
-        self,
-        read: ReadWindow,
-        n_frames: int,
-        box: Box,
-        methods: Sequence[Method],
-        options: FusionOptions,
-        scratch: Scratch,
-    ) -> None:
-        self._stack, self._box, self._methods = _stack(read, n_frames, options), box, methods
-        self._blending = tuple(method for method in methods if method.weights is not None)
-        voting = [method for method in self._blending if method.weights == Weights.HARD]
-        rows, columns = box.shape
-        stack = self._stack
-        shape = len(self._blending), rows, columns * stack.channels
-        images = scratch.array("images", shape, stack.dtype)
+    def __init__(self, stack: StackToFuse, box: Box, scratch: Scratch) -> None:
+        blending = tuple(method for method in stack.methods if method.weights is not None)
+        voting = [method for method in blending if method.weights == Weights.HARD]
+        self._stack, self._blending = stack, replace(stack, methods=blending)
+        self._box, self._scratch = box, scratch
+        pixel, (rows, columns) = stack.pixel, box.shape
+        shape = len(blending), rows, columns * prod(pixel.shape[2:])
+        images = scratch.array("images", shape, pixel.dtype)
         masks = scratch.array("masks", (len(voting), rows, columns), np.uint8)
         nothing = np.empty((0, 0), np.uint16), np.empty((0, 0), np.uint8)
         self._canvas = Canvas(images, masks, *nothing, (box.top, box.left))
-        colour = read(0, Box(0, 0, 1, 1)).shape[2:]
         self.by_name: dict[str, Pixels] = {}
-        for method in methods:
-            if method in self._blending:
-                image = images[self._blending.index(method)]
-                self.by_name[method.outputs[0]] = image.reshape(rows, columns, *colour)
+        for method in stack.methods:
+            if method in blending:
+                image = images[blending.index(method)]
+                self.by_name[method.outputs[0]] = image.reshape(rows, columns, *pixel.shape[2:])
             for name, dtype in method.maps.items():
                 self.by_name[name] = (
                     masks[voting.index(method)]
@@ -332,44 +344,26 @@ class _Outputs:
                     else scratch.array(name, box.shape, dtype)
                 )
 
-    def fuse(
-        self,
-        read: ReadWindow,
-        tile: Box,
-        shape: tuple[int, int],
-        decision: DecisionMap | None,
-        scratch: Scratch,
-    ) -> None:
+    def fuse(self, tile: Box, decision: DecisionMap | None) -> None:
         """Fill in what lies in a tile."""
-        methods, options = self._blending, self._stack.options
-        if methods:
-            plan, index = _plan(tile, shape, methods, options), np.empty((0, 0), np.uint16)
+        if self._blending.methods:
+            plan, index = self._blending.plan(tile), np.empty((0, 0), np.uint16)
             if decision is not None:
-                index = decision.index[cell_box(plan.guard, decision.level).slices]
-            _run(read, self._stack, plan, methods, self._canvas, scratch, index)
-        place = tile.within(self._box).slices
-        for method in self._methods:
-            if decision is not None and method not in self._blending:
+                index = decision.index[cell_box(plan.window, decision.level).slices]
+            _run(self._blending, plan, self._canvas, self._scratch, index)
+        at = tile.within(self._box).slices
+        for method in self._stack.methods:
+            if decision is not None and method not in self._blending.methods:
                 depths, confidences = (self.by_name[name] for name in method.maps)
                 index = nearest(decision.index, decision.level, tile)
-                depths[place] = depth(index, self._stack.n_frames)
-                confidences[place] = nearest(decision.confidence, decision.level, tile)
+                depths[at] = depth(index, self._stack.n_frames)
+                confidences[at] = nearest(decision.confidence, decision.level, tile)
 
 
-def _run(*arguments: Any) -> None:
+def _run(
+    stack: StackToFuse, plan: TilePlan, canvas: Canvas, scratch: Scratch, *index: Index
+) -> None:
     # Who only plans does not wait for the kernels.
     from batchstack.fusion.fusing import Fusion
 
-    Fusion(*arguments).run()
-
-
-def _stack(read: ReadWindow, n_frames: int, options: FusionOptions) -> Stack:
-    pixel = read(0, Box(0, 0, 1, 1))
-    return Stack(n_frames, prod(pixel.shape[2:]), pixel.dtype, options)
-
-
-def _plan(
-    tile: Box, shape: tuple[int, int], methods: Sequence[Method], options: FusionOptions
-) -> TilePlan:
-    reaches, margins = level_reaches(methods, options), level_margins(methods, options)
-    return tile_plan(tile, shape, reaches, margins)
+    Fusion(stack.read, stack.form, plan, tuple(stack.methods), canvas, scratch, *index).run()

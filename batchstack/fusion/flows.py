@@ -22,7 +22,8 @@ from batchstack.fusion.streams import (
     reduced_rows,
     rehearse,
 )
-from batchstack.fusion.tiles import Box, TilePlan
+from batchstack.fusion.tiles import TilePlan
+from batchstack.geometry import Box
 from batchstack.options import FusionOptions
 
 # Rows of frames that a strip has on level 0, over all frames, and its rows at least and at most:
@@ -163,7 +164,7 @@ class TileFlow:
         blended = [method.blended_levels(options) for method in methods]
         count = max(method.levels(options) for method in methods)
         self.finest = min(levels[0] for levels in blended)
-        self.windows = _windows(plan.guard, count)
+        self.windows = _windows(plan.window, count)
         self.gaussian = [self._gaussian_stream(level) for level in range(count)]
         self._add_cells({method.weights for method in methods}, count)
         self.levels: list[LevelFlow] = []
@@ -255,12 +256,12 @@ class TileFlow:
         planes[level] = Stream(0, self.height(level), step, readings)
 
 
-def _windows(guard: Box, levels: int) -> list[Box]:
-    """What a window over the guard holds of each level."""
+def _windows(window: Box, levels: int) -> list[Box]:
+    """What the window of a tile holds of each level."""
     windows = []
     for level in range(levels):
-        rows, columns = level_shape(guard.shape, level)
-        top, left = guard.top >> level, guard.left >> level
+        rows, columns = level_shape(window.shape, level)
+        top, left = window.top >> level, window.left >> level
         windows.append(Box(top, left, top + rows, left + columns))
     return windows
 

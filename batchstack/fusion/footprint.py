@@ -8,7 +8,8 @@ from batchstack.fusion.methods import Method, level_margins, level_reaches
 from batchstack.fusion.rules import Weights, map_level
 from batchstack.fusion.stack import Stack
 from batchstack.fusion.streams import Stream
-from batchstack.fusion.tiles import Box, tile_plan
+from batchstack.fusion.tiles import tile_plan
+from batchstack.geometry import Box
 
 _FLOAT = 4
 # Rows that several small arrays of a pass take together, per frame and once.

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from batchstack.compiled import Counts, Planes
 from batchstack.fusion.codes import CODE_MAX
-from batchstack.fusion.compiled import Counts, Planes
 from batchstack.fusion.flows import LevelFlow, TileFlow, strip_rows
 from batchstack.fusion.kernels import cells as cell_rows
 from batchstack.fusion.kernels import passes, smoothing
@@ -38,7 +38,8 @@ from batchstack.fusion.rules import (
 from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.stack import Canvas, Stack
 from batchstack.fusion.streams import Stream
-from batchstack.fusion.tiles import Box, ReadWindow, TilePlan
+from batchstack.fusion.tiles import ReadWindow, TilePlan
+from batchstack.geometry import Box
 
 Index = npt.NDArray[np.uint16]
 Make = Callable[[int, int], None]
@@ -84,7 +85,7 @@ class Fusion:
     scratch : Scratch
         Working memory; not for two threads at once.
     index : ndarray of unsigned integers, shape (rows, columns), optional
-        Of the decision map, over what the guard holds of the level of the cells.
+        Of the decision map, over what the window holds of the level of the cells.
     """
 
     def __init__(

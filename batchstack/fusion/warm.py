@@ -44,6 +44,6 @@ def warm_up(
 
 def kernels_are_kept() -> bool:
     """Whether compiled kernels can be kept for the next process."""
-    from batchstack.fusion.compiled import KEPT
+    from batchstack.compiled import KEPT
 
     return all(KEPT)

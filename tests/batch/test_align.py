@@ -11,15 +11,15 @@ from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
 from batchstack.fusion import METHODS
-from batchstack.fusion.quality import psnr
-from batchstack.fusion.synthetic import make_stack
 from batchstack.images import read_image, write_image
 from batchstack.options import AlignOptions
+from batchstack.quality import psnr
+from batchstack.scenes import Camera, make_stack
 from tests.batch.conftest import do_split, do_whole
 
 SHAPE = (300, 360)
 FUSED = "focus_stacked_all_channels.png"
-MOVE = {"breathing": 0.01, "shift": (5.0, -3.0), "rotation": 0.4}
+MOVE = Camera(breathing=0.01, shift=(5.0, -3.0), rotation=0.4)
 
 
 @cache
@@ -54,7 +54,7 @@ def decibels(rendered, image):
 
 
 def test_moved_frames_fuse_as_if_they_had_not_moved(workspace, files):
-    moved = scene(**MOVE)
+    moved = scene(camera=MOVE)
     files(moved=moved, plain=scene())
     said = run(workspace, "auto", "--border", "fill").stderr
     run(workspace, "off", "--align", "off")
@@ -83,7 +83,7 @@ def test_moved_frames_fuse_as_if_they_had_not_moved(workspace, files):
 @pytest.mark.parametrize("n_frames", [2, 5])
 @pytest.mark.parametrize("border", ["crop", "fill"])
 def test_aligned_tiles_and_split_stacks_equal_the_whole(workspace, files, plan, n_frames, border):
-    files(s=scene(frames=n_frames, **MOVE))
+    files(s=scene(frames=n_frames, camera=MOVE))
     options = {
         "alignment": AlignOptions("similarity", border, match_exposure=True),
         "methods": ("all_channels", "median_mask"),
@@ -103,7 +103,7 @@ def test_aligned_tiles_and_split_stacks_equal_the_whole(workspace, files, plan, 
 
 
 def test_the_crop_is_a_part_of_the_filled_image_and_of_every_frame(workspace, files, plan):
-    files(s=scene(**MOVE))
+    files(s=scene(camera=MOVE))
     images = {}
     for border in ("fill", "crop"):
         (step,) = plan(alignment=AlignOptions(border=border))
@@ -169,7 +169,7 @@ def test_frames_that_do_not_belong_together_are_left_alone_and_named(workspace):
 
 
 def test_exposure_is_matched_when_asked_for(workspace, files):
-    bright = scene(exposure_ev=0.4)
+    bright = scene(camera=Camera(exposure_ev=0.4))
     files(s=bright)
     score = {}
     for output, options in (("plain", []), ("matched", ["--match-exposure"])):
@@ -187,7 +187,7 @@ def test_rows_override_how_the_run_aligns(files, plan):
 
 
 def test_the_measured_peak_of_an_aligned_stack_stays_under_the_prediction(workspace, plan):
-    rendered = make_stack((1100, 1300), scene="hair", **MOVE)
+    rendered = make_stack((1100, 1300), scene="hair", camera=MOVE)
     for index, frame in enumerate(rendered.frames):
         write_image(workspace.root / f"frame{index}.jpg", frame)
     workspace.manifest({"s": ["frame0.jpg", "frame1.jpg"]})

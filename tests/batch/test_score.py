@@ -7,18 +7,19 @@ from functools import cache
 import numpy as np
 import pytest
 
+from batchstack import quality
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
 from batchstack.batch.tile_files import tile_window, write_tile
-from batchstack.fusion import METHODS, quality
-from batchstack.fusion.synthetic import make_stack
-from batchstack.fusion.tiles import Box
+from batchstack.fusion import METHODS
+from batchstack.geometry import Box
 from batchstack.images import read_image
 from batchstack.options import AlignOptions
+from batchstack.scenes import Camera, make_stack
 from tests.batch.conftest import do_split, do_whole
 
-MOVE = {"breathing": 0.01, "shift": (5.0, -3.0), "rotation": 0.4}
+MOVE = Camera(breathing=0.01, shift=(5.0, -3.0), rotation=0.4)
 FUSED = {method.output for method in METHODS.values() if method.output}
 MEASURES = {"Qabf", "NMI", "QY", "QCB"}
 
@@ -63,7 +64,7 @@ def test_fused_images_are_scored_as_the_library_scores_them_and_maps_are_not(wor
 @pytest.mark.parametrize(("n_frames", "border"), [(2, "crop"), (3, "fill")])
 def test_a_split_stack_scores_as_the_whole_one(files, plan, n_frames, border):
     # Above one megapixel, so that windows are scored.
-    files(s=scene((300, 3600), frames=n_frames, **MOVE), suffix=".tif")
+    files(s=scene((300, 3600), frames=n_frames, camera=MOVE), suffix=".tif")
     alignment = AlignOptions("similarity", border, match_exposure=True)
     (step,) = plan(alignment=alignment, tile=384)
     whole = do_whole(step.job)
@@ -75,7 +76,7 @@ def test_a_split_stack_scores_as_the_whole_one(files, plan, n_frames, border):
 
 
 def test_scores_are_of_the_aligned_frames_and_of_pixels_before_they_are_encoded(files, plan):
-    files(s=scene(**MOVE))
+    files(s=scene(camera=MOVE))
     scores = {}
     for suffix in ("png", "jpg"):
         (step,) = plan(alignment=AlignOptions("similarity"))
@@ -94,7 +95,7 @@ def test_worst_first_puts_the_blurred_and_the_doubled_stack_on_top(workspace, fi
         ("beta", ["", "0.000001", "", ""]),
         ("align", ["off", "off", "off", ""]),
     ]
-    files(columns, good=good, mean=good, double=scene(**MOVE), other=other)
+    files(columns, good=good, mean=good, double=scene(camera=MOVE), other=other)
     said = run(workspace, "--score").stderr
     found = status(workspace)
     figure = {

@@ -17,9 +17,10 @@ from batchstack.fusion.decision import (
 from batchstack.fusion.engine import tiles
 from batchstack.fusion.methods import select_methods
 from batchstack.fusion.pyramid import level_shape
-from batchstack.fusion.synthetic import make_stack
-from batchstack.fusion.tiles import Box, partition
+from batchstack.fusion.tiles import partition
+from batchstack.geometry import Box
 from batchstack.options import FusionOptions
+from batchstack.scenes import Camera, make_stack
 from tests.scenes import quantise
 
 DECIDED = [name for name, method in METHODS.items() if method.decided and method.output]
@@ -135,7 +136,7 @@ def test_depth_runs_from_back_to_front_and_knows_where_it_guesses():
 
 @pytest.mark.parametrize("level", [0, 1])
 def test_the_map_follows_the_scene(level):
-    rendered = make_stack((360, 480), scene="blob", blur=6.0, noise=2.0, seed=4)
+    rendered = make_stack((360, 480), blur=6.0, seed=4, camera=Camera(noise=2.0))
     options = FusionOptions(map_level=level)
     depth = fuse(rendered.frames, ["depth_map"], options)["depth_map"] / 65535
     clear = np.abs(rendered.depth - 0.5) > 0.49

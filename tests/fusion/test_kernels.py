@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchstack.fusion import compiled
+from batchstack import compiled
 from batchstack.fusion.fusing import disc
 from batchstack.fusion.kernels import cells, measures, pyramid, smoothing, weights
 from batchstack.fusion.rules import Formula, gaussian_taps

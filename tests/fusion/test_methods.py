@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from batchstack.fusion import METHODS, fuse
-from batchstack.fusion.engine import fuse_image
+from batchstack.fusion.engine import StackToFuse, fuse_image
 from batchstack.fusion.rules import Formula, Measure, Weights
 from batchstack.fusion.scratch import Scratch
 from batchstack.options import FusionOptions
@@ -78,13 +78,14 @@ def test_two_or_four_channels_are_fused_like_three(n_frames):
 
 def fuse_by(frames, *methods):
     """Fuse by methods that need not be in the table."""
-    return fuse_image(
-        lambda index, box: frames[index][box.slices],
-        len(frames),
-        frames[0].shape[:2],
-        methods,
-        FusionOptions(),
-    )
+    return fuse_image(to_fuse(frames, methods))
+
+
+def to_fuse(frames, methods):
+    def read(index, box):
+        return frames[index][box.slices]
+
+    return StackToFuse(read, len(frames), frames[0].shape[:2], methods, FusionOptions())
 
 
 @pytest.mark.parametrize("n_frames", [2, 4])
@@ -190,10 +191,7 @@ def test_kept_memory_leaves_no_trace_of_the_stack_before():
     expected = [fuse(frames) for frames in (large, small, large)]
     scratch = Scratch()
     for frames, known in zip((large, small, large), expected, strict=True):
-        read, shape = (lambda i, box, frames=frames: frames[i][box.slices]), frames[0].shape[:2]
-        fused = fuse_image(
-            read, len(frames), shape, tuple(METHODS.values()), FusionOptions(), None, scratch
-        )
+        fused = fuse_image(to_fuse(frames, tuple(METHODS.values())), None, scratch)
         for name, values in fused.items():
             np.testing.assert_array_equal(values, known[name], err_msg=name)
 
@@ -221,7 +219,7 @@ def test_mask_of_a_longer_stack_is_a_depth_map():
 
 
 def test_fusion_beats_both_frames_on_a_rendered_pair():
-    from batchstack.fusion.synthetic import make_stack
+    from batchstack.scenes import make_stack
 
     rendered = make_stack((240, 320), scene="blob", blur=4.0, seed=2)
     truth = rendered.truth.astype(float)

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from batchstack.errors import OptionError, StackError
 from batchstack.fusion import METHODS, fuse
 from batchstack.fusion.codes import DATA_RANGES
-from batchstack.fusion.engine import decide, fuse_tile, tiles
+from batchstack.fusion.engine import StackToFuse, decide, fuse_tile, tiles
 from batchstack.fusion.methods import level_reaches, select_methods
 from batchstack.fusion.pyramid import level_shape
-from batchstack.fusion.tiles import Box, grid_step, partition, tile_plan
+from batchstack.fusion.tiles import grid_step, partition, tile_plan
+from batchstack.geometry import Box
 from batchstack.options import FusionOptions
 from tests.scenes import stack
 
@@ -55,10 +56,11 @@ def in_tiles(frames, tile, methods, options):
     def read(index, box):
         return frames[index][box.slices]
 
-    decision = decide(read, len(frames), boxes, shape, chosen, options)
+    to_fuse = StackToFuse(read, len(frames), shape, chosen, options)
+    decision = decide(to_fuse, boxes)
     whole = {}
     for box in boxes:
-        fused = fuse_tile(read, len(frames), box, shape, chosen, options, decision)
+        fused = fuse_tile(to_fuse, box, decision)
         for name, values in fused.items():
             full = np.empty((*shape, *values.shape[2:]), values.dtype)
             whole.setdefault(name, full)[box.slices] = values
@@ -118,20 +120,20 @@ def test_a_plan_stays_inside_the_image_and_holds_what_it_needs(shape, levels, re
     boxes = list(partition(shape, 256, levels))
     box = data.draw(st.sampled_from(boxes))
     plan = tile_plan(box, shape, [reach] * levels)
-    assert contains(plan.guard, box)
+    assert contains(plan.window, box)
     assert contains(plan.levels[0].held, box)
     for level, here in enumerate(plan.levels):
         whole = Box(0, 0, *level_shape(shape, level))
         assert here.shape == whole.shape
         assert contains(here.analysed, here.held)
         assert contains(whole, here.analysed)
-        # what the reductions of the guard hold on this level
+        # what the reductions of the window hold on this level
         step = 1 << level
         held = Box(
-            plan.guard.top // step,
-            plan.guard.left // step,
-            -(-plan.guard.bottom // step),
-            -(-plan.guard.right // step),
+            plan.window.top // step,
+            plan.window.left // step,
+            -(-plan.window.bottom // step),
+            -(-plan.window.right // step),
         )
         assert contains(held, here.analysed)
 
@@ -145,14 +147,14 @@ def contains(outer, inner):
     )
 
 
-def test_the_halo_follows_the_methods_filters():
-    def guard(methods):
+def test_the_window_follows_the_methods_filters():
+    def window(methods):
         reaches = level_reaches(select_methods(methods), FusionOptions())
-        return tile_plan(Box(2048, 2048, 3072, 3072), (8192, 8192), reaches).guard
+        return tile_plan(Box(2048, 2048, 3072, 3072), (8192, 8192), reaches).window
 
-    assert guard(["direct"]).shape == (1028, 1028)
-    assert guard(["all_channels"]).shape == (1200, 1200)
-    assert guard(["laplacian"]).shape > guard(["median_mask"]).shape
+    assert window(["direct"]).shape == (1028, 1028)
+    assert window(["all_channels"]).shape == (1200, 1200)
+    assert window(["laplacian"]).shape > window(["median_mask"]).shape
 
 
 @pytest.mark.parametrize(

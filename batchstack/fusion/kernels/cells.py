@@ -5,7 +5,7 @@ The rules are those of `compiled`.  `height` is what a ring stands for.
 
 import numpy as np
 
-from batchstack.fusion.compiled import (
+from batchstack.compiled import (
     Counts,
     Planes,
     bare_kernel,

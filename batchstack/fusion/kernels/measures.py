@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from batchstack.fusion.compiled import Planes, inlined, routine
+from batchstack.compiled import Planes, inlined, routine
 from batchstack.fusion.rules import Formula
 
 _MODIFIED_LAPLACIAN, _LAPLACIAN = int(Formula.MODIFIED_LAPLACIAN), int(Formula.LAPLACIAN)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.fusion.compiled import (
+from batchstack.compiled import (
     Counts,
     Pixels,
     Planes,

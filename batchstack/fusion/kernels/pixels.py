@@ -3,7 +3,7 @@
 The rules are those of `compiled`.
 """
 
-from batchstack.fusion.compiled import Pixels, routine
+from batchstack.compiled import Pixels, routine
 
 
 @routine

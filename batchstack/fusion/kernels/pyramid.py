@@ -6,7 +6,7 @@ The rules are those of `compiled`.
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.fusion.compiled import Pixels, Planes, bare_kernel, mirror_ends, mirrored, routine
+from batchstack.compiled import Pixels, Planes, bare_kernel, mirror_ends, mirrored, routine
 from batchstack.fusion.kernels.pixels import apart
 
 Places = npt.NDArray[np.int64]

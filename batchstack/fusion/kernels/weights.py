@@ -8,7 +8,7 @@ each from `plane` on, in its `row` from `column` on.
 
 import numpy as np
 
-from batchstack.fusion.compiled import Counts, Planes, routine
+from batchstack.compiled import Counts, Planes, routine
 from batchstack.fusion.kernels.smoothing import Index
 
 # From here on tanh is 1 in float32.

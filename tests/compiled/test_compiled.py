@@ -1,5 +1,6 @@
 """Machine code is kept for the next process, and only for the sources it was made from."""
 
+import ast
 import importlib
 import json
 import os
@@ -15,16 +16,16 @@ from numba.core.caching import CompileResultCacheImpl
 from numba.core.dispatcher import Dispatcher
 
 import batchstack
-from batchstack import fusion
-from batchstack.fusion import compiled, kept
+from batchstack import compiled
+from batchstack.compiled import kept
 
 # The first of two rows that the kernel `reduce` of kernels/pyramid.py makes of rows 0, 1, 2: it
-# asks the routine `mirrored` of compiled.py for the two rows before, 2 and 1, and their mean is
+# asks the routine `mirrored` of `compiled` for the two rows before, 2 and 1, and their mean is
 # (2 + 4 + 0 + 4 + 2) / 16.
 SCRIPT = """
 import json
 import numpy as np
-from batchstack.fusion import compiled
+from batchstack import compiled
 from batchstack.fusion.kernels import pyramid
 
 rows = np.repeat(np.arange(3, dtype=np.float32)[:, None], 4, axis=1)[None]
@@ -47,13 +48,13 @@ class Package:
     """A copy of the program, with the code it has kept beside its sources."""
 
     def __init__(self, root):
-        self.fusion = root / "batchstack" / "fusion"
-        self.kept = self.fusion / "kernels" / "__pycache__"
+        self.sources = root / "batchstack"
+        self.kept = self.sources / "fusion" / "kernels" / "__pycache__"
 
     def run(self, before=""):
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT.format(before=before)],
-            cwd=self.fusion.parents[1],
+            cwd=self.sources.parent,
             # Python keeps bytecode by times and sizes, which these tests leave as they are.
             env={name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
             | {"PYTHONDONTWRITEBYTECODE": "1"},
@@ -65,7 +66,7 @@ class Package:
         return json.loads(done.stdout)
 
     def replace(self, name, old, new):
-        path = self.fusion / name
+        path = self.sources / name
         text = path.read_text()
         assert text.count(old) == 1
         path.write_text(text.replace(old, new))
@@ -91,17 +92,17 @@ def package(warm, tmp_path):
 
 
 def test_the_same_sources_need_no_compiling_whenever_they_were_written(package):
-    for path in package.fusion.rglob("*.py"):
+    for path in package.sources.rglob("*.py"):
         os.utime(path, (1e9, 1e9))
     assert package.run() == {"row": RIGHT, "loaded": 1, "kept": True}
 
 
 def test_code_of_a_routine_that_has_changed_in_another_file_is_not_run(package):
-    before, own = package.code(), (package.fusion / "kernels/pyramid.py").stat()
-    package.replace("compiled.py", MIRRORED, REPEATED)
+    before, own = package.code(), (package.sources / "fusion/kernels/pyramid.py").stat()
+    package.replace("compiled/__init__.py", MIRRORED, REPEATED)
     assert package.run() == {"row": CHANGED, "loaded": 0, "kept": True}
     assert package.run() == {"row": CHANGED, "loaded": 1, "kept": True}
-    now = (package.fusion / "kernels/pyramid.py").stat()
+    now = (package.sources / "fusion/kernels/pyramid.py").stat()
     assert (now.st_size, now.st_mtime_ns) == (own.st_size, own.st_mtime_ns)
     assert package.code().keys() == before.keys()  # replaced, not added to
 
@@ -109,7 +110,7 @@ def test_code_of_a_routine_that_has_changed_in_another_file_is_not_run(package):
 def test_code_of_other_sources_is_not_run_though_the_index_promises_it(package):
     """Numba replaces the index first; the process may be killed before it replaces the code."""
     before = package.code()
-    package.replace("compiled.py", MIRRORED, REPEATED)
+    package.replace("compiled/__init__.py", MIRRORED, REPEATED)
     package.run()
     (name,) = (name for name in before if name.endswith(".nbc"))
     (package.kept / name).write_bytes(before[name])
@@ -128,7 +129,7 @@ def test_torn_files_are_compiled_and_written_anew(package, suffix):
 
 def test_a_kernel_that_has_moved_in_its_file_leaves_no_code_behind(package):
     before = package.code()
-    package.replace("kernels/pyramid.py", "import numpy as np\n", "import numpy as np\n\n\n")
+    package.replace("fusion/kernels/pyramid.py", "import numpy as np\n", "import numpy as np\n\n\n")
     assert package.run()["loaded"] == 0
     assert package.code().keys() == before.keys()
 
@@ -144,7 +145,9 @@ def test_code_that_cannot_be_written_is_used_all_the_same(package):
 
 def test_kernels_do_not_share_files():
     names = []
-    for module in pkgutil.walk_packages(fusion.__path__, "batchstack.fusion."):
+    for module in pkgutil.walk_packages(batchstack.__path__, "batchstack."):
+        if module.name.split(".")[1] not in kept.ROOMS:
+            continue
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, Dispatcher) and value.__module__ == module.name:
                 names += [value._cache._cache_file._index_path] if value.stats.cache_path else []
@@ -152,10 +155,39 @@ def test_kernels_do_not_share_files():
     assert len(set(names)) == len(names)
 
 
+def names_in(path):
+    """Every name of the program that a source imports, as module.name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "batchstack":
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def test_kernels_stand_and_look_only_where_a_change_makes_them_new():
+    top, makers = Path(batchstack.__file__).parent, ("kernel", "bare_kernel", "routine", "inlined")
+    found = 0
+    for path in top.rglob("*.py"):
+        names = set(names_in(path))
+        if not names & {f"batchstack.compiled.{name}" for name in makers}:
+            continue
+        found += 1
+        assert path.relative_to(top).parts[0] in kept.ROOMS, path
+        # Of other rooms only what no machine code is made of.
+        foreign = {name for name in names if name.split(".")[1] not in kept.ROOMS}
+        assert foreign <= {"batchstack.errors.StackError", "batchstack.geometry.Box"}, path
+    assert found > 6
+
+
+@pytest.mark.parametrize("room", kept.ROOMS)
+def test_a_change_in_any_room_with_kernels_makes_their_code_new(package, room):
+    with (package.sources / room / "__init__.py").open("a") as source:
+        source.write("\n")
+    assert package.run() == {"row": RIGHT, "loaded": 0, "kept": True}
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        lambda patch: patch.setitem(sys.modules, "batchstack.fusion.kept", None),
+        lambda patch: patch.setitem(sys.modules, "batchstack.compiled.kept", None),
         lambda patch: patch.setattr(kept._Cache, "_impl_class", CompileResultCacheImpl),
         lambda patch: patch.setattr(kept._Cache, "_impl_class", None),
     ],

@@ -1,5 +1,7 @@
 """Synthetic stacks keep what they promise about themselves."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchstack.errors import OptionError
-from batchstack.fusion import synthetic
-from batchstack.fusion.synthetic import DTYPES, TEXTURES, make_stack, sample_texture
+from batchstack.scenes import DTYPES, TEXTURES, Camera, camera, make_stack, sample_texture
 
 LAYERED = ("blob", "hair", "lace")
 SCENES = (*LAYERED, "slant")
 SHAPE = (180, 240)
+EXACT = Camera(dtype="float32")
 
 
 def linear(code):
@@ -81,14 +83,19 @@ def test_depth_goes_from_back_to_front():
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_scene_of_one_colour_stays_so(scene):
     stack = make_stack(
-        (60, 80), scene=scene, textures=(uniform(90), uniform(90)), blur=5, rotation=7, frames=3
+        (60, 80),
+        scene=scene,
+        textures=(uniform(90), uniform(90)),
+        blur=5,
+        frames=3,
+        camera=Camera(rotation=7),
     )
     assert all((frame == 90).all() for frame in stack.frames)
 
 
 def test_blur_spreads_light_and_loses_none():
     textures = uniform(0), uniform(255)
-    stack = make_stack(SHAPE, textures=textures, blur=6.0, dtype="float32", seed=5)
+    stack = make_stack(SHAPE, textures=textures, blur=6.0, seed=5, camera=EXACT)
     border = np.pad(np.zeros((160, 220), bool), 10, constant_values=True)
     assert stack.depth[border].max() == 0  # nothing crosses the border
     back, front = stack.frames
@@ -102,7 +109,8 @@ def test_blur_spreads_light_and_loses_none():
 
 def test_the_same_arguments_give_the_same_stack():
     def made(seed):
-        return make_stack((64, 80), scene="hair", noise=2.0, breathing=0.02, seed=seed)
+        drifting = Camera(noise=2.0, breathing=0.02)
+        return make_stack((64, 80), scene="hair", seed=seed, camera=drifting)
 
     one, same, other = made(7), made(7), made(8)
     assert all(np.array_equal(a, b) for a, b in zip(one.frames, same.frames, strict=True))
@@ -114,9 +122,8 @@ def test_the_same_arguments_give_the_same_stack():
 @pytest.mark.parametrize("scene", SCENES)
 def test_the_scene_does_not_depend_on_the_camera(scene):
     still = make_stack((90, 70), scene=scene, blur=3.0)
-    moved = make_stack(
-        (90, 70), scene=scene, blur=3.0, breathing=0.05, rotation=3, shift=(9, -4), exposure_ev=1
-    )
+    drifting = Camera(breathing=0.05, rotation=3, shift=(9, -4), exposure_ev=1)
+    moved = make_stack((90, 70), scene=scene, blur=3.0, camera=drifting)
     assert np.array_equal(still.truth, moved.truth)
     assert np.array_equal(still.depth, moved.depth)
     assert np.array_equal(still.frames[0], moved.frames[0])
@@ -126,10 +133,11 @@ def test_the_scene_does_not_depend_on_the_camera(scene):
 @pytest.mark.parametrize("scene", SCENES)
 def test_strips_leave_no_trace(scene, monkeypatch):
     def made():
-        return make_stack((100, 90), scene=scene, blur=3.0, dtype="float32", rotation=5, frames=3)
+        turning = replace(EXACT, rotation=5)
+        return make_stack((100, 90), scene=scene, blur=3.0, frames=3, camera=turning)
 
     whole = made()
-    monkeypatch.setattr(synthetic, "STRIP_ROWS", 17)
+    monkeypatch.setattr(camera, "STRIP_ROWS", 17)
     strips = made()
     for one, other in zip(whole.frames, strips.frames, strict=True):
         assert difference(one, other).max() < 1e-4
@@ -138,8 +146,9 @@ def test_strips_leave_no_trace(scene, monkeypatch):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_data_type_shows_the_same(dtype):
-    stack = make_stack((50, 60), dtype=dtype, noise=20.0, exposure_ev=1.0)
-    exact = make_stack((50, 60), dtype="float32", noise=20.0, exposure_ev=1.0)
+    bright = Camera(noise=20.0, exposure_ev=1.0)
+    stack = make_stack((50, 60), camera=replace(bright, dtype=dtype))
+    exact = make_stack((50, 60), camera=replace(bright, dtype="float32"))
     white = DTYPES[dtype]
     for frame, reference in zip(stack.frames, exact.frames, strict=True):
         assert frame.dtype == dtype and frame.shape == (50, 60, 3)
@@ -152,20 +161,21 @@ def test_grey_is_the_luminance():
     picture = sample_texture("camera")
     arguments = {"textures": (picture, picture), "seed": 2}
     colour = make_stack((50, 60), **arguments)
-    grey = make_stack((50, 60), grey=True, **arguments)
+    grey = make_stack((50, 60), camera=Camera(grey=True), **arguments)
     assert grey.truth.shape == grey.frames[0].shape == (50, 60)
     assert difference(grey.frames[1], colour.frames[1][..., 0]).max() <= 1
     red, green = (np.zeros((9, 9, 3), np.uint8) for _ in range(2))
     red[..., 0] = green[..., 1] = 255
-    truth = make_stack((50, 60), grey=True, textures=(red, green), dtype="float32").truth
+    luminance = replace(EXACT, grey=True)
+    truth = make_stack((50, 60), textures=(red, green), camera=luminance).truth
     assert linear(truth).min() == pytest.approx(0.2126, abs=1e-3)
     assert linear(truth).max() == pytest.approx(0.7152, abs=1e-3)
 
 
 def test_noise_has_the_deviation_asked_for():
     textures = uniform(120), uniform(140)
-    clean = make_stack(SHAPE, textures=textures, dtype="float32")
-    noisy = make_stack(SHAPE, textures=textures, dtype="float32", noise=3.0)
+    clean = make_stack(SHAPE, textures=textures, camera=EXACT)
+    noisy = make_stack(SHAPE, textures=textures, camera=replace(EXACT, noise=3.0))
     grain = [255 * (a - b) for a, b in zip(noisy.frames, clean.frames, strict=True)]
     assert [g.std() for g in grain] == pytest.approx([3.0, 3.0], rel=0.02)
     assert [g.mean() for g in grain] == pytest.approx([0.0, 0.0], abs=0.05)
@@ -175,9 +185,10 @@ def test_noise_has_the_deviation_asked_for():
 
 def test_exposure_grows_in_linear_light_from_the_back():
     textures = uniform(60), uniform(90)
-    dark = make_stack((50, 60), frames=3, textures=textures, dtype="float32")
-    drift = make_stack((50, 60), frames=3, textures=textures, dtype="float32", exposure_ev=1.0)
-    for stops, one, other in zip((0, 0.5, 1), dark.frames, drift.frames, strict=True):
+    dark = make_stack((50, 60), frames=3, textures=textures, camera=EXACT)
+    brightening = replace(EXACT, exposure_ev=1.0)
+    light = make_stack((50, 60), frames=3, textures=textures, camera=brightening)
+    for stops, one, other in zip((0, 0.5, 1), dark.frames, light.frames, strict=True):
         assert np.allclose(linear(other), 2**stops * linear(one), rtol=1e-3)
 
 
@@ -185,7 +196,8 @@ def test_exposure_grows_in_linear_light_from_the_back():
 
 
 def test_warps_drift_from_the_back_to_the_front():
-    stack = make_stack((81, 101), frames=3, breathing=0.1, shift=(6, -2), rotation=90, blur=1)
+    drifting = Camera(breathing=0.1, shift=(6, -2), rotation=90)
+    stack = make_stack((81, 101), frames=3, blur=1, camera=drifting)
     assert np.allclose(stack.warps[0], np.eye(2, 3))
     centre = (50, 40, 1)
     assert np.allclose(stack.warps[1] @ centre, (53, 39))
@@ -200,8 +212,8 @@ def test_warps_drift_from_the_back_to_the_front():
     ids=["breathing", "rotation", "shift"],
 )
 def test_a_frame_warped_back_is_the_frame_without_drift(drift):
-    still = make_stack(SHAPE, blur=2.0, dtype="float32", seed=5).frames[1]
-    moved = make_stack(SHAPE, blur=2.0, dtype="float32", seed=5, **drift)
+    still = make_stack(SHAPE, blur=2.0, seed=5, camera=EXACT).frames[1]
+    moved = make_stack(SHAPE, blur=2.0, seed=5, camera=replace(EXACT, **drift))
     assert difference(moved.frames[1], still).mean() > 0.01
 
     def error(offset):
@@ -231,9 +243,8 @@ def test_a_frame_warped_back_is_the_frame_without_drift(drift):
 def test_any_size_is_rendered(shape, scene, frames, blur, rotation, texture):
     picture = np.full((*texture, 3), 50, np.uint8)
     textures = (picture, picture)
-    stack = make_stack(
-        shape, scene=scene, frames=frames, blur=blur, rotation=rotation, textures=textures
-    )
+    turning, looks = Camera(rotation=rotation), {"scene": scene, "textures": textures}
+    stack = make_stack(shape, frames=frames, blur=blur, camera=turning, **looks)
     assert len(stack.frames) == len(stack.warps) == frames
     assert all(frame.shape == (*shape, 3) for frame in stack.frames)
     assert all((frame == 50).all() for frame in (*stack.frames, stack.truth))
@@ -246,12 +257,16 @@ def test_any_size_is_rendered(shape, scene, frames, blur, rotation, texture):
         ({"shape": (7, 80)}, "8 or more pixels"),
         ({"frames": 1}, "two or more"),
         ({"scene": "cube"}, "give one of slant, blob"),
-        ({"dtype": "int8"}, "give one of uint8"),
     ],
 )
 def test_arguments_that_cannot_work(arguments, message):
     with pytest.raises(OptionError, match=message):
         make_stack(**{"shape": (20, 20), **arguments})
+
+
+def test_a_data_type_that_no_camera_has():
+    with pytest.raises(OptionError, match="give one of uint8"):
+        Camera(dtype="int8")
 
 
 def test_every_texture_is_rgb():

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.fusion.fits import Fit, Freedoms, Points, Windows, corner_distance, fitted
-from batchstack.fusion.tiles import Box
-from batchstack.fusion.views import Pair, aligned, boxes, normalised, to_full, whole_box
-from batchstack.fusion.warp import Matrix, Values
+from batchstack.geometry import Box
+from batchstack.registration.fits import Fit, Freedoms, Points, Windows, corner_distance, fitted
+from batchstack.registration.views import Pair, aligned, boxes, normalised, to_full, whole_box
+from batchstack.registration.warp import Matrix, Values
 
 # Side of a window, points that are followed each way, and independent windows that a fit needs.
 _WINDOW, _POINTS, _LEAST_CELLS = 31, 1000, 8

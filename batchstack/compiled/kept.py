@@ -1,8 +1,8 @@
 """Machine code of kernels kept on disk, for as long as the sources it was made from stay the same.
 
 Numba holds code for fresh while the file of the kernel does not change.  A kernel is made
-of routines and constants of other files too, so here it is all sources of this package that
-must be the same, byte for byte; when they were written does not matter.
+of routines and constants of other files too, so here it is all sources of the rooms that
+have kernels that must be the same, byte for byte; when they were written does not matter.
 """
 
 import hashlib
@@ -13,6 +13,9 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
+
+# Packages with kernels, and with all that becomes a part of their machine code.
+ROOMS = ("compiled", "fusion", "registration")
 
 
 def _sources(folder: Traversable) -> Iterator[tuple[str, bytes]]:
@@ -28,7 +31,8 @@ def _digest() -> str:
     """SHA-256 over names and contents of the sources; empty where there are none (frozen)."""
     parts = [
         (name, hashlib.sha256(content).hexdigest())
-        for name, content in _sources(resources.files(__package__))
+        for room in ROOMS
+        for name, content in _sources(resources.files("batchstack") / room)
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest() if parts else ""
 

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 from skimage import data
 
+from batchstack import quality
 from batchstack.errors import StackError
-from batchstack.fusion import quality
 
 Image = npt.NDArray[Any]
 

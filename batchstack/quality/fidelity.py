@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from batchstack.fusion.quality.luma import PEAK, Grey
+from batchstack.quality.luma import PEAK, Grey
 
 _SIGMA = 1.5  # pixels
 

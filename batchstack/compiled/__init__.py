@@ -62,7 +62,7 @@ def bare_kernel(function: _Function) -> _Function:
 
 def _kept(compiled: Any) -> Any:
     try:
-        from batchstack.fusion.kept import keep
+        from batchstack.compiled.kept import keep
 
         keep(compiled)
     except Exception:  # no folder can be written, or this Numba keeps code by other means
@@ -75,7 +75,7 @@ def _kept(compiled: Any) -> Any:
 def routine(function: _Function) -> _Function:
     """A function that kernels call; it makes no arrays and returns none.
 
-    It is part of their machine code, which is kept until any source of this package changes.
+    It is part of their machine code, which is kept until any source of a room with kernels changes.
     """
     return cast(_Function, njit(error_model="numpy", _nrt=False)(function))
 

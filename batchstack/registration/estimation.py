@@ -20,7 +20,9 @@ import cv2
 import numpy as np
 
 from batchstack.errors import OptionError, StackError
-from batchstack.fusion.fits import (
+from batchstack.options import ALIGN_MODELS as MODELS
+from batchstack.options import AlignModel as Model
+from batchstack.registration.fits import (
     Fit,
     Freedoms,
     composed,
@@ -29,8 +31,8 @@ from batchstack.fusion.fits import (
     projected,
     typical_move,
 )
-from batchstack.fusion.motion import first_guess, measured
-from batchstack.fusion.views import (
+from batchstack.registration.motion import first_guess, measured
+from batchstack.registration.views import (
     Pair,
     View,
     aligned,
@@ -41,9 +43,7 @@ from batchstack.fusion.views import (
     to_full,
     whole_box,
 )
-from batchstack.fusion.warp import Matrix, Pixels, Transform
-from batchstack.options import ALIGN_MODELS as MODELS
-from batchstack.options import AlignModel as Model
+from batchstack.registration.warp import Matrix, Pixels, Transform
 
 __all__ = ["MODELS", "Model", "estimate", "estimate_stack"]
 
@@ -281,17 +281,17 @@ def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:
     return ""
 
 
-def _agreement(pair: Pair, matrix: Matrix, area: Matrix | None = None) -> float:
-    """Correlation of detail where both `matrix` and `area` have pixels."""
+def _agreement(pair: Pair, matrix: Matrix, other: Matrix | None = None) -> float:
+    """Correlation of detail where both `matrix` and `other` have pixels."""
     factor = factor_for(pair.shape, _JUDGED)
     box = whole_box(pair.shape, factor)
-    fixed, other, valid = aligned(pair, box, matrix, factor)
-    if area is not None:
-        valid = valid & aligned(pair, box, area, factor)[2]
+    fixed, moving, valid = aligned(pair, box, matrix, factor)
+    if other is not None:
+        valid = valid & aligned(pair, box, other, factor)[2]
     both = valid > 0
     if not both.any():
         return 0.0
-    one, two = normalised(fixed)[both], normalised(other)[both]
+    one, two = normalised(fixed)[both], normalised(moving)[both]
     one, two = one - one.mean(), two - two.mean()
     energy = float(np.sqrt((one @ one) * (two @ two)))
     return float(one @ two) / energy if energy > 0 else 0.0

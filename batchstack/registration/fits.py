@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.fusion.tiles import Box
-from batchstack.fusion.warp import IDENTITY, Matrix, corner_pixels
+from batchstack.geometry import Box
+from batchstack.registration.warp import IDENTITY, Matrix, corner_pixels
 
 Points = npt.NDArray[np.float64]
 Freedoms = Literal["translation", "similarity", "affine"]

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from batchstack.fusion.quality.luma import Grey, bell
-from batchstack.fusion.quality.measure import over
+from batchstack.quality.luma import Grey, bell
+from batchstack.quality.measure import over
 
 _RADIUS, _SIGMA = 3, 1.5  # pixels
 _ALIKE = 0.75

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.fusion.quality.luma import Grey
-from batchstack.fusion.quality.measure import over
+from batchstack.quality.luma import Grey
+from batchstack.quality.measure import over
 
 
 def qabf(frames: Iterable[Grey], fused: Grey) -> float:

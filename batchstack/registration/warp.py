@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.errors import StackError
-from batchstack.fusion.tiles import Box
+from batchstack.geometry import Box
 
 Pixels = npt.NDArray[Any]
 Values = npt.NDArray[np.float32]
@@ -60,7 +60,7 @@ class Transform:
         return np.array(self.matrix, dtype=np.float64).reshape(2, 3)
 
 
-def source_box(transform: Transform, box: Box, shape: tuple[int, int]) -> Box:
+def source_window(transform: Transform, box: Box, shape: tuple[int, int]) -> Box:
     """The pixels of a frame of `shape` that `warp_window` needs for a box of output."""
     if transform.is_identity:
         return box
@@ -124,21 +124,21 @@ def warp_window(
         shape = cast(tuple[int, int], source.shape[:2])
     if shape is None:
         raise StackError("the size of a frame that is read by a function is needed to warp it")
-    part = source_box(transform, box, shape)
-    window = source(part) if callable(source) else np.asarray(source[part.slices])
+    window = source_window(transform, box, shape)
+    pixels = source(window) if callable(source) else np.asarray(source[window.slices])
     brighten = gain and transform.gain != (1.0,) * len(transform.gain)
     if transform.is_identity and not brighten:
-        return window
-    values = window.astype(np.float32)
+        return pixels
+    values = pixels.astype(np.float32)
     if not transform.is_identity:
-        values = _moved(values, part, transform, box, shape)
+        values = _moved(values, window, transform, box, shape)
     if brighten:
         values = values * np.asarray(transform.gain, np.float32)
-    return _stored(values, window.dtype, data_range)
+    return _stored(values, pixels.dtype, data_range)
 
 
 def _moved(
-    values: Values, part: Box, transform: Transform, box: Box, shape: tuple[int, int]
+    values: Values, window: Box, transform: Transform, box: Box, shape: tuple[int, int]
 ) -> Values:
     # The edges repeat; what is added beside pixels of the frame that were not read is not used.
     sides = [(_TAPS // 2, _TAPS // 2)] * 2 + [(0, 0)] * (values.ndim - 2)
@@ -147,7 +147,7 @@ def _moved(
     moved = np.empty((*box.shape, channels), np.float32)
     _resampler(channels)(
         wide.reshape(wide.shape[0], -1),
-        (part.top - _TAPS // 2, part.left - _TAPS // 2),
+        (window.top - _TAPS // 2, window.left - _TAPS // 2),
         shape,
         transform.matrix,
         (box.top, box.left),
@@ -222,7 +222,7 @@ def _resampler(channels: int) -> Callable[..., None]:
     Coordinates are float64 from absolute places and nothing is carried from pixel to pixel, so
     that a value does not depend on the window.
     """
-    from batchstack.fusion.compiled import kernel
+    from batchstack.compiled import kernel
 
     span = _TAPS * channels
     # Unsigned indices spare the test for negative ones.

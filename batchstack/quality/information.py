@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from batchstack.fusion.quality.luma import CODES, Grey, stretched
-from batchstack.fusion.quality.measure import over
+from batchstack.quality.luma import CODES, Grey, stretched
+from batchstack.quality.measure import over
 
 
 def nmi(frames: Iterable[Grey], fused: Grey) -> float:

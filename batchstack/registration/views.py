@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.fusion.tiles import Box
-from batchstack.fusion.warp import Matrix, Pixels, Values, corner_pixels
+from batchstack.geometry import Box
+from batchstack.registration.warp import Matrix, Pixels, Values, corner_pixels
 
 # Pixels of a level that is looked at whole; on finer levels, patches.
 WHOLE = 1_200_000

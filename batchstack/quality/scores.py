@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from batchstack.errors import StackError
-from batchstack.fusion.quality.edges import Edges
-from batchstack.fusion.quality.fidelity import decibels, squared_error, ssim
-from batchstack.fusion.quality.information import Information
-from batchstack.fusion.quality.luma import Pixels, grey
-from batchstack.fusion.quality.measure import Measure
-from batchstack.fusion.quality.perception import Perception
-from batchstack.fusion.quality.structure import Structure
-from batchstack.fusion.tiles import Box
+from batchstack.geometry import Box
+from batchstack.quality.edges import Edges
+from batchstack.quality.fidelity import decibels, squared_error, ssim
+from batchstack.quality.information import Information
+from batchstack.quality.luma import Pixels, grey
+from batchstack.quality.measure import Measure
+from batchstack.quality.perception import Perception
+from batchstack.quality.structure import Structure
 
 MEASURES: dict[str, type[Measure]] = {
     "Qabf": Edges,

@@ -11,12 +11,12 @@ published definition; the docstrings say how.
 They look at one frame after the other, so that memory does not depend on their number.
 """
 
-from batchstack.fusion.quality.edges import qabf
-from batchstack.fusion.quality.fidelity import psnr, ssim
-from batchstack.fusion.quality.information import nmi
-from batchstack.fusion.quality.luma import grey
-from batchstack.fusion.quality.perception import qcb
-from batchstack.fusion.quality.scores import (
+from batchstack.quality.edges import qabf
+from batchstack.quality.fidelity import psnr, ssim
+from batchstack.quality.information import nmi
+from batchstack.quality.luma import grey
+from batchstack.quality.perception import qcb
+from batchstack.quality.scores import (
     MEASURES,
     WHOLE_PIXELS,
     WINDOW,
@@ -25,7 +25,7 @@ from batchstack.fusion.quality.scores import (
     score_windows,
     windows,
 )
-from batchstack.fusion.quality.structure import qy
+from batchstack.quality.structure import qy
 
 __all__ = [
     "MEASURES",

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from skimage import data
 
+from batchstack import quality
 from batchstack.errors import StackError
-from batchstack.fusion import quality
-from batchstack.fusion.tiles import Box
-from tests.fusion.test_quality import focus_pair, smeared
+from batchstack.geometry import Box
+from tests.quality.test_quality import focus_pair, smeared
 
 BOUND = 4 * quality.WHOLE_PIXELS
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from batchstack.fusion.quality.luma import Grey, bell, stretched
-from batchstack.fusion.quality.measure import over
+from batchstack.quality.luma import Grey, bell, stretched
+from batchstack.quality.measure import over
 
 
 def qcb(frames: Iterable[Grey], fused: Grey) -> float:

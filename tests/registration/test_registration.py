@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from skimage import data
 from skimage.transform import warp as resampled
 
+from batchstack import scenes
 from batchstack.errors import OptionError, StackError
-from batchstack.fusion import fits, registration, synthetic, views, warp
-from batchstack.fusion.tiles import Box
-from batchstack.fusion.warp import Transform
+from batchstack.geometry import Box
+from batchstack.registration import Transform, estimation, fits, views, warp
 
 Image = npt.NDArray[Any]
 SHAPE = (420, 520)
@@ -68,28 +68,28 @@ MOVES = {
 
 @pytest.mark.parametrize(("model", "matrix"), MOVES.items())
 def test_each_model_finds_its_own_kind_of_move(model: Any, matrix: tuple[float, ...]) -> None:
-    found = registration.estimate(*pair(matrix), model=model)
+    found = estimation.estimate(*pair(matrix), model=model)
     assert corner_error(found, matrix) < 0.15
     assert found.model == model and not found.note
 
 
 @pytest.mark.parametrize(("kind", "matrix"), MOVES.items())
 def test_auto_finds_every_move_with_the_fewest_freedoms_it_needs(kind: str, matrix: Any) -> None:
-    found = registration.estimate(*pair(matrix))
+    found = estimation.estimate(*pair(matrix))
     assert corner_error(found, matrix) < 0.15
     assert found.model == ("affine" if kind == "affine" else "similarity")
 
 
 def test_noise_and_light_do_not_mislead() -> None:
     reference, frame = pair(BREATHING, noise=3, light=0.85)
-    found = registration.estimate(reference, frame)
+    found = estimation.estimate(reference, frame)
     assert corner_error(found, BREATHING) < 0.3
     assert found.gain == pytest.approx((1 / 0.85,) * 3, rel=0.03)
 
 
 def test_grey_and_deep_and_real_frames_give_the_same_transform() -> None:
     reference, frame = (image[..., 1] for image in pair(BREATHING))
-    plain = registration.estimate(reference, frame)
+    plain = estimation.estimate(reference, frame)
     assert corner_error(plain, BREATHING) < 0.2
     assert len(plain.gain) == 1
     for one, other, full in (
@@ -97,44 +97,43 @@ def test_grey_and_deep_and_real_frames_give_the_same_transform() -> None:
         (reference.astype(np.uint16) * 16, frame.astype(np.uint16) * 16, 255 * 16),
         (reference / np.float32(255), frame / np.float32(255), None),
     ):
-        found = registration.estimate(one, other, data_range=full)
+        found = estimation.estimate(one, other, data_range=full)
         assert corner_error(found, plain.matrix) < 0.02
 
 
 @pytest.mark.parametrize("light", [1, 0.85])
 def test_registered_frames_stay_untouched(light: float) -> None:
-    found = registration.estimate(*pair(warp.IDENTITY, noise=2, light=light))
+    found = estimation.estimate(*pair(warp.IDENTITY, noise=2, light=light))
     assert found.is_identity and found.model == "identity" and not found.note
 
 
 @pytest.mark.parametrize(("pixels", "model"), [(0.05, "identity"), (1.2, "similarity")])
 def test_auto_leaves_slight_shifts_and_follows_clear_ones(pixels: float, model: str) -> None:
     matrix = (1, 0, pixels, 0, 1, 0)
-    found = registration.estimate(*pair(matrix))
+    found = estimation.estimate(*pair(matrix))
     assert found.model == model
     assert corner_error(found, matrix) < 0.1
 
 
 def test_a_blurred_outline_does_not_look_like_breathing() -> None:
     # Seen as code values, the bright foreground grows as it blurs, by 0.2 px at the corners.
-    textures = synthetic.sample_texture("coffee"), synthetic.sample_texture("chelsea")
-    shift, scene = (2.3, -1.7), {"scene": "hair", "blur": 7.0, "seed": 21}
-    stack = synthetic.make_stack(
-        (900, 1200), textures=textures, breathing=0.015, shift=shift, rotation=0.05, **scene
-    )
-    found = registration.estimate(*stack.frames)
+    textures = scenes.sample_texture("coffee"), scenes.sample_texture("chelsea")
+    moved = scenes.Camera(breathing=0.015, shift=(2.3, -1.7), rotation=0.05)
+    scene = {"scene": "hair", "blur": 7.0, "seed": 21}
+    stack = scenes.make_stack((900, 1200), textures=textures, camera=moved, **scene)
+    found = estimation.estimate(*stack.frames)
     corners = warp.corner_pixels(Box(0, 0, 900, 1200))
     assert np.hypot(*(found.array - stack.warps[1]) @ corners).max() < 0.1
 
 
 def test_off_moves_nothing() -> None:
-    assert registration.estimate(*pair(BREATHING), model="off").is_identity
+    assert estimation.estimate(*pair(BREATHING), model="off").is_identity
 
 
 def test_large_images_are_refined_on_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "WHOLE", 50_000)
     monkeypatch.setattr(views, "PATCH", 96)
-    found = registration.estimate(*pair(BREATHING))
+    found = estimation.estimate(*pair(BREATHING))
     assert corner_error(found, BREATHING) < 0.2
 
 
@@ -147,7 +146,7 @@ def test_large_images_are_refined_on_patches(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_implausible_transforms_are_refused_with_the_reason(matrix: Any, reason: str) -> None:
-    assert reason in registration._implausible(
+    assert reason in estimation._implausible(
         np.vstack([np.reshape(matrix, (2, 3)), [0, 0, 1]]), SHAPE
     )
 
@@ -156,18 +155,18 @@ def test_frames_without_common_detail_stay_and_say_so() -> None:
     reference = canvas()[: SHAPE[0], : SHAPE[1]]
     blank = np.full_like(reference, 77)
     for frame in (blank, np.zeros_like(reference)):
-        found = registration.estimate(reference, frame)
+        found = estimation.estimate(reference, frame)
         assert found.is_identity
         assert found.note.startswith("not aligned")
     noise = np.random.default_rng(0).integers(0, 256, reference.shape, np.uint8)
-    unrelated = registration.estimate(reference, noise)
+    unrelated = estimation.estimate(reference, noise)
     assert unrelated.is_identity
 
 
 def test_a_result_that_agrees_less_than_before_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = fits.Fit((1, 0, 9, 0, 1, 4), error=0.01)
-    monkeypatch.setattr(registration, "_measure", lambda *_: wrong)
-    found = registration.estimate(*pair(warp.IDENTITY))
+    monkeypatch.setattr(estimation, "_measure", lambda *_: wrong)
+    found = estimation.estimate(*pair(warp.IDENTITY))
     assert found.is_identity
     assert "agreement" in found.note
 
@@ -196,7 +195,7 @@ def breathing_stack(count: int) -> list[tuple[float, ...]]:
 def test_stacks_are_chained_to_any_reference(reference: int) -> None:
     moves = breathing_stack(5)
     frames = Frames(moves)
-    found = registration.estimate_stack(frames, reference=reference)
+    found = estimation.estimate_stack(frames, reference=reference)
     whole = [np.vstack([np.reshape(move, (2, 3)), [0, 0, 1]]) for move in moves]
     for transform, matrix in zip(found, whole, strict=True):
         expected = (matrix @ np.linalg.inv(whole[reference]))[:2].ravel()
@@ -209,7 +208,7 @@ def test_a_blank_frame_does_not_break_the_chain() -> None:
     moves = breathing_stack(4)
     frames = [shot(move, slice(0, 500)) for move in moves]
     frames[2] = np.full_like(frames[2], 90)
-    found = registration.estimate_stack(frames)
+    found = estimation.estimate_stack(frames)
     assert found[2].matrix == found[1].matrix and "not aligned" in found[2].note
     assert corner_error(found[3], moves[3]) < 0.2 and not found[3].note
 
@@ -217,9 +216,9 @@ def test_a_blank_frame_does_not_break_the_chain() -> None:
 def test_frames_that_do_not_fit_are_refused() -> None:
     frame = np.zeros((64, 64), np.uint8)
     with pytest.raises(StackError, match="one size"):
-        registration.estimate(frame, frame[1:])
+        estimation.estimate(frame, frame[1:])
     with pytest.raises(OptionError, match="align is 'rigid'"):
-        registration.estimate(frame, frame, model="rigid")  # type: ignore[arg-type]
+        estimation.estimate(frame, frame, model="rigid")  # type: ignore[arg-type]
 
 
 def test_transforms_survive_pickling() -> None:

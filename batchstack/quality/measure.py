@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from batchstack.fusion.quality.luma import Grey
+from batchstack.quality.luma import Grey
 
 
 class Measure(Protocol):

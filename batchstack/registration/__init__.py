@@ -1,0 +1,12 @@
+"""Registration: where the frames of a stack lie, and frames moved onto the first.
+
+Usable on its own, from a notebook for example::
+
+    from batchstack.registration import estimate_stack, valid_area, warp_window
+    transforms = estimate_stack([back, front])
+"""
+
+from batchstack.registration.estimation import estimate, estimate_stack
+from batchstack.registration.warp import Transform, valid_area, warp_window
+
+__all__ = ["Transform", "estimate", "estimate_stack", "valid_area", "warp_window"]
