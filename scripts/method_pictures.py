@@ -9,7 +9,7 @@ from demo_sheet import Pixels, cell, decibels
 
 from batchstack.fusion import METHODS, fuse
 from batchstack.fusion.synthetic import make_stack, sample_texture
-from batchstack.images import write_image
+from batchstack.images import Encoding, write_image
 
 # Name, pictures of background and foreground, and how to render.
 SCENES = [
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
         stacks.append((name, stack, seam(stack.depth), fuse(stack.frames)))
     for name, method in METHODS.items():
         strips = [strip(*stack, method) for stack in stacks]
-        write_image(folder / f"{name}.jpg", np.concatenate(strips), quality=88)
+        write_image(folder / f"{name}.jpg", np.concatenate(strips), Encoding(quality=88))
 
 
 def seam(depth: np.ndarray) -> tuple[slice, slice]:

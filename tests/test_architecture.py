@@ -10,12 +10,13 @@ import batchstack
 ROOT = Path(batchstack.__file__).parent
 MAY_USE = {
     "errors": set(),
-    "options": {"errors"},
+    "formats": set(),
+    "options": {"errors", "formats"},
     "files": {"errors"},
     "fusion": {"fusion", "errors", "options"},
-    "images": {"images", "files", "errors", "options"},
-    "batch": {"batch", "images", "fusion", "files", "errors", "options"},
-    "cli": {"cli", "batch", "images", "fusion", "files", "errors", "options"},
+    "images": {"images", "files", "errors", "formats", "options"},
+    "batch": {"batch", "images", "fusion", "files", "errors", "formats", "options"},
+    "cli": {"cli", "batch", "images", "fusion", "files", "errors", "formats", "options"},
 }
 NEVER = {
     "fusion": {"dask", "distributed", "tifffile", "pathlib", "click", "os"},

@@ -46,6 +46,7 @@ from batchstack.fusion.rules import map_level
 from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.tiles import Box
 from batchstack.images import (
+    Encoding,
     StagedImage,
     Written,
     read_image_and_digest,
@@ -322,7 +323,8 @@ def _fuse_and_write(
     size, methods, scratch = _size(frames[0].shape), _methods(job), _scratch(job)
     read = windows(frames)
     outputs = fuse_image(read, len(frames), size, methods, job.fusion, job.tile, scratch)
-    metadata = read_metadata(job.frames[0])
+    empty = partial(scratch.array, "encoded")
+    encoding = Encoding(job.quality, read_metadata(job.frames[0]), empty)
 
     def score_and_write(name: str) -> tuple[Written, Scores]:
         image, path = outputs[name], job.output_path(name)
@@ -330,9 +332,7 @@ def _fuse_and_write(
         written = write_image(
             path,
             image[area.slices],
-            quality=job.quality,
-            metadata=metadata,
-            empty=partial(scratch.array, "encoded"),
+            encoding=encoding,
             publish=job.held.check,
         )
         return written, scores
@@ -452,8 +452,7 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, 
         (*area.shape, *shape[2:]),
         dtype,
         rows_in(area, bands(job.scratch, name, boxes)),
-        quality=job.quality,
-        metadata=read_metadata(job.frames[0]),
+        encoding=Encoding(job.quality, read_metadata(job.frames[0])),
         publish=job.held.check,
     )
     return written, scores
