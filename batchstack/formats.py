@@ -163,6 +163,11 @@ def by_rows(dtype: str, channels: int) -> list[Format]:
     return [row for row in holding(dtype, channels) if row.written_by_rows]
 
 
+def lossy() -> list[Format]:
+    """The formats that are written with a quality."""
+    return [row for row in FORMATS.values() if not row.lossless]
+
+
 def keeping(wanted: Format, dtype: str, channels: int) -> Format:
     """A format if it gives such pixels back as they were, or else the first that does."""
     able = [row for row in (wanted, *holding(dtype, channels)) if row.lossless]
