@@ -306,7 +306,7 @@ def _refuse_odd_jpeg(path: Path, page: Any, data: bytes, index: int) -> None:
     """The decoder fills what is missing with grey, and makes room for what a stream claims."""
     from batchstack.images.jpeg import stream_size
 
-    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+    if not data.rstrip(b"\0").endswith(FORMATS["jpeg"].end):
         _refuse_segment(path, index, "ends too early")
     claimed, room = stream_size(data), _segment_size(page)
     if math.prod(claimed) > 2 * math.prod(room):  # it may be padded to whole blocks
