@@ -193,19 +193,20 @@ def test_a_toy_is_planned_and_fused_whole_and_in_tiles(workspace, plan):
     assert workspace.outputs("out") == whole
 
 
-def test_a_toy_refuses_in_the_plan_what_it_cannot_hold(workspace, plan, monkeypatch):
-    frames = workspace.stack("s", dtype="uint16")
-    monkeypatch.setattr("batchstack.options.FORMATS", (*CHOICES, "pnm"))
-    output = OutputOptions(format="pnm")
-    assert (
-        "which pnm cannot hold; use --format png or tif" in plan(frames, output=output).reasons[0]
-    )
-    frames = workspace.stack("s")
-    monkeypatch.setitem(FORMATS, "netpbm", replace(netpbm.ROW, largest_side=79))
-    assert "too large for pnm; use --format tif" in plan(frames, output=output).reasons[0]
-    monkeypatch.setitem(FORMATS, "netpbm", replace(netpbm.ROW, channels=(1,)))
-    said = plan(frames, output=output).reasons[0]
-    assert "has colour pixels, which pnm cannot hold; use --format jpg, png or tif" in said
+@pytest.mark.parametrize(
+    ("ability", "refusal"),
+    [
+        ({"dtypes": ("uint16",)}, "has uint8 pixels, which pnm cannot hold; use --format jpg, png"),
+        ({"channels": (1,)}, "has colour pixels, which pnm cannot hold; use --format jpg, png or"),
+        ({"largest_side": 79}, "is too large for pnm; use --format tif"),
+    ],
+)
+def test_the_plan_refuses_what_a_toy_cannot_hold(workspace, plan, monkeypatch, ability, refusal):
+    frames = workspace.stack("s", suffix=".ppm")
+    monkeypatch.setitem(FORMATS, "netpbm", replace(netpbm.ROW, **ability))
+    step = plan(frames)
+    assert (step.action, step.hopeless) == ("refuse", True)
+    assert refusal in step.reasons[0]
 
 
 def test_the_plan_refuses_a_png_that_would_be_too_wide(workspace, plan):
