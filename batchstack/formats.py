@@ -1,8 +1,8 @@
-"""The formats of image files: how they are recognized, what they hold, who codes them.
+"""The formats of image files: how they are recognized, what they hold, how they are coded.
 
-A row of `FORMATS` and the codec module that it names are all there is to a format:
-probing, reading, staging, planning, predicting memory and writing ask the row.
-This is a leaf that imports no codec; `images.codecs` does when the first file is met.
+A row of `FORMATS` and the codec of its name are all there is to a format: probing, reading,
+staging, planning, predicting memory and writing ask the row.
+This is a leaf that knows no codec; `images.codecs` finds it when the first file is met.
 """
 
 import sys
@@ -23,13 +23,11 @@ class Format:
     Parameters
     ----------
     name : str
-        Lower case; messages have it in capitals.
+        That of its codec, a module of `images` (`images.codecs`); messages have it in capitals.
     suffixes : tuple of str
         Endings of names, in lower case with their dot; outputs get the first.
     magic : tuple of bytes
         What files begin with, one of them.
-    codec : str
-        Name of the module that reads and writes them, a `batchstack.images.codecs.Codec`.
     rewrite : str
         A command that remakes a file which viewers accept and the codec does not.
     dtypes : tuple of str
@@ -52,7 +50,6 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     magic: tuple[bytes, ...]
-    codec: str
     rewrite: str
     dtypes: tuple[str, ...] = DTYPES
     channels: tuple[int, ...] = (1, 3)
@@ -97,7 +94,6 @@ _ROWS = (
         name="jpeg",
         suffixes=(".jpg", ".jpeg"),
         magic=(b"\xff\xd8\xff",),
-        codec="batchstack.images.jpeg",
         rewrite="jpegtran -copy all in.jpg > out.jpg",
         dtypes=("uint8",),
         largest_side=65_500,  # of libjpeg
@@ -108,7 +104,6 @@ _ROWS = (
         name="png",
         suffixes=(".png",),
         magic=(b"\x89PNG\r\n\x1a\n",),
-        codec="batchstack.images.png",
         rewrite="magick in.png out.png",
         dtypes=("uint8", "uint16"),
         largest_side=1_000_000,  # of libpng
@@ -118,7 +113,6 @@ _ROWS = (
         name="tiff",
         suffixes=(".tif", ".tiff"),
         magic=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-        codec="batchstack.images.tiff",
         rewrite="magick in.tif out.tif",
         largest_side=2**32 - 1,
         rows_read=256,

@@ -1,11 +1,10 @@
-"""Codecs: what the module of a format has, and where it is bound to its row of `FORMATS`."""
+"""Codecs: what the module of a format has, which bears the name of its row of `FORMATS`."""
 
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from batchstack.formats import FORMATS
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
 
 
@@ -40,4 +39,4 @@ class Codec(Protocol):
 
 def codec(name: str) -> Codec:
     """The codec of a format, imported when it is first asked for."""
-    return cast(Codec, import_module(FORMATS[name].codec))
+    return cast(Codec, import_module(f"batchstack.images.{name}"))

@@ -15,7 +15,6 @@ ROW = Format(
     name="netpbm",
     suffixes=(".pnm", ".pgm", ".ppm"),
     magic=(b"P5\n", b"P6\n"),
-    codec=__name__,
     rewrite="pnmtopnm in.pnm > out.pnm",
     dtypes=("uint8",),
     largest_side=9_999,

@@ -43,6 +43,7 @@ ROOT = Path(batchstack.__file__).parent
 @pytest.fixture(autouse=True)
 def _with_the_toy(monkeypatch):
     monkeypatch.setitem(FORMATS, netpbm.ROW.name, netpbm.ROW)
+    monkeypatch.setitem(sys.modules, "batchstack.images.netpbm", netpbm)
 
 
 @pytest.fixture(params=KNOWN, ids=lambda row: row.name)
@@ -232,8 +233,11 @@ def test_formats_by_rows_are_predicted_to_need_less(workspace, plan, monkeypatch
 
 
 COMMAND = f"""
+import sys
 from batchstack.formats import FORMATS, Format
 FORMATS["netpbm"] = {netpbm.ROW!r}
+from tests.images import netpbm
+sys.modules["batchstack.images.netpbm"] = netpbm
 from batchstack.cli.main import main
 main()
 """
@@ -274,7 +278,7 @@ def test_a_choice_stands_for_every_row():
 
 # What may name formats: the table, codecs, and what reads EXIF, which has the form of a TIFF.
 NAMING = {"formats.py", "images/tiff_read.py", "images/tiff_write.py", "images/orientation.py"}
-NAMING |= {f"{row.codec.partition('.')[2].replace('.', '/')}.py" for row in KNOWN[:-1]}
+NAMING |= {f"images/{row.name}.py" for row in KNOWN[:-1]}
 WORDS = {row.name for row in KNOWN[:-1]} | {one[1:] for row in KNOWN[:-1] for one in row.suffixes}
 FORMAT = re.compile(rf"\b({'|'.join(WORDS)})\b", re.IGNORECASE)
 MAGICS = tuple(magic for row in KNOWN[:-1] for magic in row.magic)
