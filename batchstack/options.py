@@ -1,14 +1,15 @@
 """The options that decide what is computed and written, as frozen values.
 
-They are leaves: every room may use them, they use nothing but `errors`.
+They are leaves: every room may use them, they use nothing but `errors` and `formats`.
 """
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from batchstack import formats
 from batchstack.errors import OptionError
 
-FORMATS = ("auto", "jpg", "png", "tif")
+FORMATS = ("auto", *(row.choice for row in formats.FORMATS.values()))
 DEFAULT_TILE = 1024  # pixels
 
 AlignModel = Literal["off", "auto", "translation", "similarity", "affine"]

@@ -8,7 +8,7 @@ import numpy as np
 from demo_sheet import Pixels, cell, decibels
 
 from batchstack.fusion import METHODS, fuse
-from batchstack.images import write_image
+from batchstack.images import Encoding, write_image
 from batchstack.scenes import Camera, make_stack, sample_texture
 
 # Name, pictures of background and foreground, and how to render.
@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
         stacks.append((name, stack, seam(stack.depth), fuse(stack.frames)))
     for name, method in METHODS.items():
         strips = [strip(*stack, method) for stack in stacks]
-        write_image(folder / f"{name}.jpg", np.concatenate(strips), quality=88)
+        write_image(folder / f"{name}.jpg", np.concatenate(strips), Encoding(quality=88))
 
 
 def seam(depth: np.ndarray) -> tuple[slice, slice]:

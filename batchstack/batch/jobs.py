@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchstack.batch.claim import Claim
+from batchstack.formats import keeping, of_suffix
 from batchstack.fusion.methods import DEPTH_MAPS
 from batchstack.images import Written
 from batchstack.options import AlignOptions, FusionOptions
@@ -101,9 +102,11 @@ class Job:
         return self.held.scratch / f"{self.number}-{self.attempt}"
 
     def output_path(self, name: str) -> Path:
-        # JPEG has no 16-bit pixels, and its losses would be steps of depth.
-        lossless = ".png" if self.suffix == ".jpg" else self.suffix
-        return self.folder / f"{name}{lossless if name in DEPTH_MAPS else self.suffix}"
+        wanted = of_suffix(self.suffix)
+        if name in DEPTH_MAPS:
+            # They are grey, and losses would be steps of depth.
+            wanted = keeping(wanted, DEPTH_MAPS[name], 1)
+        return self.folder / f"{name}{wanted.suffix}"
 
 
 @dataclass(frozen=True)

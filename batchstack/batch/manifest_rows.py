@@ -24,6 +24,7 @@ from batchstack.batch.manifest_formats import (
 )
 from batchstack.batch.manifest_patterns import is_pattern, matching_files
 from batchstack.errors import BatchstackError, ManifestError, OptionError
+from batchstack.formats import widest
 from batchstack.options import AlignOptions, FusionOptions, OutputOptions
 
 OptionValue = int | float | str | bool | tuple[int, ...]
@@ -175,7 +176,7 @@ class RowChecker:
             return self._matches(texts[0].strip())
         raise ManifestError(
             f"only one frame: {texts[0]!r}; a stack needs two or more, "
-            "give a pattern such as 'img/*.tif' or names with | between them"
+            f"give a pattern such as 'img/*{widest().suffix}' or names with | between them"
         )
 
     def _matches(self, pattern: str) -> list[str]:

@@ -4,12 +4,13 @@ The coefficients are upper bounds of what `benchmarks/compute.py`, `frames.py` a
 `main_job.py` measure; a test holds the measured peak of a task under its prediction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from batchstack.formats import Format, keeping, of_suffix
 from batchstack.fusion.decision import resolved
 from batchstack.fusion.engine import stripe_columns
 from batchstack.fusion.footprint import working_bytes
@@ -90,8 +91,7 @@ def predict(
     options : FusionOptions
     alignment : AlignOptions
     suffix : str
-        Ending of the outputs; JPEG and PNG are encoded from the whole image, TIFF in
-        rows of tiles.
+        Ending of the outputs.
     tile : int, optional
         Side of the tiles in pixels.
     score : bool
@@ -123,16 +123,17 @@ def predict(
     # Decoding holds the file beside the pixels, and the pixels twice while they turn.
     decode = 3 * frame.nbytes
     encode = 2 * frame.nbytes
+    by_rows = all(one.written_by_rows for one in _formats(methods, suffix))
     # A stack's memory is kept for the next one, which is decoded and aligned beside it; a
     # moved frame stands beside the frame for a while.
     kept = held * frame.nbytes + outputs + at_once
     return Footprint(
         whole=process + kept + max(encode, settling, scoring, frame.nbytes + registration, decode),
-        stage=process + (_band(frame) if frame.format == "tiff" else decode),
+        stage=process + (_band(frame) if frame.read_by_rows else decode),
         align=process + registration,
         settle=PROCESS + settling,
         tile=process + in_tile + tile_outputs + strip * (1 + moving),
-        encode=process + max(_band(frame, side) if suffix == ".tif" else 2 * encode, scoring),
+        encode=process + max(_band(frame, side) if by_rows else 2 * encode, scoring),
     )
 
 
@@ -149,6 +150,14 @@ def _settling(shape: tuple[int, int], methods: Sequence[Method], options: Fusion
         return 0
     rows, columns = level_shape(shape, map_level(resolved(options, shape)))
     return rows * columns * _CELL
+
+
+def _formats(methods: Sequence[Method], suffix: str) -> Iterator[Format]:
+    """The formats of all outputs."""
+    wanted = of_suffix(suffix)
+    for method in methods:
+        yield wanted
+        yield from (keeping(wanted, dtype, 1) for dtype in method.maps.values())
 
 
 def _band(frame: ImageInfo, rows: int = 1024) -> int:

@@ -19,6 +19,7 @@ from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
 from batchstack.batch.memory import Footprint, predict
 from batchstack.errors import BatchstackError, OptionError, StackError
+from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
 from batchstack.fusion.methods import METHODS, Method, select_methods
 from batchstack.images import ImageInfo, file_digest, image_kind, probe
 from batchstack.options import AlignOptions, FusionOptions, OutputOptions
@@ -26,14 +27,7 @@ from batchstack.options import AlignOptions, FusionOptions, OutputOptions
 # Bytes of a path with its end, and of a name, on Linux; macOS allows a quarter of the path.
 _LONGEST_PATH, _LONGEST_NAME = (4096 if sys.platform == "linux" else 1024), 255
 _UP_TO_DATE = ("up to date",)
-SUFFIXES = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
-# What each kind of output can hold.
-_DTYPES = {
-    ".jpg": ("uint8",),
-    ".png": ("uint8", "uint16"),
-    ".tif": ("uint8", "uint16", "float32"),
-}
-_MAX_JPEG_SIDE = 65500
+_CHANNELS = {1: "grey", 3: "colour"}
 
 Action = Literal["fuse", "skip", "refuse"]
 Digest = Callable[[Path], str]
@@ -197,7 +191,7 @@ def output_key(
         value = getattr(options.fusion, name)
         key[name] = list(value) if isinstance(value, tuple) else value
     key |= alignment_key(options.alignment)
-    if suffix == ".jpg":
+    if not of_suffix(suffix).lossless:
         key["quality"] = options.output.quality
     if resized:
         key["resize"] = True
@@ -253,7 +247,7 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     methods = select_methods(options.methods)
     paths = row.frames
     wanted = options.output.format
-    suffix = SUFFIXES[image_kind(paths[0])] if wanted == "auto" else f".{wanted}"
+    suffix = FORMATS[image_kind(paths[0])].suffix if wanted == "auto" else f".{wanted}"
     records = known.ledger.history(row.id).records
     as_recorded = cache(partial(is_as_recorded, frames=paths))
     changed = cache(partial(what_changed, frames=paths, digest=known.digest))
@@ -364,10 +358,9 @@ def _check_frames(frames: Sequence[ImageInfo], *, resize: bool) -> None:
                 "convert them to one depth"
             )
         if frame.channels != first.channels:
-            kinds = {1: "grey", 3: "colour"}
             raise StackError(
-                f"{frame.path}: is {kinds[frame.channels]}, {first.path.name} is "
-                f"{kinds[first.channels]}; convert them to one kind"
+                f"{frame.path}: is {_CHANNELS[frame.channels]}, {first.path.name} is "
+                f"{_CHANNELS[first.channels]}; convert them to one kind"
             )
 
 
@@ -381,9 +374,9 @@ def _fitted(
 ) -> Step:
     """A step that fuses, or refuses what the format or the memory cannot hold."""
     first = frames[0]
-    problem = _format_problem(job.suffix, first)
+    problem = _format_problem(of_suffix(job.suffix), first)
     footprint = predict(
-        max(frames, key=lambda frame: frame.nbytes),
+        max(frames, key=lambda frame: (frame.nbytes, not frame.read_by_rows)),
         len(frames),
         tuple(methods),
         job.fusion,
@@ -397,7 +390,7 @@ def _fitted(
         problem = (
             f"needs {needed / 2**20:.0f} MiB of memory, a worker has "
             f"{memory_limit / 2**20:.0f} MiB; use fewer workers, a larger --memory-limit, "
-            "a smaller --tile or --format tif"
+            f"a smaller --tile or --format {_streamed(first)}"
         )
     shape = (first.height, first.width)
     if problem:
@@ -405,16 +398,22 @@ def _fitted(
     return Step(row, "fuse", reasons, job, footprint, shape)
 
 
-def _format_problem(suffix: str, frame: ImageInfo) -> str | None:
-    if frame.dtype not in _DTYPES[suffix]:
-        able = [other[1:] for other, dtypes in _DTYPES.items() if frame.dtype in dtypes]
+def _format_problem(wanted: Format, frame: ImageInfo) -> str | None:
+    if not wanted.holds(frame.dtype, frame.channels):
+        able = holding(frame.dtype, frame.channels)
+        found = _CHANNELS[frame.channels] if frame.dtype in wanted.dtypes else frame.dtype
         return (
-            f"{frame.path}: has {frame.dtype} pixels, which {suffix[1:]} cannot hold; "
-            f"use --format {' or '.join(able)}"
+            f"{frame.path}: has {found} pixels, which {wanted.choice} cannot hold; "
+            f"use --format {either(row.choice for row in able)}"
         )
-    if suffix == ".jpg" and max(frame.height, frame.width) > _MAX_JPEG_SIDE:
-        return f"{frame.path}: is too large for jpg; use --format tif"
+    if max(frame.height, frame.width) > wanted.largest_side:
+        return f"{frame.path}: is too large for {wanted.choice}; use --format {_streamed(frame)}"
     return None
+
+
+def _streamed(frame: ImageInfo) -> str:
+    """What `--format` calls the formats that hold such a frame however large it is."""
+    return either(row.choice for row in by_rows(frame.dtype, frame.channels))
 
 
 def is_split(step: Step, memory_limit: int | None) -> bool:

@@ -54,6 +54,7 @@ from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.tiles import ReadWindow
 from batchstack.geometry import Box
 from batchstack.images import (
+    Encoding,
     StagedImage,
     Written,
     read_image_and_digest,
@@ -331,7 +332,8 @@ def _fuse_and_write(
 ) -> dict[str, tuple[Written, Scores]]:
     read, scratch = windows(frames), _scratch(job)
     outputs = fuse_image(_to_fuse(job, frames, read), job.tile, scratch)
-    metadata = read_metadata(job.frames[0])
+    empty = partial(scratch.array, "encoded")
+    encoding = Encoding(job.quality, read_metadata(job.frames[0]), empty)
 
     def score_and_write(name: str, behind: files.Behind) -> tuple[Written, Scores]:
         image, path = outputs[name], job.output_path(name)
@@ -339,9 +341,7 @@ def _fuse_and_write(
         written = write_image(
             path,
             image[area.slices],
-            quality=job.quality,
-            metadata=metadata,
-            empty=partial(scratch.array, "encoded"),
+            encoding=encoding,
             publish=job.held.check,
             finish=behind,
         )
@@ -476,8 +476,7 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, 
         (*area.shape, *shape[2:]),
         dtype,
         rows_in(area, bands(job.scratch, name, boxes)),
-        quality=job.quality,
-        metadata=read_metadata(job.frames[0]),
+        encoding=Encoding(job.quality, read_metadata(job.frames[0])),
         publish=job.held.check,
     )
     return written, scores

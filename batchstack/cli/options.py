@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from batchstack.errors import OptionError
+from batchstack.formats import either, lossy
 from batchstack.options import (
     ALIGN_MODELS,
     BORDERS,
@@ -281,7 +282,7 @@ output_options = bundle(
         group="Output",
         type=int,
         default=OutputOptions().quality,
-        help="JPEG quality, 1 to 100.",
+        help=f"{either(row.label for row in lossy())} quality, 1 to 100.",
     ),
 )
 

@@ -1,10 +1,11 @@
 """The only pixel I/O: headers, whole images, scratch windows, outputs and their verification.
 
-Pixels are (H, W) grey or (H, W, 3) RGB, uint8, uint16 or float32, the right way up.
-The codecs are imported when the first file of their kind is met.
+Pixels are (H, W) grey or (H, W, 3) RGB, of one of `formats.DTYPES`, the right way up.
+What differs between formats stands in `formats.FORMATS` and in their codecs, which are
+imported when the first file of their kind is met.
 """
 
-from batchstack.images.info import ImageInfo, Metadata, Pixels, Written
+from batchstack.images.info import Encoding, ImageInfo, Metadata, Pixels, Written
 from batchstack.images.probe import image_kind, probe
 from batchstack.images.read import file_digest, read_image, read_image_and_digest, read_metadata
 from batchstack.images.resize import resized
@@ -13,6 +14,7 @@ from batchstack.images.verify import check_image
 from batchstack.images.write import output_format, write_image, write_image_rows
 
 __all__ = [
+    "Encoding",
     "ImageInfo",
     "Metadata",
     "Pixels",

@@ -1,4 +1,4 @@
-"""What the headers of an image file say, as frozen values."""
+"""What is known of an image file, and how one is to be encoded, as frozen values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,16 +8,14 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from batchstack.formats import FORMATS
+from batchstack.options import OutputOptions
+
 Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16 | np.float32]
 """(H, W) grey or (H, W, 3) RGB, C-contiguous, uint8, uint16 or float32."""
 
 Empty: TypeAlias = Callable[[tuple[int, ...], npt.DTypeLike], Pixels]
 """Gives an array of a shape and type, of any content."""
-
-Piece: TypeAlias = bytes | memoryview
-"""A part of a file."""
-
-DTYPES = ("uint8", "uint16", "float32")
 
 
 @dataclass(frozen=True)
@@ -29,13 +27,13 @@ class ImageInfo:
     path : Path
         The file; headers that differ in it only are equal.
     format : str
-        "jpeg", "png" or "tiff", decided by the first bytes and not by the suffix.
+        A key of `FORMATS`, decided by the first bytes and not by the suffix.
     height, width : int
         Pixels, after the orientation is applied.
     channels : int
         1 (grey) or 3 (RGB).
     dtype : str
-        "uint8", "uint16" or "float32".
+        One of `DTYPES`.
     orientation : int
         The stored EXIF or TIFF orientation, 1 to 8.
     """
@@ -63,6 +61,11 @@ class ImageInfo:
     def nbytes(self) -> int:
         """Bytes of the decoded image."""
         return self.pixels * self.channels * np.dtype(self.dtype).itemsize
+
+    @property
+    def read_by_rows(self) -> bool:
+        """Whether it is read some rows at a time: turned ones cannot be."""
+        return FORMATS[self.format].read_by_rows and self.orientation == 1
 
 
 class Written(NamedTuple):
@@ -107,3 +110,23 @@ class Metadata:
         if self.icc is None or self.icc[16:20] == space:
             return self
         return replace(self, icc=None)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How an image is encoded, besides its format.
+
+    Parameters
+    ----------
+    quality : int
+        1 to 100, of formats that are not lossless.
+    metadata : Metadata
+        What the file inherits, its orientation reset to 1; a colour profile made for other
+        channels is left out.
+    empty : callable
+        Gives an array of a shape and type, of any content, that a file may be encoded in.
+    """
+
+    quality: int = OutputOptions.quality
+    metadata: Metadata = field(default_factory=Metadata)
+    empty: Empty = np.empty

@@ -19,8 +19,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from batchstack.errors import ImageError
 from batchstack.images.claims import JPEG, check_claim, file_size
-from batchstack.images.info import Empty, ImageInfo, Metadata, Piece, Pixels
-from batchstack.images.orientation import exif_orientation, oriented_size
+from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
+from batchstack.images.orientation import exif_orientation, oriented_size, stored_shape
+from batchstack.images.source import held
 
 _EXIF_PREFIX = b"Exif\0\0"
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
@@ -46,8 +47,8 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     head = file.read(_HEAD)
     info = _header(path, file, head)
     # What was read is mostly enough.
-    held = len(head) if info.pixels <= JPEG * len(head) else file_size(file)
-    check_claim(path, (info.height, info.width), info.pixels, held, JPEG)
+    size = len(head) if info.pixels <= JPEG * len(head) else file_size(file)
+    check_claim(path, (info.height, info.width), info.pixels, size, JPEG)
     return info
 
 
@@ -116,19 +117,21 @@ def _frame(data: bytes, place: int) -> tuple[int, int, int, int]:
     return (bits, height, width, channels) if len(header) == 6 else (0, 0, 0, 0)
 
 
-def read_pixels(data: Piece, pixels: Pixels) -> Pixels:
-    """Decode all pixels as stored, or raise; never grey filling for a missing part.
-
-    They go to the memory of `pixels`, which has their number but maybe not their shape.
+def read_rows(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
+    """Yield all pixels as stored at once, or raise; never grey filling for a missing part.
 
     Every warning of libjpeg refuses the file: it reports only the last one, so that a
     harmless oddity of a header cannot be told from damage behind it.
     """
-    colours = "GRAY" if pixels.ndim == 2 else "RGB"
     decoded: Pixels = simplejpeg.decode_jpeg(
-        data, colours, fastdct=False, fastupsample=False, strict=True, buffer=pixels
+        held(file, np.empty),
+        "GRAY" if info.channels == 1 else "RGB",
+        fastdct=False,
+        fastupsample=False,
+        strict=True,
+        buffer=empty(stored_shape(info), info.dtype),
     )
-    return decoded[..., 0] if pixels.ndim == 2 else decoded
+    yield decoded[..., 0] if info.channels == 1 else decoded
 
 
 def _exif(image: JpegImageFile) -> bytes | None:
@@ -136,16 +139,17 @@ def _exif(image: JpegImageFile) -> bytes | None:
     return exif and exif.removeprefix(_EXIF_PREFIX)
 
 
-def read_metadata(file: BinaryIO) -> Metadata:
-    """Return the metadata as stored, the orientation not yet reset."""
+def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
+    """Return the metadata as stored, the orientation not yet reset, and that."""
     image = _open(file)
     exif = _exif(image)
-    return Metadata(
+    metadata = Metadata(
         exif=exif,
         xmp=image.info.get("xmp"),
         icc=image.info.get("icc_profile"),
         resolution=_jfif_resolution(image) or _exif_resolution(exif),
     )
+    return metadata, exif_orientation(exif)
 
 
 def _jfif_resolution(image: JpegImageFile) -> tuple[float, float] | None:
@@ -170,27 +174,29 @@ def _exif_resolution(exif: bytes | None) -> tuple[float, float] | None:
     return (x * per_inch, y * per_inch) if usable else None
 
 
-def encode(pixels: Pixels, quality: int, metadata: Metadata, empty: Empty) -> list[Piece]:
-    """Encode as baseline 4:2:0, byte for byte what `cv2.imwrite` gives, plus metadata.
+def write_rows(
+    file: BinaryIO, info: ImageInfo, blocks: Iterator[Pixels], encoding: Encoding
+) -> None:
+    """Write as baseline 4:2:0, byte for byte what `cv2.imwrite` gives, plus metadata.
 
-    The parts of the file are returned, the largest of them in memory that `empty` gives.
     EXIF and XMP longer than one segment (65 kB) are left out: most readers could not
     join them.
     """
-    subsampling = None if pixels.ndim == 2 else "420"
+    (pixels,) = blocks
     # What does not fit would come in new memory.
-    room = empty((pixels.nbytes,), np.uint8)
+    room = encoding.empty((pixels.nbytes,), np.uint8)
     encoded = imagecodecs.jpeg8_encode(
         pixels,
-        level=quality,
-        subsampling=subsampling,
+        level=encoding.quality,
+        subsampling=None if info.channels == 1 else "420",
         out=room,  # type: ignore[arg-type]
     )
     data = memoryview(encoded)
     (length,) = struct.unpack_from(">H", data, 4)
     jfif_end = 4 + length
-    jfif = _with_density(bytes(data[:jfif_end]), metadata.resolution)
-    return [jfif, _segments(metadata), data[jfif_end:]]
+    file.write(_with_density(bytes(data[:jfif_end]), encoding.metadata.resolution))
+    file.write(_segments(encoding.metadata))
+    file.write(data[jfif_end:])
 
 
 def _with_density(jfif: bytes, resolution: tuple[float, float] | None) -> bytes:

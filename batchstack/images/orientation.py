@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from batchstack.images.info import Metadata, Pixels
+from batchstack.images.info import ImageInfo, Metadata, Pixels
 
 _TAG = 0x0112
 _SHORT = 3
@@ -44,6 +44,11 @@ def orient(pixels: Pixels, orientation: int) -> Pixels:
 def oriented_size(height: int, width: int, orientation: int) -> tuple[int, int]:
     """Return height and width after `orient`."""
     return (width, height) if orientation >= 5 else (height, width)
+
+
+def stored_shape(info: ImageInfo) -> tuple[int, ...]:
+    """Return the shape of an image before `orient`."""
+    return (*oriented_size(info.height, info.width, info.orientation), *info.shape[2:])
 
 
 def exif_orientation(exif: bytes | None) -> int:

@@ -1,8 +1,8 @@
 """Headers of image files, never their pixels."""
 
 from pathlib import Path
-from typing import BinaryIO
 
+from batchstack.images.codecs import codec
 from batchstack.images.info import ImageInfo
 from batchstack.images.source import image_file
 
@@ -13,7 +13,7 @@ def probe(path: Path | str) -> ImageInfo:
     Parameters
     ----------
     path : Path
-        A JPEG, PNG or TIFF file; the suffix does not matter.
+        A file of one of `FORMATS`; the suffix does not matter.
 
     Returns
     -------
@@ -31,11 +31,11 @@ def probe(path: Path | str) -> ImageInfo:
     if isinstance(path, str):  # to make a path of a path takes a tenth of the time
         path = Path(path)
     with image_file(path) as (kind, file):
-        return probe_file(path, kind, file)
+        return codec(kind).read_header(path, file)
 
 
 def image_kind(path: Path | str) -> str:
-    """Return "jpeg", "png" or "tiff" by the first bytes of a file.
+    """Return the key of `FORMATS` that the first bytes of a file stand for.
 
     Raises
     ------
@@ -46,20 +46,3 @@ def image_kind(path: Path | str) -> str:
     """
     with image_file(Path(path)) as (kind, _):
         return kind
-
-
-def probe_file(path: Path, kind: str, file: BinaryIO) -> ImageInfo:
-    """Read the headers from an open file at its start; `path` is for messages only."""
-    # Imported here so that the codecs load only for the kinds in use.
-    if kind == "jpeg":
-        from batchstack.images import jpeg
-
-        return jpeg.read_header(path, file)
-    if kind == "png":
-        from batchstack.images import png
-
-        return png.read_header(path, file)
-    from batchstack.images import tiff
-
-    with tiff.open_page(path, file) as page:
-        return tiff.read_header(path, page)

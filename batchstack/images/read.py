@@ -1,21 +1,23 @@
 """Whole images and what belongs to them."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from batchstack import files
 from batchstack.errors import ImageError
-from batchstack.images.claims import file_size
+from batchstack.images.codecs import codec
 from batchstack.images.info import Empty, ImageInfo, Metadata, Pixels
-from batchstack.images.orientation import exif_orientation, orient, upright
-from batchstack.images.probe import probe_file
-from batchstack.images.source import image_file, image_in
+from batchstack.images.orientation import orient, stored_shape, upright
+from batchstack.images.source import held, image_file, image_in
 
 
 def read_image(path: Path | str) -> Pixels:
@@ -24,7 +26,7 @@ def read_image(path: Path | str) -> Pixels:
     Parameters
     ----------
     path : Path
-        A JPEG, PNG or TIFF file.
+        A file of one of `FORMATS`.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def read_image_and_digest(
     Parameters
     ----------
     path : Path
-        A JPEG, PNG or TIFF file.
+        A file of one of `FORMATS`.
     empty : callable
         Gives an array of a shape and type, of any content, that pixels may be decoded to.
     room : callable
@@ -71,17 +73,11 @@ def read_image_and_digest(
     """
     path = Path(path)
     with files.read_file(path) as file:
-        data = _held(file, room)
+        data = held(file, room)
     # Not BytesIO, which would copy all.
-    held = files.random_access(len(data), partial(_copy, data))
-    with image_in(path, held) as kind:
-        return _read(path, kind, held, empty), _shortened(hashlib.sha256(data))
-
-
-def _held(file: BinaryIO, room: Empty) -> memoryview:
-    """All of a file, in memory that it is given: new memory takes longer than reading."""
-    data = room((file_size(file),), np.uint8).data
-    return data[: file.readinto(data)]  # type: ignore[attr-defined]
+    copy = files.random_access(len(data), partial(_copy, data))
+    with image_in(path, copy) as kind:
+        return _read(path, kind, copy, empty), _shortened(hashlib.sha256(data))
 
 
 def _copy(data: memoryview, place: int, buffer: memoryview) -> int:
@@ -134,62 +130,51 @@ def read_metadata(path: Path | str) -> Metadata:
     """
     path = Path(path)
     with image_file(path) as (kind, file):
-        stored, orientation = _stored_metadata(path, kind, file)
+        stored, orientation = codec(kind).read_metadata(path, file)
     if stored.resolution and orientation >= 5:
         stored = replace(stored, resolution=stored.resolution[::-1])
     return upright(stored)
 
 
-def _stored_metadata(path: Path, kind: str, file: BinaryIO) -> tuple[Metadata, int]:
-    if kind == "tiff":
-        from batchstack.images import tiff
-
-        with tiff.open_page(path, file) as page:
-            return tiff.read_metadata(page), tiff.orientation(page)
-    if kind == "png":
-        from batchstack.images import png
-
-        metadata = png.read_metadata(file)
-    else:
-        from batchstack.images import jpeg
-
-        metadata = jpeg.read_metadata(file)
-    return metadata, exif_orientation(metadata.exif)
-
-
 def _read(path: Path, kind: str, file: BinaryIO, empty: Empty = np.empty) -> Pixels:
-    info = probe_file(path, kind, file)
+    info = codec(kind).read_header(path, file)
     file.seek(0)
-    if info.format == "tiff":
-        stored = _read_tiff(info, file, empty)
-    elif info.format == "png":
-        from batchstack.images import png
-
-        stored = png.read_pixels(path, file)
-    else:
-        from batchstack.images import jpeg
-
-        stored = jpeg.read_pixels(_held(file, np.empty), empty(info.shape, info.dtype))
-    return _as_promised(info, orient(stored, info.orientation))
+    bands = stored_rows(info, file, empty)
+    pixels, shape = next(bands), stored_shape(info)
+    if len(pixels) < shape[0]:
+        pixels = _joined(pixels, bands, empty(shape, info.dtype))
+    return orient(pixels, info.orientation)
 
 
-def _read_tiff(info: ImageInfo, file: BinaryIO, empty: Empty) -> Pixels:
-    from batchstack.images import tiff
-
-    with tiff.open_page(info.path, file) as page:
-        size = (page.imagelength, page.imagewidth, *info.shape[2:])
-        pixels = empty(size, info.dtype)
-        top = 0
-        for band in tiff.read_bands(info.path, page):
-            pixels[top : top + len(band)] = band
-            top += len(band)
+def _joined(first: Pixels, others: Iterator[Pixels], pixels: Pixels) -> Pixels:
+    top = 0
+    for band in chain([first], others):
+        pixels[top : top + len(band)] = band
+        top += len(band)
     return pixels
 
 
-def _as_promised(info: ImageInfo, pixels: Pixels) -> Pixels:
-    if (pixels.shape, str(pixels.dtype)) != (info.shape, info.dtype):
-        raise ImageError(
-            f"{info.path}: is damaged, its header says {info.shape} {info.dtype} but "
-            f"{pixels.shape} {pixels.dtype} was decoded; copy it again from the source"
-        )
-    return pixels
+def stored_rows(info: ImageInfo, file: BinaryIO, empty: Empty = np.empty) -> Iterator[Pixels]:
+    """Yield the pixels of an open file as stored, in bands of full rows from top to bottom.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`; also when they do not add up to what the header says.
+    """
+    height, *row = stored_shape(info)
+    seen = 0
+    for band in codec(info.format).read_rows(info, file, empty):
+        seen += len(band)
+        if (*band.shape[1:], str(band.dtype)) != (*row, info.dtype) or seen > height:
+            raise _broken_promise(info, (seen, *band.shape[1:]), band.dtype)
+        yield band
+    if seen < height:
+        raise _broken_promise(info, (seen, *row), info.dtype)
+
+
+def _broken_promise(info: ImageInfo, shape: tuple[int, ...], dtype: npt.DTypeLike) -> ImageError:
+    return ImageError(
+        f"{info.path}: is damaged, its header says {stored_shape(info)} {info.dtype} but "
+        f"{shape} {dtype} was decoded; copy it again from the source"
+    )

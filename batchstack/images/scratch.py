@@ -1,7 +1,7 @@
 """Scratch: uncompressed arrays on disk that give any window at once.
 
-JPEG and PNG have no random access, compressed TIFF only by strip or tile, so an image too
-large for one worker is decoded once into a `.npy` file that all its tiles read from.
+Image files have no random access, or only by strip or tile, so an image too large for one
+worker is decoded once into a `.npy` file that all its tiles read from.
 """
 
 import math
@@ -19,7 +19,7 @@ from batchstack import files
 from batchstack.errors import ImageError
 from batchstack.images.info import ImageInfo, Pixels
 from batchstack.images.probe import probe
-from batchstack.images.read import read_image_and_digest, stream_digest
+from batchstack.images.read import read_image_and_digest, stored_rows, stream_digest
 from batchstack.images.source import image_file, is_damage
 
 # Of a window's rows, pieces of this size are read at once, with what lies between them if it
@@ -30,8 +30,8 @@ _PIECE, _GAP = 2**20, 2**15
 def stage_image(path: Path | str, target: Path | str) -> str:
     """Decode an image into an uncompressed `.npy` file.
 
-    A TIFF of orientation 1 is streamed, memory holds a band of 256 rows or one row of
-    tiles or strips; every other file is decoded whole.
+    A file that is read by rows (`ImageInfo.read_by_rows`) is streamed, memory holds a band of
+    them; every other file is decoded whole.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def stage_image(path: Path | str, target: Path | str) -> str:
     """
     path, target = Path(path), Path(target)
     before, info = _state(path), probe(path)
-    if info.format == "tiff" and info.orientation == 1:
+    if info.read_by_rows:
         return _stage_bands(info, target, before)
     pixels, digest = read_image_and_digest(path)
     write_npy(target, pixels)
@@ -72,12 +72,17 @@ def _stage_bands(info: ImageInfo, target: Path, before: tuple[int, int]) -> str:
 
 def _unchanged_bands(info: ImageInfo, file: BinaryIO, before: tuple[int, int]) -> Iterator[Pixels]:
     """Yield all bands, then raise if the file is no longer what the digest was taken of."""
-    from batchstack.images import tiff
+    try:
+        yield from stored_rows(info, file)
+    except ImageError:
+        _refuse_changed(info.path, before)
+        raise
+    _refuse_changed(info.path, before)
 
-    with tiff.open_page(info.path, file) as page:
-        yield from tiff.read_bands(info.path, page)
-    if _state(info.path) != before:
-        raise ImageError(f"{info.path}: changed while it was read; run again when it is complete")
+
+def _refuse_changed(path: Path, before: tuple[int, int]) -> None:
+    if _state(path) != before:
+        raise ImageError(f"{path}: changed while it was read; run again when it is complete")
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -9,28 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from batchstack import files
 from batchstack.errors import BatchstackError, ImageError
+from batchstack.formats import FORMATS, either, longest_magic, of_magic, widest
+from batchstack.images.claims import file_size
+from batchstack.images.info import Empty
 
-_MAGIC = {
-    b"\xff\xd8\xff": "jpeg",
-    b"\x89PNG\r\n\x1a\n": "png",
-    b"II*\0": "tiff",
-    b"MM\0*": "tiff",
-    b"II+\0": "tiff",
-    b"MM\0+": "tiff",
-}
-_REWRITE = {
-    "jpeg": "jpegtran -copy all in.jpg > out.jpg",
-    "png": "magick in.png out.png",
-    "tiff": "magick in.tif out.tif",
-}
 _HOME = __name__.partition(".")[0]
 
 
 @contextmanager
 def image_file(path: Path) -> Iterator[tuple[str, BinaryIO]]:
-    """Give the kind of an image file ("jpeg", "png" or "tiff") and the file, open at its start.
+    """Give the kind of an image file, a key of `FORMATS`, and the file, open at its start.
 
     Raises
     ------
@@ -58,10 +50,11 @@ def image_in(path: Path, file: BinaryIO) -> Iterator[str]:
     except Exception as error:
         if not is_damage(error):
             raise
+        row = FORMATS[kind]
         raise ImageError(
-            f"{path}: is damaged or incomplete, or has a {kind.upper()} header that is "
+            f"{path}: is damaged or incomplete, or has a {row.label} header that is "
             f"not supported ({error}); copy it again from the source, or if it looks right in a "
-            f"viewer rewrite it, e.g. {_REWRITE[kind]}"
+            f"viewer rewrite it, e.g. {row.rewrite}"
         ) from error
 
 
@@ -84,14 +77,20 @@ def is_damage(error: Exception) -> bool:
 
 
 def _kind(path: Path, file: BinaryIO) -> str:
-    head = file.read(8)
+    head = file.read(longest_magic())
     file.seek(0)
-    for magic, kind in _MAGIC.items():
-        if head.startswith(magic):
-            return kind
+    found = of_magic(head)
+    if found is not None:
+        return found.name
     if not head:
         raise ImageError(f"{path}: is empty (0 bytes); copy it again from the source")
     raise ImageError(
-        f"{path}: is not a JPEG, PNG or TIFF file (it starts with {head!r}); "
-        "convert it first, e.g. to TIFF"
+        f"{path}: is not a {either(row.label for row in FORMATS.values())} file (it starts with "
+        f"{head!r}); convert it first, e.g. to {widest().label}"
     )
+
+
+def held(file: BinaryIO, room: Empty) -> memoryview:
+    """All of a file, in memory that it is given: new memory takes longer than reading."""
+    data = room((file_size(file),), np.uint8).data
+    return data[: file.readinto(data)]  # type: ignore[attr-defined]

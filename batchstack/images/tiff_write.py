@@ -17,13 +17,13 @@ from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
-import numpy.typing as npt
 from tifffile import TiffWriter
 
-from batchstack.images.info import Metadata, Pixels
-from batchstack.images.tiff import text_tags
+from batchstack.formats import FORMATS
+from batchstack.images.info import Encoding, ImageInfo, Metadata, Pixels
+from batchstack.images.tiff_read import text_tags
 
-TILE = 512
+_TILE = FORMATS["tiff"].rows_written
 _ORIENTATION = 274
 _XMP = 700
 # Share of the size that deflate must get below, in a sample of as many rows of a tile.
@@ -32,32 +32,17 @@ _WORTH, _SAMPLE = 0.4, 128
 CLASSIC_BYTES = 3_900_000_000
 
 
-def write_tiff(
-    file: BinaryIO,
-    shape: tuple[int, ...],
-    dtype: npt.DTypeLike,
-    blocks: Iterator[Pixels],
-    metadata: Metadata,
+def write_rows(
+    file: BinaryIO, info: ImageInfo, blocks: Iterator[Pixels], encoding: Encoding
 ) -> None:
-    """Write a TIFF from blocks of full-width rows.
+    """Write a TIFF from blocks of rows, used up one by one.
 
-    Parameters
-    ----------
-    file : file
-        Open for writing and reading.
-    shape : tuple of int
-        (H, W) or (H, W, 3).
-    dtype : dtype
-        uint8, uint16 or float32.
-    blocks : iterator of ndarray
-        Successive `tile_height(shape)` rows, the last block shorter; used up one by one.
-    metadata : Metadata
-        Of the EXIF block only the text tags are written.
+    Of the EXIF block only the text tags are written.
     """
-    dtype = np.dtype(dtype)
+    shape, dtype = info.shape, np.dtype(info.dtype)
     first = next(blocks)
     blocks = chain([first], blocks)
-    rows, side = tile_height(shape), _side(shape[1])
+    rows, side = _side(shape[0]), _side(shape[1])
     # Without pixels, room is left for them, that they are written to below: tifffile would do
     # so through another file of the system, whose errors it does not tell.
     layout: dict[str, Any] = {"rowsperstrip": rows, "returnoffset": True}
@@ -78,12 +63,12 @@ def write_tiff(
             maxworkers=1,
             metadata=None,
             software=False,
-            **_tags(metadata),
+            **_tags(encoding.metadata),
         )
     if place is not None:
         file.seek(place[0])
         for block in blocks:
-            file.write(np.ascontiguousarray(block).data)
+            file.write(block.data)
 
 
 def _shrinks(pixels: Pixels) -> bool:
@@ -94,13 +79,9 @@ def _shrinks(pixels: Pixels) -> bool:
     return len(imagecodecs.deflate_encode(stored.tobytes(), level=1)) < _WORTH * stored.nbytes
 
 
-def tile_height(shape: tuple[int, ...]) -> int:
-    """Return the rows of one row of tiles, or of a strip."""
-    return _side(shape[0])
-
-
 def _side(length: int) -> int:
-    return min(TILE, -(-length // 16) * 16)
+    """Of a tile, or rows of a strip: a multiple of 16."""
+    return min(_TILE, -(-length // 16) * 16)
 
 
 def _tiles(blocks: Iterator[Pixels], width: int) -> Iterator[Pixels]:

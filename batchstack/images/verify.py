@@ -4,16 +4,16 @@ from pathlib import Path
 
 from batchstack import files
 from batchstack.errors import ImageError
+from batchstack.images.codecs import codec
 from batchstack.images.info import Written
-from batchstack.images.read import checksum, read_image
+from batchstack.images.read import checksum, stored_rows
 from batchstack.images.source import image_file
 
 
 def check_image(path: Path | str, known: Written) -> str | None:
     """Read an image file again, all its bytes and all its pixels.
 
-    Of a TIFF memory holds a band of 256 rows or one row of tiles or strips, of other files
-    the whole image.
+    Memory holds a band of rows where the format is read by rows, otherwise the whole image.
 
     Parameters
     ----------
@@ -53,11 +53,7 @@ def check_image(path: Path | str, known: Written) -> str | None:
 
 def _decode(path: Path) -> None:
     with image_file(path) as (kind, file):
-        if kind != "tiff":
-            read_image(path)
-            return
-        from batchstack.images import tiff
-
-        with tiff.open_page(path, file) as page:
-            for _ in tiff.read_bands(path, page):
-                pass
+        info = codec(kind).read_header(path, file)
+        file.seek(0)
+        for _ in stored_rows(info, file):
+            pass

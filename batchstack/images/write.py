@@ -1,6 +1,7 @@
 """Outputs: encoded, checked, and only then under their final name."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from io import SEEK_END
 from pathlib import Path
 from typing import Any
@@ -10,31 +11,22 @@ import numpy.typing as npt
 
 from batchstack import files
 from batchstack.errors import FileError, ImageError
-from batchstack.images.info import DTYPES, Empty, ImageInfo, Metadata, Piece, Pixels, Written
+from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
+from batchstack.images.codecs import codec
+from batchstack.images.info import Encoding, ImageInfo, Pixels, Written
 from batchstack.images.orientation import upright
 from batchstack.images.probe import probe
 from batchstack.images.read import checksum
 
-_FORMATS = {
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".png": "png",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-}
-_ENDS = {"jpeg": b"\xff\xd9", "png": b"IEND\xaeB`\x82", "tiff": b""}
 _RETRY = "only a part may have been written; make room, check the disk and run again"
-_MAX_SIDES = {"jpeg": 65_500, "png": 1_000_000}  # of libjpeg and libpng
-_DEPTHS = {"jpeg": DTYPES[:1], "png": DTYPES[:2], "tiff": DTYPES}
+_PLAIN = Encoding()
 
 
 def write_image(
     path: Path | str,
     pixels: Pixels,
+    encoding: Encoding = _PLAIN,
     *,
-    quality: int = 95,
-    metadata: Metadata | None = None,
-    empty: Empty = np.empty,
     durable: bool = True,
     publish: Callable[[], None] = lambda: None,
     finish: Callable[[Callable[[], None]], None] = files.at_once,
@@ -44,16 +36,10 @@ def write_image(
     Parameters
     ----------
     path : Path
-        Ends in .jpg, .jpeg, .png, .tif or .tiff; an existing file is replaced.
+        Ends in a suffix of one of `FORMATS`; an existing file is replaced.
     pixels : ndarray, (H, W) or (H, W, 3)
-        Grey or RGB; uint8 for JPEG, uint8 or uint16 for PNG, also float32 for TIFF.
-    quality : int
-        JPEG quality, 1 to 100.
-    metadata : Metadata, optional
-        What the output inherits, its orientation reset to 1; a colour profile made for
-        other channels is left out.
-    empty : callable
-        Gives an array of a shape and type, of any content, that a file may be encoded in.
+        Grey or RGB, of a type that the format holds.
+    encoding : Encoding
     durable : bool
         Have the data on the disk before the name; `files.sync_names` does it for the name.
     publish : callable
@@ -80,9 +66,7 @@ def write_image(
         pixels.shape,
         pixels.dtype,
         (pixels,),
-        quality=quality,
-        metadata=metadata,
-        empty=empty,
+        encoding,
         durable=durable,
         publish=publish,
         finish=finish,
@@ -94,22 +78,20 @@ def write_image_rows(
     shape: tuple[int, ...],
     dtype: npt.DTypeLike,
     bands: Iterable[Pixels],
+    encoding: Encoding = _PLAIN,
     *,
-    quality: int = 95,
-    metadata: Metadata | None = None,
-    empty: Empty = np.empty,
     durable: bool = True,
     publish: Callable[[], None] = lambda: None,
     finish: Callable[[Callable[[], None]], None] = files.at_once,
 ) -> Written:
     """Write an image from successive bands of rows, as `write_image` would the whole.
 
-    TIFF is streamed: memory holds one band and one row of tiles. JPEG and PNG are
-    assembled first, their encoders need all rows.
+    A format that is written by rows is streamed: memory holds one band and as many rows as
+    are encoded at once. Others are assembled first, their encoders need all rows.
 
     Parameters
     ----------
-    path, quality, metadata, empty, durable, publish, finish
+    path, encoding, durable, publish, finish
         As for `write_image`.
     shape : tuple of int
         (H, W) or (H, W, 3) of the whole image.
@@ -131,11 +113,11 @@ def write_image_rows(
         As for `write_image`, or the bands do not add up to `shape`.
     """
     path, dtype = Path(path), np.dtype(dtype)
-    kind = output_format(path)
-    _refuse_unfit(path, kind, shape, dtype)
+    row = FORMATS[output_format(path)]
+    _refuse_unfit(path, row, shape, dtype)
     channels = shape[2] if len(shape) == 3 else 1
-    metadata = upright(metadata or Metadata()).for_channels(channels)
-    wanted = ImageInfo(path, kind, shape[0], shape[1], channels, str(dtype))
+    wanted = ImageInfo(path, row.name, shape[0], shape[1], channels, str(dtype))
+    metadata = upright(encoding.metadata).for_channels(channels)
     written: list[Written] = []
     with files.part_file(
         path,
@@ -144,50 +126,47 @@ def write_image_rows(
         publish=publish,
         finish=finish,
     ) as (_, file):
-        if kind == "tiff":
-            from batchstack.images import tiff_write
-
-            blocks = regroup(path, shape, dtype, bands, tiff_write.tile_height(shape))
-            tiff_write.write_tiff(file, shape, dtype, blocks, metadata)
-            next(blocks, None)  # notices a band too many
-        else:
-            (whole,) = regroup(path, shape, dtype, bands, shape[0])
-            for piece in _encode(kind, whole, quality, metadata, empty):
-                file.write(piece)
+        blocks = regroup(path, shape, dtype, bands, row.rows_written)
+        codec(row.name).write_rows(file, wanted, blocks, replace(encoding, metadata=metadata))
+        next(blocks, None)  # notices a band too many
     return written[0]
 
 
 def output_format(path: Path | str) -> str:
-    """Return "jpeg", "png" or "tiff" by the suffix."""
+    """Return the key of `FORMATS` that the suffix stands for."""
     suffix = Path(path).suffix
     try:
-        return _FORMATS[suffix.lower()]
+        return of_suffix(suffix).name
     except KeyError:
+        known = ", ".join(one for row in FORMATS.values() for one in row.suffixes)
         raise ImageError(
-            f"{path}: no format is known for {suffix!r}; end the name in {', '.join(_FORMATS)}"
+            f"{path}: no format is known for {suffix!r}; end the name in {known}"
         ) from None
 
 
-def _refuse_unfit(path: Path, kind: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def _refuse_unfit(path: Path, row: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)) or 0 in shape:
         raise ImageError(f"{path}: pixels of shape {shape} are no image; give (H, W) or (H, W, 3)")
-    if str(dtype) not in _DEPTHS[kind]:
+    pixels = str(dtype), 3 if len(shape) == 3 else 1
+    if not row.holds(*pixels):
+        held = f"{dtype}, only {' and '.join(row.dtypes)}"
+        if str(dtype) in row.dtypes:
+            held = "grey pixels" if len(shape) == 2 else "colour"
+        able = [other.label for other in holding(*pixels)]
+        remedy = f"write {either(able)} instead" if able else "convert the pixels"
+        raise ImageError(f"{path}: {row.label} cannot hold {held}; {remedy}")
+    if max(shape) > row.largest_side:
         raise ImageError(
-            f"{path}: {kind.upper()} cannot hold {dtype}, only {' and '.join(_DEPTHS[kind])}; "
-            f"write {'PNG or TIFF' if dtype == np.uint16 else 'TIFF'} instead"
-        )
-    limit = _MAX_SIDES.get(kind, max(shape))
-    if max(shape) > limit:
-        raise ImageError(
-            f"{path}: {shape[1]} x {shape[0]} pixels are too many for {kind.upper()}, which ends "
-            f"at {limit} a side; write TIFF instead"
+            f"{path}: {shape[1]} x {shape[0]} pixels are too many for {row.label}, which ends "
+            f"at {row.largest_side} a side; write {either(one.label for one in by_rows(*pixels))} "
+            "instead"
         )
 
 
 def regroup(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], bands: Iterable[Pixels], rows: int
 ) -> Iterator[Pixels]:
-    """Cut bands of any height into blocks of `rows` rows, the last one shorter.
+    """Cut bands of any height into contiguous blocks of `rows` rows, the last one shorter.
 
     A block is valid until the next one is asked for.
     """
@@ -199,19 +178,24 @@ def regroup(
         _refuse_stray(path, shape, dtype, band, seen)
         while len(band):
             if not filled and len(band) >= rows:
-                yield band[:rows]
+                yield _plain(band[:rows])
                 band = band[rows:]
                 continue
             taken = min(rows - filled, len(band))
             buffer[filled : filled + taken] = band[:taken]
             filled, band = filled + taken, band[taken:]
             if filled == rows:
-                yield buffer
+                yield _plain(buffer)
                 filled = 0
     if seen != shape[0]:
         raise ImageError(f"{path}: got {seen} rows of {shape[0]}; give bands that add up")
     if filled:
-        yield buffer[:filled]
+        yield _plain(buffer[:filled])
+
+
+def _plain(pixels: Pixels) -> Pixels:
+    # A side of 1 may hide strides that encoders refuse; a copy has plain ones.
+    return pixels.copy() if 1 in pixels.shape else np.ascontiguousarray(pixels)
 
 
 def _refuse_stray(
@@ -224,31 +208,18 @@ def _refuse_stray(
         )
 
 
-def _encode(
-    kind: str, pixels: Pixels, quality: int, metadata: Metadata, empty: Empty
-) -> list[Piece]:
-    # A side of 1 may hide strides that imagecodecs refuses; a copy has plain ones.
-    pixels = pixels.copy() if 1 in pixels.shape else np.ascontiguousarray(pixels)
-    if kind == "png":
-        from batchstack.images import png
-
-        return png.encode(pixels, metadata)
-    from batchstack.images import jpeg
-
-    return jpeg.encode(pixels, quality, metadata, empty)
-
-
 def _read_back(part: Path, wanted: ImageInfo) -> Written:
     """The size and digest of a written file that has the right headers and a complete end.
 
-    A TIFF is complete when every tile or strip lies inside the file, which `probe` checks.
+    Where a format has no end, `probe` checks that all its parts lie inside the file.
     """
+    end = FORMATS[wanted.format].end
     try:
         found = probe(part)
         with files.read_file(part) as file:
             digest, size = checksum(file), file.tell()
-            file.seek(-len(_ENDS[wanted.format]), SEEK_END)
-            complete = file.read() == _ENDS[wanted.format]
+            file.seek(-len(end), SEEK_END)
+            complete = file.read() == end
     except (FileError, ImageError) as error:
         raise type(error)(
             f"{wanted.path}: does not read back after writing ({error}); {_RETRY}"

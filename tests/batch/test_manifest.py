@@ -24,9 +24,9 @@ from batchstack.batch.manifest import (
     write_manifest,
 )
 from batchstack.batch.manifest_patterns import is_pattern, matching_files
-from batchstack.batch.plan import SUFFIXES
 from batchstack.batch.run import FAILED
 from batchstack.errors import ExitCode, ManifestError
+from batchstack.formats import FORMATS
 from batchstack.fusion.methods import METHODS as ALL_METHODS
 
 METHODS = ("by_channel", "all_channels", "direct")
@@ -703,7 +703,7 @@ def test_ids_that_are_refused(folder, bad):
 def test_what_a_run_writes_is_no_id(folder):
     assert FAILED in OWN_NAMES
     outputs = {name for method in ALL_METHODS.values() for name in method.outputs}
-    files = [f"a/{name}{suffix}" for name, suffix in product(outputs, SUFFIXES.values())]
+    files = [f"a/{name}{row.suffix}" for name, row in product(outputs, FORMATS.values())]
     records = [{"id": name, "frames": "img/*"} for name in [*OWN_NAMES, *sorted(files)]]
     lines = problems(folder, "\n".join(map(json.dumps, records)), "m.jsonl")
     assert "'failed.csv' is a file that the program writes in the output directory" in lines[0]

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from batchstack.errors import ImageError
 from batchstack.images import (
+    Encoding,
     file_digest,
     read_image,
     read_image_and_digest,
@@ -261,4 +262,4 @@ def test_broken_exif_stops_nothing(block):
         path.write_bytes(jpeg)
         metadata = read_metadata(path)
         for suffix in ("jpg", "png", "tif"):
-            write_image(Path(folder, f"b.{suffix}"), photo(16, 16), metadata=metadata)
+            write_image(Path(folder, f"b.{suffix}"), photo(16, 16), Encoding(metadata=metadata))

@@ -6,8 +6,8 @@ import tifffile
 from PIL import Image
 
 from batchstack.errors import ImageError
+from batchstack.formats import FORMATS
 from batchstack.images import StagedImage, file_digest, read_image, stage_image
-from batchstack.images.tiff import BAND_ROWS
 from tests.images.samples import noise, photo
 
 LAYOUTS = {
@@ -23,7 +23,7 @@ ENCODINGS = {
     "lzw": {"compression": "lzw"},
     "zstd": {"compression": "zstd"},
 }
-HEIGHT = 2 * BAND_ROWS + 37  # several bands, the last one short
+HEIGHT = 2 * FORMATS["tiff"].rows_read + 37  # several bands, the last one short
 
 
 def check(path, expected):

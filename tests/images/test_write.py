@@ -15,6 +15,7 @@ from PIL import Image
 
 from batchstack.errors import FileError, ImageError
 from batchstack.images import (
+    Encoding,
     Metadata,
     Written,
     output_format,
@@ -95,7 +96,7 @@ def test_jpeg_is_what_opencv_writes(tmp_path, shape):
 
 
 def test_quality_is_obeyed(tmp_path):
-    low, high = (write_image(tmp_path / "a.jpg", photo(), quality=q) for q in (30, 95))
+    low, high = (write_image(tmp_path / "a.jpg", photo(), Encoding(q)) for q in (30, 95))
     assert low.size < high.size
 
 
@@ -117,7 +118,7 @@ def test_views_are_written_as_seen(tmp_path):
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
 def test_metadata_travels(tmp_path, suffix, dtype, shape):
     path = tmp_path / f"a.{suffix}"
-    write_image(path, noise(shape, dtype), metadata=METADATA)
+    write_image(path, noise(shape, dtype), Encoding(metadata=METADATA))
     found = read_metadata(path)
     assert found.xmp == XMP.replace(b'Orientation="6"', b'Orientation="1"')
     assert found.icc == (SRGB if len(shape) == 3 else None)
@@ -138,14 +139,14 @@ def test_metadata_travels(tmp_path, suffix, dtype, shape):
 
 def test_profile_longer_than_one_jpeg_segment_is_whole(tmp_path):
     icc = SRGB + bytes(200_000)
-    write_image(tmp_path / "a.jpg", photo(), metadata=Metadata(icc=icc))
+    write_image(tmp_path / "a.jpg", photo(), Encoding(metadata=Metadata(icc=icc)))
     with Image.open(tmp_path / "a.jpg") as image:
         assert image.info["icc_profile"] == icc
 
 
 def test_exif_too_long_for_jpeg_is_left_out_and_the_rest_kept(tmp_path):
     metadata = replace(METADATA, exif=EXIF + bytes(70_000))
-    write_image(tmp_path / "a.jpg", photo(), metadata=metadata)
+    write_image(tmp_path / "a.jpg", photo(), Encoding(metadata=metadata))
     found = read_metadata(tmp_path / "a.jpg")
     assert found.exif is None
     assert found.icc == SRGB
@@ -155,7 +156,7 @@ def test_exif_too_long_for_jpeg_is_left_out_and_the_rest_kept(tmp_path):
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
 def test_extreme_resolutions_stop_nothing(tmp_path, suffix, resolution):
     path = tmp_path / f"a.{suffix}"
-    write_image(path, photo(), metadata=Metadata(resolution=resolution))
+    write_image(path, photo(), Encoding(metadata=Metadata(resolution=resolution)))
     assert read_image(path).shape == photo().shape
 
 
@@ -317,9 +318,9 @@ def test_deflated_tiff_is_tiled_and_big_only_when_needed(tmp_path, monkeypatch):
 def test_writing_twice_gives_the_same_bytes(tmp_path):
     for suffix in ("jpg", "png", "tif"):
         path = tmp_path / f"a.{suffix}"
-        write_image(path, photo(), metadata=METADATA)
+        write_image(path, photo(), Encoding(metadata=METADATA))
         first = path.read_bytes()
-        write_image(path, photo(), metadata=METADATA)
+        write_image(path, photo(), Encoding(metadata=METADATA))
         assert path.read_bytes() == first
 
 
@@ -328,6 +329,6 @@ def test_a_jpeg_pair_of_frames_keeps_exif_byte_for_byte(tmp_path):
     Image.fromarray(photo()).save(buffer, "JPEG", exif=b"Exif\0\0" + exif_block(6))
     (tmp_path / "frame.jpg").write_bytes(buffer.getvalue())
     metadata = read_metadata(tmp_path / "frame.jpg")
-    write_image(tmp_path / "fused.jpg", photo(), metadata=metadata)
+    write_image(tmp_path / "fused.jpg", photo(), Encoding(metadata=metadata))
     assert read_metadata(tmp_path / "fused.jpg").exif == metadata.exif == exif_block(1)
     assert probe(tmp_path / "fused.jpg").orientation == 1

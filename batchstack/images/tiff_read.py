@@ -1,0 +1,380 @@
+"""TIFF in: headers, metadata, and pixels band by band (tifffile, imagecodecs).
+
+A band is as many full-width rows as one row of tiles or a few strips hold, so that a
+file of any size is read in bounded memory.
+"""
+
+import logging
+import math
+import reprlib
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL.Image import Exif
+from tifffile import TIFF, TiffFile
+
+from batchstack.errors import ImageError
+from batchstack.formats import DTYPES, FORMATS
+from batchstack.images.claims import check_claim, tiff_expansion
+from batchstack.images.info import Empty, ImageInfo, Metadata, Pixels
+from batchstack.images.orientation import oriented_size
+
+_BAND = FORMATS["tiff"].rows_read
+TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, ... copyright
+_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _YCBCR = 0, 1, 2, 6
+_COLOURS = ((1, _MIN_IS_WHITE), (1, _MIN_IS_BLACK), (3, _RGB))
+_JPEG, _PNG = 7, 34933
+_SIDES = ("imagewidth", "imagelength")
+_NUMBERS = (
+    "imagedepth",
+    "samplesperpixel",
+    "compression",
+    "predictor",
+    "photometric",
+    "planarconfig",
+    "fillorder",
+    "rowsperstrip",
+    "tilewidth",
+    "tilelength",
+)
+# Pages that are looked at; a damaged chain of them may have no end.
+_MOST_PAGES = 1000
+
+# What tifffile notices is said by errors, or does not matter; it would go to the screen.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+@contextmanager
+def open_page(path: Path, file: BinaryIO) -> Iterator[Any]:
+    """Give the first page of an open file, whose numbers can be relied on to be numbers."""
+    with np.errstate(all="ignore"):  # damaged numbers overflow anywhere
+        # The name tells one vendor's files of more than 4 GB.
+        tiff = TiffFile(file, name=path.name)
+    with tiff:
+        page = tiff.pages.first
+        _refuse_wrong_numbers(path, page, _SIDES + _NUMBERS)
+        yield page
+
+
+def read_header(path: Path, file: BinaryIO) -> ImageInfo:
+    """Return what the tags say; the pixels are not touched."""
+    with open_page(path, file) as page:
+        return _header(path, page)
+
+
+def _header(path: Path, page: Any) -> ImageInfo:
+    """Return what the tags say, after checking that every segment lies in the file."""
+    _refuse_unsupported(path, page)
+    _refuse_stacks(path, page)
+    _refuse_claims(path, page)
+    turned = _orientation(page)
+    height, width = oriented_size(page.imagelength, page.imagewidth, turned)
+    dtype = str(np.dtype(page.dtype))
+    return ImageInfo(path, "tiff", height, width, page.samplesperpixel, dtype, turned)
+
+
+def _orientation(page: Any) -> int:
+    """Return the orientation that the tags state, 1 where they state none that is valid."""
+    value = _number(page.tags, 274)
+    return value if 1 <= value <= 8 else 1
+
+
+def _number(tags: Any, tag: int) -> int:
+    """The value of a tag, 0 if it is missing or anything but a number."""
+    value = tags.valueof(tag)
+    return int(value) if isinstance(value, int) else 0
+
+
+def _refuse_wrong_numbers(path: Path, page: Any, names: Iterable[str]) -> None:
+    """tifffile gives the values of damaged tags as it finds them: texts, fractions, lists, ..."""
+    for name in names:
+        value = getattr(page, name)
+        if not isinstance(value, int) or value < 0:
+            _refuse_tag(path, name, value, "a number")
+    for name in ("dataoffsets", "databytecounts"):
+        value = getattr(page, name)
+        if not isinstance(value, tuple) or not all(isinstance(one, int) for one in value):
+            _refuse_tag(path, name, value, "a list of numbers")
+
+
+def _refuse_tag(path: Path, name: str, value: Any, wanted: str) -> None:
+    raise ImageError(
+        f"{path}: is damaged, its TIFF tag {name} is {reprlib.repr(value)} instead of {wanted}; "
+        "copy it again from the source"
+    )
+
+
+def _refuse_unsupported(path: Path, page: Any) -> None:
+    samples, photometric = page.samplesperpixel, int(page.photometric)
+    if page.extrasamples or samples in (2, 4):
+        found = f"{samples} channels, alpha or extra ones among them"
+        hint = "keep grey or RGB, e.g. magick in.tif -alpha off out.tif"
+    elif (samples, photometric) not in _COLOURS and not _is_jpeg_colour(page):
+        found = f"{samples} channels of photometric type {_name(page.photometric)}"
+        hint = (
+            "convert it to grey or RGB, e.g. magick in.tif -colorspace sRGB -type TrueColor out.tif"
+        )
+    elif page.dtype is None or str(np.dtype(page.dtype)) not in DTYPES or not _full_depth(page):
+        found = f"{page.bitspersample}-bit samples ({_name(page.sampleformat)})"
+        hint = "convert it to 8 or 16 bit unsigned or 32 bit float"
+    elif photometric == _MIN_IS_WHITE and page.dtype == np.float32:
+        found, hint = "float samples where 0 is white", "convert it to 0 is black"
+    elif page.compression != 1 and page.compression not in TIFF.DECOMPRESSORS:
+        found = f"a compression ({_name(page.compression)})"
+        hint = "rewrite it with another, e.g. magick in.tif -compress zip out.tif"
+    else:
+        return
+    raise ImageError(f"{path}: has {found}, which is not supported; {hint}")
+
+
+def _is_jpeg_colour(page: Any) -> bool:
+    """YCbCr that the JPEG decoder turns into RGB."""
+    return bool(page.photometric == _YCBCR and page.compression == _JPEG)
+
+
+def _name(tag: Any) -> str:
+    return str(getattr(tag, "name", tag))
+
+
+def _full_depth(page: Any) -> bool:
+    return bool(page.bitspersample == 8 * np.dtype(page.dtype).itemsize)
+
+
+def _refuse_stacks(path: Path, page: Any) -> None:
+    """One image per file; thumbnails, reduced copies and masks beside it do not matter."""
+    pages = 1
+    with np.errstate(all="ignore"):
+        others = list(islice(page.parent.pages, 1, _MOST_PAGES))
+    for other in others:
+        _refuse_wrong_numbers(path, other, (*_SIDES, "subfiletype"))
+        smaller = other.imagelength < page.imagelength or other.imagewidth < page.imagewidth
+        pages += not (int(other.subfiletype) & 0b101 or smaller)
+    planes = (page.parent.imagej_metadata or {}).get("images", 1)
+    count = max(pages, page.imagedepth, planes if isinstance(planes, int) else 1)
+    if count > 1:
+        raise ImageError(
+            f"{path}: holds {count} pages, a frame must be one image; "
+            "split it, e.g. magick in.tif out-%03d.tif"
+        )
+
+
+def _refuse_claims(path: Path, page: Any) -> None:
+    """Every strip and tile must lie in the file, and have the bytes that its pixels need."""
+    height, width, size = page.imagelength, page.imagewidth, page.parent.filehandle.size
+    rows, columns = _segment_size(page)
+    if not (height and width and page.imagedepth and rows and columns):
+        raise ImageError(
+            f"{path}: is damaged, its header claims {width} x {height} pixels in strips or tiles "
+            f"of {columns} x {rows}; copy it again from the source"
+        )
+    expansion, sample = tiff_expansion(page.compression), np.dtype(page.dtype).itemsize
+    pixel = page.samplesperpixel * sample
+    check_claim(path, (height, width), height * width * pixel, size, expansion)
+    _refuse_missing(path, page, size)
+    separate, down, across = _segments(page)
+    counts, pixel = page.databytecounts[: separate * down * across], page.shaped[-1] * sample
+    if rows * columns * pixel <= min(counts) * expansion:
+        return
+    for index, count in enumerate(counts):
+        # The last strip is shorter, a tile is not.
+        last = index % down == down - 1 and not page.is_tiled
+        shape = (height - (down - 1) * rows if last else rows, columns)
+        needed = shape[0] * shape[1] * pixel
+        check_claim(path, shape, needed, count, expansion, of="a strip or tile")
+
+
+def _segment_size(page: Any) -> tuple[int, int]:
+    """Rows and columns of a strip or tile."""
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth
+    return min(page.rowsperstrip, page.imagelength), page.imagewidth
+
+
+def _segments(page: Any) -> tuple[int, int, int]:
+    """How many planes there are, and strips or tiles down and across each of them."""
+    rows, columns = _segment_size(page)
+    return page.shaped[0], -(-page.imagelength // rows), -(-page.imagewidth // columns)
+
+
+def _refuse_missing(path: Path, page: Any, size: int) -> None:
+    offsets, counts = page.dataoffsets, page.databytecounts
+    wanted = math.prod(_segments(page))
+    held = sum(
+        offset > 0 and count > 0 and offset + count <= size
+        for offset, count in zip(offsets[:wanted], counts[:wanted], strict=False)
+    )
+    if held < wanted:
+        raise ImageError(
+            f"{path}: is incomplete, {wanted - held} of {wanted} strips or tiles are missing "
+            "or lie behind the end of the file; copy it again from the source"
+        )
+
+
+def read_rows(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
+    """Yield the rows as stored from top to bottom, (rows, W) or (rows, W, 3).
+
+    Every band is new memory; grey where 0 is white is inverted.
+    The header is checked once more: the file may be another one since it was probed.
+    """
+    with open_page(info.path, file) as page:
+        _header(info.path, page)
+        decode = _stored_rows if _is_plain(page) else _decoded_rows
+        for band in decode(info.path, page):
+            upright = np.bitwise_not(band) if page.photometric == _MIN_IS_WHITE else band
+            yield upright[..., 0] if page.samplesperpixel == 1 else upright
+
+
+def _is_plain(page: Any) -> bool:
+    """Uncompressed strips one behind the other: any row can be read by itself."""
+    raw = page.compression == 1 and page.predictor == 1 and page.fillorder == 1
+    whole = sum(page.databytecounts) == page.nbytes
+    return bool(raw and whole and _follow(page))
+
+
+def _follow(page: Any) -> bool:
+    ends = np.add(page.dataoffsets, page.databytecounts)
+    return not page.is_tiled and np.array_equal(ends[:-1], page.dataoffsets[1:])
+
+
+def _stored_rows(path: Path, page: Any) -> Iterator[Pixels]:
+    separate, _, height, width, contiguous = page.shaped
+    dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+    row = width * contiguous
+    for top in range(0, height, _BAND):
+        count = min(_BAND, height - top)
+        band = np.empty((count, width, page.samplesperpixel), page.dtype)
+        for plane in range(separate):
+            start = page.dataoffsets[0] + (plane * height + top) * row * dtype.itemsize
+            part = np.frombuffer(_read(path, page, start, count * row * dtype.itemsize), dtype)
+            band[..., plane : plane + contiguous] = part.reshape(count, width, contiguous)
+        yield band
+
+
+def _decoded_rows(path: Path, page: Any) -> Iterator[Pixels]:
+    _, _, height, width, contiguous = page.shaped
+    separate, down, across = _segments(page)
+    length, _ = _segment_size(page)
+    step = max(1, _BAND // length)
+    for first in range(0, down, step):
+        last = min(down, first + step)
+        top, bottom = first * length, min(height, last * length)
+        band = np.empty((bottom - top, width, page.samplesperpixel), page.dtype)
+        for plane in range(separate):
+            planes = band[..., plane : plane + contiguous]
+            for index in range(first * across, last * across):
+                segment, row, column = _decode(path, page, plane * down * across + index)
+                _paste(planes[row - top :, column:], segment)
+        yield band
+
+
+def _paste(target: Pixels, segment: Pixels) -> None:
+    """Copy a segment, without its padding, to the upper left of `target`."""
+    rows, columns = min(len(target), len(segment)), min(target.shape[1], segment.shape[1])
+    target[:rows, :columns] = segment[:rows, :columns]
+
+
+def _decode(path: Path, page: Any, index: int) -> tuple[Pixels, int, int]:
+    """Return strip or tile `index` and the row and column of its upper left pixel."""
+    data = _read(path, page, page.dataoffsets[index], page.databytecounts[index])
+    tables = {}
+    if page.compression == _PNG:
+        data = _checked_png(path, data)
+    elif page.compression == _JPEG:
+        _refuse_odd_jpeg(path, page, data, index)
+        tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+    decoded, (_, _, row, column, _), _ = page.decode(data, index, **tables)
+    if decoded.dtype != page.dtype:
+        _refuse_segment(path, index, f"decodes to {decoded.dtype} instead of {page.dtype}")
+    return decoded[0], row, column
+
+
+def _checked_png(path: Path, data: bytes) -> bytes:
+    from batchstack.images import png
+
+    stream = BytesIO(data)
+    png.read_header(path, stream)
+    return bytes(png.critical_chunks(path, stream))
+
+
+def _refuse_odd_jpeg(path: Path, page: Any, data: bytes, index: int) -> None:
+    """The decoder fills what is missing with grey, and makes room for what a stream claims."""
+    from batchstack.images.jpeg import stream_size
+
+    if not data.rstrip(b"\0").endswith(FORMATS["jpeg"].end):
+        _refuse_segment(path, index, "ends too early")
+    claimed, room = stream_size(data), _segment_size(page)
+    if math.prod(claimed) > 2 * math.prod(room):  # it may be padded to whole blocks
+        _refuse_segment(path, index, f"claims {claimed[1]} x {claimed[0]} pixels")
+
+
+def _refuse_segment(path: Path, index: int, what: str) -> None:
+    raise ImageError(
+        f"{path}: is damaged, strip or tile {index} {what}; copy it again from the source"
+    )
+
+
+def _read(path: Path, page: Any, offset: int, count: int) -> bytes:
+    file = page.parent.filehandle
+    file.seek(offset)
+    data: bytes = file.read(count)
+    if len(data) != count:
+        raise ImageError(f"{path}: became shorter while it was read; run again when it is complete")
+    return data
+
+
+def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
+    """Return the metadata as stored, and the orientation.
+
+    The text tags (make, model, ...) become an EXIF block.
+    The EXIF sub-directory (exposure, lens) of a TIFF is not carried on.
+    """
+    with open_page(path, file) as page:
+        tags = page.tags
+        metadata = Metadata(
+            exif=_exif(tags),
+            xmp=_bytes(tags.valueof(700)),
+            icc=_bytes(tags.valueof(34675)),
+            resolution=_resolution(tags),
+        )
+        return metadata, _orientation(page)
+
+
+def _exif(tags: Any) -> bytes | None:
+    block = Exif()
+    for tag in TEXT_TAGS:
+        text = tags.valueof(tag)
+        if isinstance(text, str) and text:
+            block[tag] = text
+    return block.tobytes().removeprefix(b"Exif\0\0") if len(block) else None
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value if isinstance(value, bytes) else None
+
+
+def _resolution(tags: Any) -> tuple[float, float] | None:
+    per_inch = {0: 1.0, 2: 1.0, 3: 2.54}.get(_number(tags, 296))
+    try:
+        x, y = (top / bottom for top, bottom in (tags.valueof(282), tags.valueof(283)))
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x * per_inch, y * per_inch) if per_inch and x and y else None
+
+
+def text_tags(exif: bytes | None) -> dict[int, str]:
+    """Return the text tags of an EXIF block that a TIFF keeps in its own directory."""
+    block = Exif()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            block.load(b"Exif\0\0" + (exif or b""))
+            found = {tag: block.get(tag) for tag in TEXT_TAGS}
+        except Exception:  # a damaged block can fail anywhere in Pillow; it is not vital
+            return {}
+    return {tag: text for tag, text in found.items() if isinstance(text, str) and text}
