@@ -10,7 +10,7 @@ import batchstack
 ROOT = Path(batchstack.__file__).parent
 MAY_USE = {
     "errors": set(),
-    "options": {"errors"},
+    "options": {"options", "errors"},
     "files": {"errors"},
     "fusion": {"fusion", "errors", "options"},
     "images": {"images", "files", "errors", "options"},

@@ -17,9 +17,10 @@ from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.ledger import Ledger, Record
 from batchstack.batch.manifest import Row, write_records
-from batchstack.batch.plan import RunOptions, Step, is_split, output_key, row_options
+from batchstack.batch.plan import Step, is_split, output_key, row_options
 from batchstack.errors import FileError, OutputInUseError
 from batchstack.fusion.methods import METHODS
+from batchstack.options import RunOptions
 
 FAILED = "failed.csv"
 _LIST = b"id,"  # how it starts

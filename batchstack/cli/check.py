@@ -11,10 +11,11 @@ import click
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import load_manifest
-from batchstack.batch.plan import RunOptions, Step, is_split, make_plan
+from batchstack.batch.plan import Step, is_split, make_plan
 from batchstack.cli import options as shared
 from batchstack.errors import ExitCode
 from batchstack.fusion.methods import METHODS
+from batchstack.options import RunOptions
 
 
 @click.command("check", cls=shared.GroupedCommand)
@@ -28,13 +29,8 @@ from batchstack.fusion.methods import METHODS
     show_default="none: as if nothing were done yet",
     help="Output directory whose records decide what is up to date.",
 )
-@shared.output_options
-@shared.methods_option("all")
-@shared.fusion_options
-@shared.align_options
+@shared.run_options()
 @shared.worker_options
-@shared.option("--score", group="Run", is_flag=True, help="Plan to score, as run --score does.")
-@shared.option("--rerun", group="Run", is_flag=True, help="Plan to fuse again what is done.")
 @shared.option("--json", "as_json", group="Run", is_flag=True, help="One JSON object per stack.")
 def command(manifest: Path, output: Path | None, as_json: bool, **settings: Any) -> None:
     """Validate MANIFEST, and show for each stack fuse, skip or refuse with the reason.

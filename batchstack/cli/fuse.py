@@ -13,11 +13,12 @@ from batchstack.batch.jobs import Job, Result
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import Manifest, Row
-from batchstack.batch.plan import RunOptions, is_split, make_plan
+from batchstack.batch.plan import is_split, make_plan
 from batchstack.cli import options as shared
 from batchstack.cli.screen import say, tell
 from batchstack.errors import ExitCode, OptionError
 from batchstack.fusion.warm import warm_up
+from batchstack.options import RunOptions
 
 # What the original script wrote.
 ORIGINAL_METHODS = "by_channel,all_channels,median_mask,direct"
@@ -35,10 +36,7 @@ ORIGINAL_METHODS = "by_channel,all_channels,median_mask,direct"
     required=True,
     help="Folder the outputs go to; outputs of the same name are replaced.",
 )
-@shared.output_options
-@shared.methods_option(ORIGINAL_METHODS)
-@shared.fusion_options
-@shared.align_options
+@shared.run_options(ORIGINAL_METHODS, without=("score", "rerun"))
 def command(
     frames: tuple[Path, ...], back: Path | None, front: Path | None, output: Path, **settings: Any
 ) -> None:

@@ -15,7 +15,7 @@ from batchstack.batch.engines import Engine, LoopEngine, StopRequest
 from batchstack.batch.ledger import Ledger, ledger_to_write
 from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import load_manifest
-from batchstack.batch.plan import RunOptions, Step, make_plan
+from batchstack.batch.plan import Step, make_plan
 from batchstack.batch.run import Summary, interruptible, refuse_strange_list, run_plan
 from batchstack.cli import options as shared
 from batchstack.cli.progress import Progress, closing_summary
@@ -23,6 +23,7 @@ from batchstack.cli.screen import say, tell
 from batchstack.errors import ExitCode, FileError, OutputLostError
 from batchstack.fusion.methods import METHODS
 from batchstack.fusion.warm import warm_up
+from batchstack.options import RunOptions
 
 
 @click.command("run", cls=shared.GroupedCommand)
@@ -35,25 +36,14 @@ from batchstack.fusion.warm import warm_up
     required=True,
     help="Output directory; outputs go to OUTPUT/<id>/.",
 )
-@shared.output_options
+@shared.run_options()
 @shared.scratch_option
-@shared.methods_option("all")
-@shared.fusion_options
-@shared.align_options
 @shared.worker_options
 @shared.scheduler_options
 @shared.wait_option
 @shared.option(
     "--dashboard", group="Cluster", is_flag=True, help="Serve Dask's dashboard on loopback."
 )
-@shared.option(
-    "--score",
-    group="Run",
-    is_flag=True,
-    help="Measure every fused image against its frames and record it, see docs/quality.md; "
-    "fuses again what is done without scores.",
-)
-@shared.option("--rerun", group="Run", is_flag=True, help="Fuse again what is already done.")
 @shared.option(
     "--max-failures",
     group="Run",
