@@ -9,13 +9,11 @@ from typing import Any
 import click
 
 from batchstack.batch.ledger import Ledger
-from batchstack.batch.machine import ClusterOptions, worker_memory
+from batchstack.batch.machine import worker_memory
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import Step, is_split, make_plan
 from batchstack.cli import options as shared
 from batchstack.errors import ExitCode
-from batchstack.fusion.methods import METHODS
-from batchstack.options import RunOptions
 
 
 @click.command("check", cls=shared.GroupedCommand)
@@ -38,9 +36,9 @@ def command(manifest: Path, output: Path | None, as_json: bool, **settings: Any)
     Nothing is written.  The exit code is 0 if a run would succeed as far as headers tell,
     1 if it would refuse a stack, 2 if it would not start.
     """
-    cluster: ClusterOptions = shared.take_cluster_options(settings)
-    options: RunOptions = shared.take_run_options(settings)
-    stacks = load_manifest(manifest, known_methods=METHODS)
+    cluster = shared.take_cluster_options(settings)
+    options = shared.take_run_options(settings)
+    stacks = load_manifest(manifest)
     nowhere = manifest.parent / f".{manifest.name}.none"
     directory = output or nowhere
     limit = worker_memory(cluster)

@@ -15,10 +15,9 @@ from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import Manifest, Row
 from batchstack.batch.plan import is_split, make_plan
 from batchstack.cli import options as shared
-from batchstack.cli.screen import say, tell
+from batchstack.cli.screen import tell
 from batchstack.errors import ExitCode, OptionError
 from batchstack.fusion.warm import warm_up
-from batchstack.options import RunOptions
 
 # What the original script wrote.
 ORIGINAL_METHODS = "by_channel,all_channels,median_mask,direct"
@@ -46,7 +45,7 @@ def command(
         # A pipe would be waited for, for ever if nobody writes to it.
         if not files.is_file(path):
             raise OptionError(f"{path}: is not a regular file; give an image file")
-    options: RunOptions = shared.take_run_options(settings)
+    options = shared.take_run_options(settings)
     row = Row(id="", paths=tuple(str(path.absolute()) for path in paths), place="fuse")
     limit = worker_memory(ClusterOptions(workers=0))
     output = output.absolute()
@@ -56,7 +55,7 @@ def command(
     if step.job is None:
         tell(step.reasons[0])
         sys.exit(ExitCode.REFUSED if step.hopeless else ExitCode.FAILED)
-    warm_up(step.job.methods, say)
+    warm_up(step.job.methods, tell)
     with claim(output, lasting=False) as held:
         result = _fuse(replace(step.job, claim=held), step.shape, split=is_split(step, limit))
     if result.error or result.unfit:

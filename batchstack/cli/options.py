@@ -1,11 +1,13 @@
 """Options that several commands share, in the groups their help shows."""
 
 from collections.abc import Callable, Collection
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from batchstack.batch.machine import ClusterOptions
 from batchstack.errors import OptionError
 from batchstack.options import Option, RunOptions, declared
 from batchstack.options.kinds import Choice, Flag
@@ -213,7 +215,7 @@ def take_run_options(settings: dict[str, Any]) -> RunOptions:
     return options
 
 
-def take_cluster_options(settings: dict[str, Any]) -> Any:
+def take_cluster_options(settings: dict[str, Any]) -> ClusterOptions:
     """Remove the cluster's options from a command's settings and check how they fit.
 
     Raises
@@ -221,17 +223,5 @@ def take_cluster_options(settings: dict[str, Any]) -> Any:
     OptionError
         If they contradict each other.
     """
-    from batchstack.batch.machine import ClusterOptions
-
-    names = ("workers", "memory_limit", "wait_workers", "scheduler", "scheduler_file", "dashboard")
-    tls = ("tls_ca_file", "tls_cert", "tls_key")
-    values = {name: settings.pop(name) for name in (*names, *tls) if name in settings}
-    if values.get("scheduler") and values.get("scheduler_file"):
-        raise OptionError("give --scheduler or --scheduler-file, not both")
-    options = ClusterOptions(**values)
-    if options.external and options.workers is not None:
-        raise OptionError("--workers is for the embedded cluster; leave it out with a scheduler")
-    given = [name for name in tls if values.get(name)]
-    if given and len(given) < len(tls):
-        raise OptionError("give --tls-ca-file, --tls-cert and --tls-key together")
-    return options
+    names = {item.name for item in fields(ClusterOptions)} & settings.keys()
+    return ClusterOptions(**{name: settings.pop(name) for name in names})
