@@ -78,7 +78,7 @@ def wait() -> None:
     if process.exitcode:
         raise ClusterError(
             "workers cannot be started on this machine (the first one ended with code "
-            f"{process.exitcode}); a script that calls batchstack.run must do so below "
+            f"{process.exitcode}); a script that starts a run must do so below "
             "'if __name__ == \"__main__\":', or with no workers"
         )
 
