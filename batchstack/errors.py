@@ -48,6 +48,12 @@ class ManifestError(BatchstackError, ValueError):
     exit_code = ExitCode.REFUSED
 
 
+class PlanError(BatchstackError):
+    """No stack of a run can be fused as asked; the message lists why, one stack per line."""
+
+    exit_code = ExitCode.REFUSED
+
+
 class OutputInUseError(BatchstackError):
     """The output directory cannot be taken: another run writes to it, or it cannot be written."""
 

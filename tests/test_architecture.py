@@ -15,7 +15,7 @@ LEAVES = {*ARITHMETIC, "formats", "files"}
 MAY_USE = {
     "errors": set(),
     "formats": set(),
-    "options": {"errors", "formats"},
+    "options": {"options", "errors", "formats"},
     "geometry": set(),
     "files": {"errors"},
     "compiled": {"compiled"},

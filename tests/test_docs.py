@@ -13,13 +13,25 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_command_reference_is_current():
+@pytest.fixture(scope="module")
+def reference():
+    """The script that writes what documents repeat."""
     spec = importlib.util.spec_from_file_location(
-        "write_cli_reference", ROOT / "scripts" / "write_cli_reference.py"
+        "write_reference", ROOT / "scripts" / "write_reference.py"
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "cli.md").read_text() == module.reference()
+    return module
+
+
+def test_the_command_reference_is_current(reference):
+    assert (ROOT / "docs" / "cli.md").read_text() == reference.commands()
+
+
+def test_the_table_of_options_in_the_manifest_reference_is_current(reference):
+    text = (ROOT / "docs" / "manifest.md").read_text()
+    assert text == reference.manifest(text)
+    assert text.count("| `levels` |") == 1
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, *METHODS])

@@ -84,18 +84,6 @@ class Alignment:
     area: Box
 
 
-def alignment_key(options: AlignOptions) -> dict[str, Any]:
-    """What outputs depend on because of the alignment."""
-    if options.is_off:
-        return {"align": options.align}
-    return {
-        "align": options.align,
-        "border": options.border,
-        "match_exposure": options.match_exposure,
-        "registration": ALGO_VERSION,
-    }
-
-
 def not_aligned(n_frames: int, size: tuple[int, int]) -> Alignment:
     """Frames of `size` (rows, columns) as they are."""
     return Alignment((Transform(),) * n_frames, Box(0, 0, *size))

@@ -74,6 +74,13 @@ def wait() -> None:
             f"no worker has started on this machine within {START_SECONDS:.0f} seconds; see what "
             "keeps it busy, or use --workers 0 to work in this process"
         )
+    # Every worker imports the script that was started, which must not start a run again.
+    if process.exitcode:
+        raise ClusterError(
+            "workers cannot be started on this machine (the first one ended with code "
+            f"{process.exitcode}); a script that starts a run must do so below "
+            "'if __name__ == \"__main__\":', or with no workers"
+        )
 
 
 def _on_interrupt(handler: Any) -> Any:

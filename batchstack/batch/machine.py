@@ -4,9 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from batchstack import files
+from batchstack.errors import OptionError
 
 # Of the machine's memory; the rest is for the client, the system and the page cache.
 MEMORY_SHARE = 0.85
@@ -34,6 +33,14 @@ class ClusterOptions:
     wait_workers : float, optional
         Seconds to wait while no worker can be used; None for longer on another's cluster,
         whose workers may have to queue for a machine.
+    scratch : Path, optional
+        Folder for the tiles of images too large for one worker, which all workers must see;
+        None for one inside the output directory.
+
+    Raises
+    ------
+    OptionError
+        If they contradict each other.
     """
 
     workers: int | None = None
@@ -45,6 +52,18 @@ class ClusterOptions:
     tls_key: Path | None = None
     dashboard: bool = False
     wait_workers: float | None = None
+    scratch: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.scheduler and self.scheduler_file:
+            raise OptionError("give --scheduler or --scheduler-file, not both")
+        if self.external and self.workers is not None:
+            raise OptionError(
+                "--workers is for the embedded cluster; leave it out with a scheduler"
+            )
+        tls = (self.tls_ca_file, self.tls_cert, self.tls_key)
+        if any(tls) and not all(tls):
+            raise OptionError("give --tls-ca-file, --tls-cert and --tls-key together")
 
     @property
     def patience(self) -> float:
@@ -73,6 +92,8 @@ def cores() -> int:
 
 def memory() -> int:
     """Bytes of memory this process may use: the machine's, or a container's if less."""
+    import psutil
+
     available = int(psutil.virtual_memory().total)
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:

@@ -41,7 +41,7 @@ class Manifest:
     rows: tuple[Row, ...]
 
 
-def load_manifest(path: str | Path, *, known_methods: Collection[str]) -> Manifest:
+def load_manifest(path: str | Path, *, known_methods: Collection[str] | None = None) -> Manifest:
     """Read a manifest and check all that can be known without opening an image.
 
     Parameters
@@ -49,8 +49,8 @@ def load_manifest(path: str | Path, *, known_methods: Collection[str]) -> Manife
     path : str or Path
         A .csv, .tsv, .jsonl, .ndjson, .yaml or .yml file; relative paths in it are
         relative to its folder.
-    known_methods : collection of str
-        The names `methods` may use, in the order `all` stands for.
+    known_methods : collection of str, optional
+        The names `methods` may use, in the order `all` stands for; by default those of `METHODS`.
 
     Raises
     ------
@@ -67,6 +67,10 @@ def load_manifest(path: str | Path, *, known_methods: Collection[str]) -> Manife
         raise ManifestError(
             f"{path}: unknown kind of manifest {path.suffix!r}; give one of {', '.join(READERS)}"
         )
+    if known_methods is None:
+        from batchstack.fusion.methods import METHODS
+
+        known_methods = METHODS
     report = Report(path.name)
     checker = RowChecker(path.parent, tuple(known_methods), report)
     with collector_paused():

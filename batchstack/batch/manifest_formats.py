@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import dataclasses
 import difflib
 import io
 import json
@@ -16,17 +15,13 @@ from typing import Any, BinaryIO, NamedTuple
 
 from batchstack import files
 from batchstack.errors import ManifestError
-from batchstack.options import FusionOptions
+from batchstack.options import RunOptions, declared
 
 Value = str | tuple[str, ...]
 Text = str | Callable[[], str]
 META_PREFIX = "meta_"
 FRAME_COLUMNS = ("back", "front", "frames")
-OPTION_COLUMNS = (
-    *(item.name for item in dataclasses.fields(FusionOptions)),
-    *("align", "border", "match_exposure"),
-    *("format", "quality", "resize"),
-)
+OPTION_COLUMNS = {name: known for name, known in declared(RunOptions).items() if known.column}
 COLUMNS = ("id", *FRAME_COLUMNS, "methods", *OPTION_COLUMNS)
 _HEADERS = (*COLUMNS, f"{META_PREFIX}*")
 _TOLD = 100  # problems

@@ -15,6 +15,7 @@ from batchstack.batch.manifest_formats import (
     FRAME_COLUMNS,
     META_PREFIX,
     NOT_TEXT,
+    OPTION_COLUMNS,
     Cell,
     Entry,
     Report,
@@ -23,9 +24,9 @@ from batchstack.batch.manifest_formats import (
     unknown,
 )
 from batchstack.batch.manifest_patterns import is_pattern, matching_files
-from batchstack.errors import BatchstackError, ManifestError, OptionError
+from batchstack.errors import BatchstackError, ManifestError
 from batchstack.formats import widest
-from batchstack.options import AlignOptions, FusionOptions, OutputOptions
+from batchstack.options import Option, RunOptions, contradiction, declared
 
 OptionValue = int | float | str | bool | tuple[int, ...]
 T = TypeVar("T")
@@ -133,11 +134,13 @@ class RowChecker:
         return self.known_methods if "all" in names else names
 
     def _options(self, entry: Entry) -> tuple[tuple[str, OptionValue], ...]:
-        values: dict[str, OptionValue] = {}
-        for name in sorted(_OPTIONS.keys() & entry.cells.keys()):  # levels before median_sizes
-            value = self._parsed(entry, name, partial(_option, name, values.get("levels")))
+        values: dict[str, Any] = {}
+        for name in sorted(OPTION_COLUMNS.keys() & entry.cells.keys()):
+            value = self._parsed(entry, name, partial(_option, OPTION_COLUMNS[name]))
             if value is not None:
                 values[name] = value
+        if fault := contradiction(values):
+            self._problem(entry, *fault)
         return tuple(values.items())
 
     def _meta(self, entry: Entry) -> tuple[tuple[str, str], ...]:
@@ -248,17 +251,18 @@ def _file_name(value: Value) -> str:
     return value
 
 
-def _parts(value: Value, separators: str) -> list[str]:
-    """The names of a list or of a text with separators."""
-    texts = value if isinstance(value, tuple) else re.split(separators, value)
-    return [text.strip() for text in texts if text.strip()]
+def _option(known: Option, value: Value) -> Any:
+    """The typed value of an option, checked by itself."""
+    if known.kind.is_list and isinstance(value, tuple):
+        value = ",".join(value)
+    return known.read(_single(value))
 
 
 def _method_names(value: Value) -> tuple[str, ...]:
-    names = _parts(value, r"[,|]")
+    names: tuple[str, ...] = _option(declared(RunOptions)["methods"], value)
     if not names:
         raise ManifestError("names no method")
-    return tuple(dict.fromkeys(names))
+    return names
 
 
 def _unknown_methods(names: Sequence[str], known: Sequence[str]) -> str:
@@ -328,80 +332,3 @@ def _outputs() -> frozenset[str]:
     from batchstack.fusion.methods import METHODS
 
     return frozenset(name for method in METHODS.values() for name in method.outputs)
-
-
-# --- options
-
-
-def _option(name: str, levels: OptionValue | None, value: Value) -> OptionValue:
-    """The typed value of an option; `levels` is the row's own, if it has one."""
-    parsed = _OPTIONS[name](value)
-    alone: dict[str, Any] = {name: parsed}
-    if name == "median_sizes" and isinstance(parsed, tuple):
-        # Whether the sizes fit the levels of the run is known when both are.
-        count = levels if isinstance(levels, int) else min(len(parsed), 16)
-        FusionOptions(levels=count, median_sizes=parsed)
-    elif name in ("format", "quality"):
-        OutputOptions(**alone)
-    elif name in ("align", "border", "match_exposure"):
-        AlignOptions(**alone)
-    elif name != "resize":
-        FusionOptions(**alone)
-    return parsed
-
-
-def _whole(value: Value) -> int:
-    text = _single(value)
-    try:
-        return int(text)
-    except ValueError:
-        raise OptionError(f"{text!r} is not a whole number") from None
-
-
-def _number(value: Value) -> float:
-    text = _single(value)
-    try:
-        return float(text)
-    except ValueError:
-        raise OptionError(f"{text!r} is not a number; write it like 0.25") from None
-
-
-def _sizes(value: Value) -> tuple[int, ...]:
-    sizes = tuple(_whole(text) for text in _parts(value, r"[,|\s]"))
-    if not sizes:
-        raise OptionError("no sizes; give one odd number of pixels per level, finest first")
-    return sizes
-
-
-def _flag(value: Value) -> bool:
-    text = _single(value).lower()
-    if text not in _FLAGS:
-        raise OptionError(f"{text!r} is neither true nor false")
-    return _FLAGS[text]
-
-
-_FLAGS = {"true": True, "yes": True, "on": True, "1": True}
-_FLAGS |= {"false": False, "no": False, "off": False, "0": False}
-
-_OPTIONS: dict[str, Callable[[Value], OptionValue]] = {
-    "levels": _whole,
-    "beta": _number,
-    "kernel": _whole,
-    "median_sizes": _sizes,
-    "data_range": _number,
-    "map_level": _whole,
-    "focus_sigma": _number,
-    "evidence": _whole,
-    "guide_radius": _whole,
-    "guide_epsilon": _number,
-    "prior": _number,
-    "prior_radius": _whole,
-    "sharpness": _number,
-    "shrink": _number,
-    "align": _single,
-    "border": _single,
-    "match_exposure": _flag,
-    "format": _single,
-    "quality": _whole,
-    "resize": _flag,
-}

@@ -7,13 +7,13 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
 from batchstack import files
-from batchstack.batch.alignment import alignment_key
+from batchstack.batch.alignment import ALGO_VERSION as REGISTRATION_VERSION
 from batchstack.batch.jobs import Input, Job
 from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
@@ -22,7 +22,7 @@ from batchstack.errors import BatchstackError, OptionError, StackError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
 from batchstack.fusion.methods import METHODS, Method, select_methods
 from batchstack.images import ImageInfo, file_digest, image_kind, probe
-from batchstack.options import AlignOptions, FusionOptions, OutputOptions
+from batchstack.options import RunOptions
 
 # Bytes of a path with its end, and of a name, on Linux; macOS allows a quarter of the path.
 _LONGEST_PATH, _LONGEST_NAME = (4096 if sys.platform == "linux" else 1024), 255
@@ -31,37 +31,6 @@ _CHANNELS = {1: "grey", 3: "colour"}
 
 Action = Literal["fuse", "skip", "refuse"]
 Digest = Callable[[Path], str]
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What a run asks for; a row of the manifest may override all but the last three.
-
-    Attributes
-    ----------
-    methods : tuple of str
-        Keys of `METHODS`, or "all".
-    fusion : FusionOptions
-    alignment : AlignOptions
-    output : OutputOptions
-    resize : bool
-        Resize frames to the size of the first instead of refusing the stack.
-    tile : int, optional
-        Side of the tiles in pixels.
-    score : bool
-        Score the fused images, those that are done without scores too.
-    rerun : bool
-        Fuse everything, whatever the ledger says.
-    """
-
-    methods: tuple[str, ...] = ("all",)
-    fusion: FusionOptions = field(default_factory=FusionOptions)
-    alignment: AlignOptions = field(default_factory=AlignOptions)
-    output: OutputOptions = field(default_factory=OutputOptions)
-    resize: bool = False
-    tile: int | None = None
-    score: bool = False
-    rerun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +155,16 @@ def output_key(
     resized : bool
         Whether frames were of different size and resized.
     """
-    key: dict[str, Any] = {"algorithm": method.algo_version, "format": suffix.lstrip(".")}
-    for name in method.uses:
-        value = getattr(options.fusion, name)
-        key[name] = list(value) if isinstance(value, tuple) else value
-    key |= alignment_key(options.alignment)
-    if not of_suffix(suffix).lossless:
-        key["quality"] = options.output.quality
+    wanted, parts = of_suffix(suffix), set(method.parts)
+    key: dict[str, Any] = {"algorithm": method.algo_version, "format": wanted.choice}
+    if not wanted.lossless:
+        parts.add("lossy")
+    if not options.alignment.is_off:
+        parts.add("alignment")
+        key["registration"] = REGISTRATION_VERSION
     if resized:
-        key["resize"] = True
-    return key
+        parts.add("resized")
+    return key | options.used_by(parts)
 
 
 def _row_options(rows: Iterable[Row], options: RunOptions) -> list[RunOptions]:
@@ -217,17 +186,8 @@ def row_options(row: Row, options: RunOptions) -> RunOptions:
     OptionError
         If they contradict each other.
     """
-    if row.methods:
-        options = replace(options, methods=row.methods)
-    if not row.options:
-        return options
-    own = dict(row.options)
-    for part in ("fusion", "alignment", "output"):
-        names = {item.name for item in fields(getattr(options, part))}
-        mine: dict[str, Any] = {name: own.pop(name) for name in names & own.keys()}
-        if mine:
-            options = replace(options, **{part: replace(getattr(options, part), **mine)})
-    return replace(options, **own) if own else options  # type: ignore[arg-type]
+    own = dict(row.options) | ({"methods": row.methods} if row.methods else {})
+    return options.overlaid(own) if own else options
 
 
 def _guarded_step(row: Row, options: RunOptions, known: _Known) -> Step:

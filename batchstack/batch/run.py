@@ -17,9 +17,10 @@ from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.ledger import Ledger, Record
 from batchstack.batch.manifest import Row, write_records
-from batchstack.batch.plan import RunOptions, Step, is_split, output_key, row_options
+from batchstack.batch.plan import Step, is_split, output_key, row_options
 from batchstack.errors import FileError, OutputInUseError
 from batchstack.fusion.methods import METHODS
+from batchstack.options import RunOptions
 
 FAILED = "failed.csv"
 _LIST = b"id,"  # how it starts
@@ -73,20 +74,42 @@ Listener = Callable[[Event], None]
 
 @dataclass
 class Summary:
-    """What a run came to."""
+    """What a run came to.
+
+    Attributes
+    ----------
+    done, skipped, remaining : int
+        Stacks that were fused, that were up to date, and that were not started.
+    failures : list of StackFailed
+        Stacks that were refused or have failed, with the message of each.
+    megapixels : float
+        Of the frames that were read.
+    aligned, not_aligned : int
+        Stacks of which some frame was moved, and of which some frame could not be aligned.
+    scores : dict
+        Scores of fused images by stack and output.
+    seconds : float
+        From the start of the first stack to the end of the last.
+    peak_memory : int
+        Most bytes that a worker used.
+    interrupted : bool
+        Whether it was stopped from outside.
+    gave_up : bool
+        Whether it stopped after too many failures.
+    """
 
     done: int = 0
     skipped: int = 0
     failures: list[StackFailed] = field(default_factory=list)
     remaining: int = 0
     megapixels: float = 0.0
-    aligned: int = 0  # stacks of which some frame was moved
-    not_aligned: int = 0  # stacks of which some frame could not be
-    scores: dict[str, dict[str, Scores]] = field(default_factory=dict)  # by stack and output
+    aligned: int = 0
+    not_aligned: int = 0
+    scores: dict[str, dict[str, Scores]] = field(default_factory=dict)
     seconds: float = 0.0
     peak_memory: int = 0
     interrupted: bool = False
-    gave_up: bool = False  # after too many failures
+    gave_up: bool = False
 
 
 def refuse_strange_list(directory: Path, manifest: Path) -> None:

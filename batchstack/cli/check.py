@@ -9,12 +9,11 @@ from typing import Any
 import click
 
 from batchstack.batch.ledger import Ledger
-from batchstack.batch.machine import ClusterOptions, worker_memory
+from batchstack.batch.machine import worker_memory
 from batchstack.batch.manifest import load_manifest
-from batchstack.batch.plan import RunOptions, Step, is_split, make_plan
+from batchstack.batch.plan import Step, is_split, make_plan
 from batchstack.cli import options as shared
 from batchstack.errors import ExitCode
-from batchstack.fusion.methods import METHODS
 
 
 @click.command("check", cls=shared.GroupedCommand)
@@ -28,13 +27,8 @@ from batchstack.fusion.methods import METHODS
     show_default="none: as if nothing were done yet",
     help="Output directory whose records decide what is up to date.",
 )
-@shared.output_options
-@shared.methods_option("all")
-@shared.fusion_options
-@shared.align_options
+@shared.run_options()
 @shared.worker_options
-@shared.option("--score", group="Run", is_flag=True, help="Plan to score, as run --score does.")
-@shared.option("--rerun", group="Run", is_flag=True, help="Plan to fuse again what is done.")
 @shared.option("--json", "as_json", group="Run", is_flag=True, help="One JSON object per stack.")
 def command(manifest: Path, output: Path | None, as_json: bool, **settings: Any) -> None:
     """Validate MANIFEST, and show for each stack fuse, skip or refuse with the reason.
@@ -42,9 +36,9 @@ def command(manifest: Path, output: Path | None, as_json: bool, **settings: Any)
     Nothing is written.  The exit code is 0 if a run would succeed as far as headers tell,
     1 if it would refuse a stack, 2 if it would not start.
     """
-    cluster: ClusterOptions = shared.take_cluster_options(settings)
-    options: RunOptions = shared.take_run_options(settings)
-    stacks = load_manifest(manifest, known_methods=METHODS)
+    cluster = shared.take_cluster_options(settings)
+    options = shared.take_run_options(settings)
+    stacks = load_manifest(manifest)
     nowhere = manifest.parent / f".{manifest.name}.none"
     directory = output or nowhere
     limit = worker_memory(cluster)

@@ -34,7 +34,7 @@ def command(**settings: Any) -> None:
 
     The exit code is 1 if something would keep a run from working.
     """
-    cluster: ClusterOptions = shared.take_cluster_options(settings)
+    cluster = shared.take_cluster_options(settings)
     click.echo(f"batchstack {__version__}, python {sys.version.split()[0]}")
     click.echo(f"cores {cores()}, memory {memory() / 2**30:.1f} GiB")
     problems = _packages() + _kernels()

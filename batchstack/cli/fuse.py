@@ -13,9 +13,9 @@ from batchstack.batch.jobs import Job, Result
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import Manifest, Row
-from batchstack.batch.plan import RunOptions, is_split, make_plan
+from batchstack.batch.plan import is_split, make_plan
 from batchstack.cli import options as shared
-from batchstack.cli.screen import say, tell
+from batchstack.cli.screen import tell
 from batchstack.errors import ExitCode, OptionError
 from batchstack.fusion.warm import warm_up
 
@@ -35,10 +35,7 @@ ORIGINAL_METHODS = "by_channel,all_channels,median_mask,direct"
     required=True,
     help="Folder the outputs go to; outputs of the same name are replaced.",
 )
-@shared.output_options
-@shared.methods_option(ORIGINAL_METHODS)
-@shared.fusion_options
-@shared.align_options
+@shared.run_options(ORIGINAL_METHODS, without=("score", "rerun"))
 def command(
     frames: tuple[Path, ...], back: Path | None, front: Path | None, output: Path, **settings: Any
 ) -> None:
@@ -48,7 +45,7 @@ def command(
         # A pipe would be waited for, for ever if nobody writes to it.
         if not files.is_file(path):
             raise OptionError(f"{path}: is not a regular file; give an image file")
-    options: RunOptions = shared.take_run_options(settings)
+    options = shared.take_run_options(settings)
     row = Row(id="", paths=tuple(str(path.absolute()) for path in paths), place="fuse")
     limit = worker_memory(ClusterOptions(workers=0))
     output = output.absolute()
@@ -58,7 +55,7 @@ def command(
     if step.job is None:
         tell(step.reasons[0])
         sys.exit(ExitCode.REFUSED if step.hopeless else ExitCode.FAILED)
-    warm_up(step.job.methods, say)
+    warm_up(step.job.methods, tell)
     with claim(output, lasting=False) as held:
         result = _fuse(replace(step.job, claim=held), step.shape, split=is_split(step, limit))
     if result.error or result.unfit:

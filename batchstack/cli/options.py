@@ -1,26 +1,19 @@
 """Options that several commands share, in the groups their help shows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from batchstack.batch.machine import ClusterOptions
 from batchstack.errors import OptionError
-from batchstack.formats import either, lossy
-from batchstack.options import (
-    ALIGN_MODELS,
-    BORDERS,
-    DEFAULT_TILE,
-    FORMATS,
-    AlignOptions,
-    FusionOptions,
-    OutputOptions,
-)
+from batchstack.options import Option, RunOptions, declared
+from batchstack.options.kinds import Choice, Flag
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-_DEFAULTS = FusionOptions()
+_FEW = 3  # methods that are named in the help of an option
 
 
 class GroupedOption(click.Option):
@@ -65,33 +58,22 @@ class SizeType(click.ParamType[int]):
         return size
 
 
-class NamesType(click.ParamType[tuple[str, ...]]):
-    """Names, separated by commas."""
+class KindType(click.ParamType[Any]):
+    """The values of an option that is declared with its field."""
 
-    name = "names"
-
-    def convert(
-        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
-    ) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        return tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-class SizesType(click.ParamType[tuple[int, ...]]):
-    """Whole numbers, separated by commas."""
-
-    name = "sizes"
+    def __init__(self, known: Option) -> None:
+        self.known = known
+        self.name = known.kind.noun
 
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
-    ) -> tuple[int, ...]:
-        if isinstance(value, tuple):
+    ) -> Any:
+        if not isinstance(value, str):
             return value
         try:
-            return tuple(int(size) for size in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no list of whole numbers like 9,5,3", parameter, context)
+            return self.known.kind.parse(value)
+        except OptionError as error:
+            self.fail(str(error), parameter, context)
 
 
 def option(*names: str, group: str, **settings: Any) -> Callable[[Function], Function]:
@@ -114,177 +96,49 @@ file_path = click.Path(exists=True, dir_okay=False, path_type=Path)
 folder_path = click.Path(file_okay=False, path_type=Path)
 
 
-def methods_option(default: str) -> Callable[[Function], Function]:
+def run_options(
+    methods: str = "all", *, without: Collection[str] = ()
+) -> Callable[[Function], Function]:
+    """The options that decide what is computed and written, as they are declared.
+
+    Parameters
+    ----------
+    methods : str
+        The default of `--methods`.
+    without : collection of str
+        Options that a command has no use for.
+    """
+    chosen = [known for name, known in declared(RunOptions).items() if name not in without]
+    defaults = {"methods": methods}
+    return bundle(*(_declared_option(known, defaults.get(known.name)) for known in chosen))
+
+
+def _declared_option(known: Option, default: str | None) -> Callable[[Function], Function]:
+    settings: dict[str, Any] = {"type": KindType(known)}
+    if isinstance(known.kind, Flag):
+        settings = {"is_flag": True}
+    elif isinstance(known.kind, Choice):
+        settings = {"type": click.Choice(known.kind.names)}
     return option(
-        "--methods",
-        group="Fusion",
-        type=NamesType(),
-        default=default,
-        help="Methods to compute, comma-separated, or all; see 'batchstack methods'.",
+        f"--{known.label}",
+        group=known.group,
+        default=default or known.default,
+        show_default=known.shown or True,
+        help=f"{describe(known)}.",
+        **settings,
     )
 
 
-fusion_options = bundle(
-    option(
-        "--levels",
-        group="Fusion",
-        type=int,
-        default=_DEFAULTS.levels,
-        help="Pyramid levels, the residual included.",
-    ),
-    option(
-        "--beta",
-        group="Fusion",
-        type=float,
-        default=_DEFAULTS.beta,
-        help="Slope of soft weights, per 8-bit code value of activity.",
-    ),
-    option(
-        "--kernel",
-        group="Fusion",
-        type=int,
-        default=_DEFAULTS.kernel,
-        help="Side of the box activity is summed over, in pixels, odd.",
-    ),
-    option(
-        "--median-sizes",
-        group="Fusion",
-        type=SizesType(),
-        default=None,
-        show_default="35,19,9,5,3 for five levels",
-        help="Sides of the decision map's median, in pixels, odd, finest level first.",
-    ),
-    option(
-        "--data-range",
-        group="Fusion",
-        type=float,
-        default=None,
-        show_default="255, 65535 or 1.0 by depth",
-        help="Stored value that means white, such as 4095 for 12-bit data.",
-    ),
-    option(
-        "--map-level",
-        group="Decision map",
-        type=int,
-        default=None,
-        show_default="the finest of at most 1.5 megapixels",
-        help="Pyramid level whose pixels are the cells of the decision map.",
-    ),
-    option(
-        "--focus-sigma",
-        group="Decision map",
-        type=float,
-        default=_DEFAULTS.focus_sigma,
-        help="Standard deviation of the focus measure's window, in cells.",
-    ),
-    option(
-        "--evidence",
-        group="Decision map",
-        type=int,
-        default=_DEFAULTS.evidence,
-        help="Clearly decided cells that a region of the map needs to stay.",
-    ),
-    option(
-        "--guide-radius",
-        group="Decision map",
-        type=int,
-        default=_DEFAULTS.guide_radius,
-        help="guided: half the side of the filter's window, in cells; 0 switches it off.",
-    ),
-    option(
-        "--guide-epsilon",
-        group="Decision map",
-        type=float,
-        default=_DEFAULTS.guide_epsilon,
-        help="guided: variance, of brightness from 0 to 1, that is taken for an edge.",
-    ),
-    option(
-        "--prior",
-        group="Decision map",
-        type=float,
-        default=_DEFAULTS.prior,
-        help="bayesian: log-odds of a frame near where the map has it.",
-    ),
-    option(
-        "--prior-radius",
-        group="Decision map",
-        type=int,
-        default=_DEFAULTS.prior_radius,
-        help="bayesian: how far near is, in cells.",
-    ),
-    option(
-        "--sharpness",
-        group="Decision map",
-        type=float,
-        default=_DEFAULTS.sharpness,
-        help="bayesian: activity above which a frame may be sharp whatever the map says, "
-        "in 8-bit code values.",
-    ),
-    option(
-        "--shrink",
-        group="Decision map",
-        type=float,
-        default=_DEFAULTS.shrink,
-        help="bayesian: departures from the map's frame taken for noise, in 8-bit code values.",
-    ),
-    option(
-        "--resize",
-        group="Fusion",
-        is_flag=True,
-        help="Resize frames to the first one's size instead of refusing the stack.",
-    ),
-    option(
-        "--tile",
-        group="Fusion",
-        type=int,
-        default=None,
-        show_default=f"{DEFAULT_TILE}, and stripes up to four times as wide if all fits",
-        help="Side of the tiles images are fused in, in pixels; "
-        "changes memory and speed, never the result.",
-    ),
-)
+def describe(known: Option) -> str:
+    """What an option is, its limits, and the methods that use it if they are few."""
+    from batchstack.fusion.methods import METHODS
 
-align_options = bundle(
-    option(
-        "--align",
-        group="Alignment",
-        type=click.Choice(ALIGN_MODELS),
-        default=AlignOptions().align,
-        help="How frames may move onto the first one; auto leaves registered frames untouched.",
-    ),
-    option(
-        "--border",
-        group="Alignment",
-        type=click.Choice(BORDERS),
-        default=AlignOptions().border,
-        help="Where an aligned frame ends inside the image: crop to the area all frames cover, "
-        "or keep the size and repeat the frame's edge.",
-    ),
-    option(
-        "--match-exposure",
-        group="Alignment",
-        is_flag=True,
-        help="Bring frames to the brightness and white balance of the first; "
-        "without effect if --align is off.",
-    ),
-)
+    parts = [known.help, known.kind.limits]
+    users = [method.name for method in METHODS.values() if known.name in method.uses]
+    if 0 < len(users) <= _FEW:
+        parts.append(f"for {', '.join(users)}")
+    return "; ".join(filter(None, parts))
 
-output_options = bundle(
-    option(
-        "--format",
-        group="Output",
-        type=click.Choice(FORMATS),
-        default="auto",
-        help="File format of the outputs; auto follows the stack's first frame.",
-    ),
-    option(
-        "--quality",
-        group="Output",
-        type=int,
-        default=OutputOptions().quality,
-        help=f"{either(row.label for row in lossy())} quality, 1 to 100.",
-    ),
-)
 
 scratch_option = option(
     "--scratch",
@@ -345,36 +199,7 @@ scheduler_options = bundle(
 )
 
 
-def take_fusion_options(settings: dict[str, Any]) -> FusionOptions:
-    """Remove the fusion parameters from a command's settings and validate them.
-
-    Raises
-    ------
-    OptionError
-        If one has a value that can never work.
-    """
-    return FusionOptions(**{item.name: settings.pop(item.name) for item in fields(FusionOptions)})
-
-
-def take_align_options(settings: dict[str, Any]) -> AlignOptions:
-    """Remove the alignment parameters from a command's settings and validate them."""
-    return AlignOptions(
-        **{name: settings.pop(name) for name in ("align", "border", "match_exposure")}
-    )
-
-
-def take_output_options(settings: dict[str, Any]) -> OutputOptions:
-    """Remove the output parameters from a command's settings and validate them.
-
-    Raises
-    ------
-    OptionError
-        If one has a value that can never work.
-    """
-    return OutputOptions(**{name: settings.pop(name) for name in ("format", "quality")})
-
-
-def take_run_options(settings: dict[str, Any]) -> Any:
+def take_run_options(settings: dict[str, Any]) -> RunOptions:
     """Remove what decides the outputs from a command's settings and validate it.
 
     Raises
@@ -382,22 +207,15 @@ def take_run_options(settings: dict[str, Any]) -> Any:
     OptionError
         If an option has a value that can never work, or a method is unknown.
     """
-    from batchstack.batch.plan import RunOptions
     from batchstack.fusion.methods import select_methods
 
-    select_methods(settings["methods"])
-    if settings["tile"] is not None and settings["tile"] < 1:
-        raise OptionError(f"tile is {settings['tile']}; give a number of pixels from 1 up")
-    fusion, output = take_fusion_options(settings), take_output_options(settings)
-    alignment = take_align_options(settings)
-    names = ("methods", "resize", "tile", "score", "rerun")
-    own = {name: settings.pop(name) for name in names if name in settings}
-    if settings.get("scratch"):
-        settings["scratch"] = settings["scratch"].absolute()
-    return RunOptions(fusion=fusion, alignment=alignment, output=output, **own)
+    names = declared(RunOptions).keys() & settings.keys()
+    options = RunOptions().overlaid({name: settings.pop(name) for name in names})
+    select_methods(options.methods)
+    return options
 
 
-def take_cluster_options(settings: dict[str, Any]) -> Any:
+def take_cluster_options(settings: dict[str, Any]) -> ClusterOptions:
     """Remove the cluster's options from a command's settings and check how they fit.
 
     Raises
@@ -405,17 +223,5 @@ def take_cluster_options(settings: dict[str, Any]) -> Any:
     OptionError
         If they contradict each other.
     """
-    from batchstack.batch.machine import ClusterOptions
-
-    names = ("workers", "memory_limit", "wait_workers", "scheduler", "scheduler_file", "dashboard")
-    tls = ("tls_ca_file", "tls_cert", "tls_key")
-    values = {name: settings.pop(name) for name in (*names, *tls) if name in settings}
-    if values.get("scheduler") and values.get("scheduler_file"):
-        raise OptionError("give --scheduler or --scheduler-file, not both")
-    options = ClusterOptions(**values)
-    if options.external and options.workers is not None:
-        raise OptionError("--workers is for the embedded cluster; leave it out with a scheduler")
-    given = [name for name in tls if values.get(name)]
-    if given and len(given) < len(tls):
-        raise OptionError("give --tls-ca-file, --tls-cert and --tls-key together")
-    return options
+    names = {item.name for item in fields(ClusterOptions)} & settings.keys()
+    return ClusterOptions(**{name: settings.pop(name) for name in names})

@@ -1,28 +1,17 @@
 """`batchstack run`: the main job."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
-from batchstack.batch import fork_server
-from batchstack.batch.claim import Claim, claim, refuse_scratch
-from batchstack.batch.dispatch import Dispatcher
-from batchstack.batch.engines import Engine, LoopEngine, StopRequest
-from batchstack.batch.ledger import Ledger, ledger_to_write
-from batchstack.batch.machine import ClusterOptions, worker_memory
-from batchstack.batch.manifest import load_manifest
-from batchstack.batch.plan import RunOptions, Step, make_plan
-from batchstack.batch.run import Plan, Summary, interruptible, refuse_strange_list, run_plan
+from batchstack.batch.main_job import RunEvent, RunStarted, run
 from batchstack.cli import options as shared
 from batchstack.cli.progress import Progress, closing_summary
 from batchstack.cli.screen import say, tell
-from batchstack.errors import ExitCode, FileError, OutputLostError
-from batchstack.fusion.methods import METHODS
-from batchstack.fusion.warm import warm_up
+from batchstack.errors import ExitCode
 
 
 @click.command("run", cls=shared.GroupedCommand)
@@ -35,25 +24,14 @@ from batchstack.fusion.warm import warm_up
     required=True,
     help="Output directory; outputs go to OUTPUT/<id>/.",
 )
-@shared.output_options
+@shared.run_options()
 @shared.scratch_option
-@shared.methods_option("all")
-@shared.fusion_options
-@shared.align_options
 @shared.worker_options
 @shared.scheduler_options
 @shared.wait_option
 @shared.option(
     "--dashboard", group="Cluster", is_flag=True, help="Serve Dask's dashboard on loopback."
 )
-@shared.option(
-    "--score",
-    group="Run",
-    is_flag=True,
-    help="Measure every fused image against its frames and record it, see docs/quality.md; "
-    "fuses again what is done without scores.",
-)
-@shared.option("--rerun", group="Run", is_flag=True, help="Fuse again what is already done.")
 @shared.option(
     "--max-failures",
     group="Run",
@@ -63,112 +41,40 @@ from batchstack.fusion.warm import warm_up
     help="Start no further stacks after this many failures.",
 )
 @shared.option("-v", "--verbose", group="Run", is_flag=True, help="Name every stack when done.")
-def command(manifest: Path, output: Path, **settings: Any) -> None:
+def command(
+    manifest: Path, output: Path, max_failures: int | None, verbose: bool, **settings: Any
+) -> None:
     """Fuse every stack of MANIFEST and record it, so that a second run resumes.
 
     MANIFEST is CSV, TSV, JSONL or YAML with the columns id, back and front, or id and
     frames; docs/manifest.md describes it.
     """
-    cluster: ClusterOptions = shared.take_cluster_options(settings)
-    options: RunOptions = shared.take_run_options(settings)
-    stacks = load_manifest(manifest, known_methods=METHODS)
-    output, scratch = output.absolute(), settings["scratch"]
-    refuse_scratch(scratch, output, (frame for row in stacks.rows for frame in row.frames))
-    refuse_strange_list(output, manifest)
-    with claim(output, scratch) as held, ledger_to_write(output) as ledger:
-
-        def plan(memory_limit: int | None) -> list[Step]:
-            steps = make_plan(stacks, output, options, ledger, memory_limit=memory_limit)
-            _refuse_hopeless(steps)
-            return steps
-
-        with _engine(cluster, held, plan) as (engine, steps, memory_limit):
-            planned = Plan(steps, options, manifest, memory_limit)
-            summary = _run(planned, held, ledger, engine, settings)
-    say(closing_summary(summary, output))
+    cluster, options = shared.take_cluster_options(settings), shared.take_run_options(settings)
+    with _Screen(verbose) as screen:
+        summary = run(
+            manifest,
+            output,
+            options,
+            cluster,
+            max_failures=max_failures,
+            listener=screen,
+            say=tell,
+        )
+    say(closing_summary(summary, output.absolute()))
     if summary.interrupted:
         sys.exit(ExitCode.INTERRUPTED)
     sys.exit(ExitCode.FAILED if summary.failures else ExitCode.OK)
 
 
-def _run(
-    plan: Plan, held: Claim, ledger: Ledger, engine: Engine, settings: dict[str, Any]
-) -> Summary:
-    stop = StopRequest()
-    total = sum(step.action == "fuse" for step in plan.steps)
-    with (
-        Progress(total, verbose=settings["verbose"]) as progress,
-        interruptible(stop, tell),
-    ):
-        try:
-            return run_plan(
-                plan,
-                held,
-                ledger,
-                engine,
-                max_failures=settings["max_failures"],
-                listener=progress,
-                stop=stop,
-            )
-        except FileError as error:  # of the records: what is not recorded is done again
-            raise OutputLostError(str(error)) from error
+class _Screen(ExitStack):
+    """Shows the progress of a run as soon as it is known how much there is to do."""
 
+    def __init__(self, verbose: bool) -> None:
+        super().__init__()
+        self._verbose = verbose
 
-@contextmanager
-def _engine(
-    options: ClusterOptions, held: Claim, plan: Callable[[int | None], list[Step]]
-) -> Iterator[tuple[Engine, list[Step], int | None]]:
-    """The engine asked for, the plan, and the memory in bytes that one of its workers has."""
-    if options.external:
-        with _external(options, held, plan) as ready:
-            yield ready
-        return
-    memory_limit = worker_memory(options)
-    steps = plan(memory_limit)
-    methods = {name for step in steps if step.job for name in step.job.methods}
-    # A cluster takes seconds to start; without work none is.
-    if options.workers == 0 or not methods:
-        if methods:
-            warm_up(methods, say)
-        yield LoopEngine(), steps, memory_limit
-        return
-    fork_server.start(methods)
-    from batchstack.batch import cluster
-    from batchstack.batch.dask_cluster import DaskCluster
-
-    with cluster.embedded(options, tell) as client, DaskCluster(client, held) as dask:
-        yield Dispatcher(dask, wait_workers=options.patience, say=tell), steps, memory_limit
-
-
-@contextmanager
-def _external(
-    options: ClusterOptions, held: Claim, plan: Callable[[int | None], list[Step]]
-) -> Iterator[tuple[Engine, list[Step], int | None]]:
-    from batchstack.batch import cluster
-    from batchstack.batch.dask_cluster import DaskCluster
-
-    with cluster.connected(options, tell) as client, DaskCluster(client, held) as dask:
-        if cluster.is_unencrypted_remote(client.scheduler.address):
-            tell(
-                f"warning: the connection to {client.scheduler.address} is not encrypted, and "
-                "whoever reaches a Dask port can run code; use TLS outside a network you trust"
-            )
-        found = cluster.memory_per_thread(client)
-        memory_limit = options.memory_limit or found
-        steps = plan(memory_limit)
-        # Whoever gives a limit knows better than the workers that come.
-        needed = None if options.memory_limit else found
-        engine = Dispatcher(dask, wait_workers=options.patience, memory_needed=needed, say=tell)
-        yield engine, steps, memory_limit
-
-
-def _refuse_hopeless(steps: Sequence[Step]) -> None:
-    """Stop before anything starts if nothing can be done as asked."""
-    if any(step.action == "fuse" for step in steps):
-        return
-    hopeless = [step for step in steps if step.hopeless]
-    for step in hopeless:
-        tell(f"{step.row.place} {step.row.id}: {step.reasons[0]}")
-    if hopeless:
-        tell("nothing was started")
-        sys.exit(ExitCode.REFUSED)
+    def __call__(self, event: RunEvent) -> None:
+        if isinstance(event, RunStarted):
+            self._progress = self.enter_context(Progress(event.stacks, verbose=self._verbose))
+        else:
+            self._progress(event)

@@ -89,7 +89,6 @@ def survey(focus_sigma: float) -> Method:
         "survey",
         "the sharpest frame at each cell",
         None,
-        uses=(),
         levels=map_levels,
         weights=Weights.SHARPEST,
         measure=Measure(formula, formula, sigma=focus_sigma),

@@ -14,7 +14,7 @@ from batchstack.fusion.rules import (
     map_level,
     median_reach,
 )
-from batchstack.options import FusionOptions
+from batchstack.options import FusionOptions, declared
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,6 @@ class Method:
         Key in `METHODS`, and one line for people.
     output : str, optional
         Name of the fused image's file, without ending.
-    uses : tuple of str
-        Fields of `FusionOptions` that change the outputs.
     levels : callable
         Options to the pyramid levels it needs.
     weights : Weights, optional
@@ -54,7 +52,6 @@ class Method:
     name: str
     title: str
     output: str | None
-    uses: tuple[str, ...]
     levels: Callable[[FusionOptions], int]
     weights: Weights | None = None
     measure: Measure | None = None
@@ -70,6 +67,25 @@ class Method:
     def outputs(self) -> tuple[str, ...]:
         """Names of all files the method writes, without ending."""
         return (*((self.output,) if self.output else ()), *self.maps)
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """What it is made of, as options name what they act on."""
+        has = {
+            "any": True,
+            "pyramid": self.pyramid and self.weights is not None,
+            "box": self.measure is not None and self.measure.sigma is None,
+            "map": self.decided,
+            "drawn": self.drawn,
+        }
+        rule = {self.weights.name.lower()} if self.weights is not None else set()
+        return frozenset({part for part, there in has.items() if there} | rule)
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Names of the `FusionOptions` that change the outputs."""
+        known = declared(FusionOptions).values()
+        return tuple(option.name for option in known if option.used_by & self.parts)
 
     @property
     def smoothes(self) -> bool:
@@ -136,8 +152,6 @@ _LAPLACIAN = Measure(Formula.LAPLACIAN, Formula.LAPLACIAN)
 # On the coarsest level, which is no band, only curvature is detail.
 _STRENGTH = Measure(Formula.DETAIL, Formula.MODIFIED_LAPLACIAN, sigma=1.0)
 
-_MAP = ("map_level", "focus_sigma", "evidence", "data_range")
-
 DEPTH_MAPS = {"depth_map": "uint16", "depth_confidence": "uint8"}
 
 _ALL_METHODS = (
@@ -145,7 +159,6 @@ _ALL_METHODS = (
         "bayesian",
         "pyramid, weights from likelihood and the decision map as prior",
         "focus_stacked_bayesian",
-        uses=(*_MAP, "levels", "prior", "prior_radius", "sharpness", "shrink"),
         levels=bayesian_levels,
         weights=Weights.LIKELIHOOD,
         measure=_STRENGTH,
@@ -156,7 +169,6 @@ _ALL_METHODS = (
         "guided",
         "decision map, its seams drawn to edges by a guided filter",
         "focus_stacked_guided",
-        uses=(*_MAP, "guide_radius", "guide_epsilon"),
         levels=map_levels,
         weights=Weights.EDGES,
         pyramid=False,
@@ -166,7 +178,6 @@ _ALL_METHODS = (
         "all_channels",
         "pyramid, soft weights from all channels together",
         "focus_stacked_all_channels",
-        uses=("levels", "beta", "kernel", "data_range"),
         levels=pyramid_levels,
         weights=Weights.SOFT,
         measure=_ACTIVITY,
@@ -175,7 +186,6 @@ _ALL_METHODS = (
         "by_channel",
         "pyramid, soft weights for each channel on its own",
         "focus_stacked_by_channel",
-        uses=("levels", "beta", "kernel", "data_range"),
         levels=pyramid_levels,
         weights=Weights.SOFT,
         measure=_ACTIVITY,
@@ -185,7 +195,6 @@ _ALL_METHODS = (
         "laplacian",
         "pyramid, soft weights from the Laplacian, smoothed",
         "focus_stacked_laplacian",
-        uses=("levels", "beta", "kernel", "data_range"),
         levels=pyramid_levels,
         weights=Weights.SOFT,
         measure=_LAPLACIAN,
@@ -195,7 +204,6 @@ _ALL_METHODS = (
         "median_mask",
         "pyramid, hard decisions cleaned by a median; also writes the mask",
         "focus_stacked_new_method",
-        uses=("levels", "kernel", "median_sizes", "data_range"),
         levels=pyramid_levels,
         weights=Weights.HARD,
         measure=_ACTIVITY,
@@ -205,7 +213,6 @@ _ALL_METHODS = (
         "direct",
         "no pyramid, soft weights at full resolution",
         "focus_stacked_direct",
-        uses=("beta", "kernel", "data_range"),
         levels=one_level,
         weights=Weights.SOFT,
         measure=_ACTIVITY,
@@ -215,7 +222,6 @@ _ALL_METHODS = (
         "depth_map",
         "the decision map as depth, back = 0, and how sure it is",
         None,
-        uses=_MAP,
         levels=map_levels,
         maps=DEPTH_MAPS,
         decided=True,

@@ -9,7 +9,7 @@ import numpy as np
 from batchstack.fusion.engine import fuse
 
 COLD_SECONDS = 2.0  # loading kernels takes less, compiling them more
-_COMPILING = "batchstack: compiling for this machine, which happens once and takes half a minute"
+_COMPILING = "compiling for this machine, which happens once and takes half a minute"
 
 
 def warm_up(
