@@ -39,8 +39,8 @@ class FusionOptions:
         The stored value that means 1.0; by default 255, 65535 or 1.0 by data type.
         Outputs of whole-number types are clipped to it.
     map_level : int, optional
-        Pyramid level whose pixels are the cells of the decision map; by default the
-        finest of at most 1.5 million pixels.
+        Pyramid level whose pixels are the cells of the decision map; by default found out
+        from the frames, and 3 at most.
     focus_sigma : float
         Standard deviation of the window of the focus measure, in cells.
     evidence : int

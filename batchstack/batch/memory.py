@@ -10,13 +10,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from batchstack.fusion.decision import resolved
 from batchstack.fusion.engine import stripe_columns
 from batchstack.fusion.footprint import working_bytes
 from batchstack.fusion.methods import Method
 from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.quality import windows
-from batchstack.fusion.rules import map_level
+from batchstack.fusion.scale import possible
 from batchstack.fusion.stack import Stack
 from batchstack.fusion.tiles import Box
 from batchstack.images import ImageInfo
@@ -105,8 +104,7 @@ def predict(
     if not alignment.is_off:
         process, registration, moving = PROCESS + _ALIGN_PROCESS, _REGISTRATION, _WARP_VALUES
     shape = (frame.height, frame.width)
-    fusion = resolved(options, shape)
-    stack = Stack(n_frames, frame.channels, np.dtype(frame.dtype), fusion)
+    stack = Stack(n_frames, frame.channels, np.dtype(frame.dtype), options)
     side = DEFAULT_TILE if tile is None else tile
     stripe = _middle(shape, shape[0], stripe_columns(tile, n_frames))
     at_once = working_bytes(stripe, shape, methods, stack)
@@ -147,7 +145,7 @@ def _settling(shape: tuple[int, int], methods: Sequence[Method], options: Fusion
     """Bytes that the decision map takes while it is settled."""
     if not any(method.decided for method in methods):
         return 0
-    rows, columns = level_shape(shape, map_level(resolved(options, shape)))
+    rows, columns = level_shape(shape, possible(options)[0].map_level or 0)
     return rows * columns * _CELL
 
 

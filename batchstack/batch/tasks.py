@@ -39,12 +39,18 @@ from batchstack.batch.scoring import score_output
 from batchstack.batch.tile_files import bands, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
 from batchstack.errors import BatchstackError, OutputLostError, StackError
-from batchstack.fusion.decision import DecisionMap, resolved, settle
-from batchstack.fusion.engine import fuse_image, fuse_tile, output_form, survey_tile, tiles
+from batchstack.fusion.decision import DecisionMap, settle
+from batchstack.fusion.engine import (
+    fuse_image,
+    fuse_tile,
+    output_form,
+    survey_tile,
+    tiles,
+    with_map_level,
+)
 from batchstack.fusion.methods import METHODS, Method
-from batchstack.fusion.rules import map_level
 from batchstack.fusion.scratch import Scratch
-from batchstack.fusion.tiles import Box
+from batchstack.fusion.tiles import Box, ReadWindow
 from batchstack.images import (
     StagedImage,
     Written,
@@ -56,6 +62,7 @@ from batchstack.images import (
     write_image_rows,
     write_npy,
 )
+from batchstack.options import FusionOptions
 
 Pixels = npt.NDArray[Any]
 
@@ -177,6 +184,7 @@ def finish_stack(
         scores=scores,
         megapixels=megapixels,
         transforms=aligned.value.transforms,
+        map_level=aligned.value.map_level,
         seconds=sum(outcome.seconds for outcome in outcomes),
         peak_memory=max(outcome.peak_memory for outcome in outcomes),
     )
@@ -280,7 +288,8 @@ def _fuse_stack(job: Job) -> Result:
         frames, inputs = _load(job, private)
         alignment = align(job, frames)
         frames = move_frames(job, frames, alignment, private, _scratch(job))
-        outputs, scores = _outputs_and_scores(_fuse_and_write(job, frames, alignment.area))
+        alignment = _with_map_level(job, windows(frames), frames, alignment)
+        outputs, scores = _outputs_and_scores(_fuse_and_write(job, frames, alignment))
         _sync_names(job)
     finally:
         files.remove_tree(private)
@@ -291,6 +300,7 @@ def _fuse_stack(job: Job) -> Result:
         scores=scores,
         megapixels=_megapixels(frames[0].shape),
         transforms=alignment.transforms,
+        map_level=alignment.map_level,
     )
 
 
@@ -317,11 +327,11 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
 
 
 def _fuse_and_write(
-    job: Job, frames: Sequence[Frame], area: Box
+    job: Job, frames: Sequence[Frame], alignment: Alignment
 ) -> dict[str, tuple[Written, Scores]]:
     size, methods, scratch = _size(frames[0].shape), _methods(job), _scratch(job)
-    read = windows(frames)
-    outputs = fuse_image(read, len(frames), size, methods, job.fusion, job.tile, scratch)
+    read, area, fusion = windows(frames), alignment.area, _fusion(job, alignment)
+    outputs = fuse_image(read, len(frames), size, methods, fusion, job.tile, scratch)
     metadata = read_metadata(job.frames[0])
 
     def score_and_write(name: str) -> tuple[Written, Scores]:
@@ -385,13 +395,31 @@ def _stage_frame(job: Job, folder: Path, index: int) -> Input:
 
 
 def _align_frames(job: Job) -> Alignment:
-    return align(job, _all_staged(job))
+    frames = _all_staged(job)
+    alignment = align(job, frames)
+    return _with_map_level(job, aligned_windows(job, frames, alignment), frames, alignment)
+
+
+def _with_map_level(
+    job: Job, read: ReadWindow, frames: Sequence[Frame], alignment: Alignment
+) -> Alignment:
+    """Where frames lie, with the scale of the decision map that they show there."""
+    methods = _methods(job)
+    if not any(method.decided for method in methods):
+        return alignment
+    options = with_map_level(read, len(frames), frames[0].size, methods, job.fusion)
+    return replace(alignment, map_level=options.map_level)
+
+
+def _fusion(job: Job, alignment: Alignment) -> FusionOptions:
+    """The job's options with the scale of the decision map, if it is looked up."""
+    return replace(job.fusion, map_level=alignment.map_level)
 
 
 def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
     frames = _all_staged(job)
     read = aligned_windows(job, frames, alignment)
-    cells = survey_tile(read, len(frames), box, frames[0].size, job.fusion)
+    cells = survey_tile(read, len(frames), box, frames[0].size, _fusion(job, alignment))
     for name, values in zip(_MAPS, cells, strict=True):
         write_tile(job.scratch, name, box, values)
 
@@ -404,12 +432,12 @@ def _settle_map(job: Job, shape: tuple[int, int]) -> None:
         write_npy(_map_path(job, name), values)
 
 
-def _decision(job: Job, shape: tuple[int, int]) -> DecisionMap | None:
-    """The decision map that `settle_map` left in scratch."""
-    if not any(method.decided for method in _methods(job)):
+def _decision(job: Job, alignment: Alignment) -> DecisionMap | None:
+    """The decision map that `settle_map` left in scratch, which tiles read windows of."""
+    if alignment.map_level is None:
         return None
-    index, confidence = (StagedImage(_map_path(job, name)).whole() for name in _MAPS)
-    return DecisionMap(index, confidence, map_level(resolved(job.fusion, shape)))
+    index, confidence = (StagedImage(_map_path(job, name)) for name in _MAPS)
+    return DecisionMap(index, confidence, alignment.map_level)
 
 
 def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
@@ -421,7 +449,7 @@ def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
         frames[0].size,
         _methods(job),
         job.fusion,
-        _decision(job, frames[0].size),
+        _decision(job, alignment),
     )
     for name, values in fused.items():
         write_tile(job.scratch, name, box, values)

@@ -166,7 +166,7 @@ fusion_options = bundle(
         group="Decision map",
         type=int,
         default=None,
-        show_default="the finest of at most 1.5 megapixels",
+        show_default="as the frames show, 3 at most",
         help="Pyramid level whose pixels are the cells of the decision map.",
     ),
     option(

@@ -1,6 +1,7 @@
 """Fusing a stack tile by tile, all requested methods at once."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -17,13 +18,13 @@ from batchstack.fusion.decision import (
     depth,
     index_type,
     nearest,
-    resolved,
     settle,
     survey,
 )
 from batchstack.fusion.methods import Method, level_margins, level_reaches, select_methods
 from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.rules import Weights, map_level
+from batchstack.fusion.scale import coarsest, shown_level
 from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.stack import Canvas, Stack
 from batchstack.fusion.tiles import Box, ReadWindow, TilePlan, grid_step, partition, tile_plan
@@ -105,13 +106,33 @@ def fuse_image(
     dict of str to ndarray
         As of `fuse`; if `scratch` is given they lie in it, until its next call.
     """
-    options, scratch = resolved(options, shape), scratch or Scratch()
+    options = with_map_level(read, n_frames, shape, methods, options)
+    scratch = scratch or Scratch()
     boxes = _stripes(shape, stripe_columns(tile, n_frames), methods, options)
     decision = decide(read, n_frames, boxes, shape, methods, options, scratch)
     outputs = _Outputs(read, n_frames, Box(0, 0, *shape), methods, options, scratch)
     for box in boxes:
         outputs.fuse(read, box, shape, decision, scratch)
     return outputs.by_name
+
+
+def with_map_level(
+    read: ReadWindow,
+    n_frames: int,
+    shape: tuple[int, int],
+    methods: Sequence[Method],
+    options: FusionOptions,
+) -> FusionOptions:
+    """Options that have the level of the decision map, if any of the methods looks it up.
+
+    Parameters
+    ----------
+    read, n_frames, shape, methods, options
+        As for `fuse_tile`; a level that is given stays.
+    """
+    if options.map_level is not None or not any(method.decided for method in methods):
+        return options
+    return replace(options, map_level=shown_level(read, n_frames, shape, options.data_range))
 
 
 def check_frames(frames: Sequence[Pixels]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -154,10 +175,11 @@ def tiles(
 ) -> list[Box]:
     """The tiles of an image of `shape` (rows, columns), in reading order.
 
-    Their side is `tile` pixels, by default `DEFAULT_TILE`, rounded up to the grid.
+    Their side is `tile` pixels, by default `DEFAULT_TILE`, rounded up to the grid of the coarsest
+    decision map that the image may have: what the frames show is not known yet.
     """
     side = DEFAULT_TILE if tile is None else _checked(tile)
-    return list(partition(shape, side, len(level_reaches(methods, resolved(options, shape)))))
+    return list(partition(shape, side, len(level_reaches(methods, coarsest(options)))))
 
 
 def _checked(tile: int) -> int:
@@ -208,7 +230,7 @@ def decide(
     """
     if not any(method.decided for method in methods):
         return None
-    options = resolved(options, shape)
+    options = with_map_level(read, n_frames, shape, methods, options)
     level = map_level(options)
     cells = level_shape(shape, level)
     index = np.empty(cells, index_type(n_frames))
@@ -232,7 +254,7 @@ def survey_tile(
     Parameters
     ----------
     read, n_frames, tile, shape, options, scratch
-        As for `fuse_tile`.
+        As for `fuse_tile`; the options have a `map_level`, see `with_map_level`.
 
     Returns
     -------
@@ -240,7 +262,7 @@ def survey_tile(
         Index of the frame with the most activity, over `cell_box` of the tile.
     confidence : ndarray of uint8, the same shape
     """
-    options, scratch = resolved(options, shape), scratch or Scratch()
+    scratch = scratch or Scratch()
     stack, methods = _stack(read, n_frames, options), (survey(options.focus_sigma),)
     level, plan = map_level(options), _plan(tile, shape, methods, options)
     held = plan.levels[level].held if level else tile
@@ -286,7 +308,9 @@ def fuse_tile(
         Output name to the pixels of the tile, in the type of the frames; if `scratch` is given
         they lie in it, until its next call.
     """
-    options, scratch = resolved(options, shape), scratch or Scratch()
+    scratch = scratch or Scratch()
+    if decision is not None:
+        options = replace(options, map_level=decision.level)
     outputs = _Outputs(read, n_frames, tile, methods, options, scratch)
     outputs.fuse(read, tile, shape, decision, scratch)
     return outputs.by_name

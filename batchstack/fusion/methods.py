@@ -151,6 +151,7 @@ _ALL_METHODS = (
         measure=_STRENGTH,
         drawn=True,
         decided=True,
+        algo_version=3,
     ),
     Method(
         "guided",
@@ -161,6 +162,7 @@ _ALL_METHODS = (
         weights=Weights.EDGES,
         pyramid=False,
         decided=True,
+        algo_version=3,
     ),
     Method(
         "all_channels",
@@ -219,6 +221,7 @@ _ALL_METHODS = (
         levels=map_levels,
         maps=DEPTH_MAPS,
         decided=True,
+        algo_version=3,
     ),
 )
 
