@@ -36,10 +36,11 @@ from batchstack.batch.alignment import (
 from batchstack.batch.claim import Claim
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.scoring import score_output
-from batchstack.batch.tile_files import bands, rows_in, tile_window, write_tile
+from batchstack.batch.settling import settle_files
+from batchstack.batch.tile_files import bands, join, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
 from batchstack.errors import BatchstackError, OutputLostError, StackError
-from batchstack.fusion.decision import DecisionMap, settle
+from batchstack.fusion.decision import DecisionMap
 from batchstack.fusion.engine import (
     fuse_image,
     fuse_tile,
@@ -426,10 +427,12 @@ def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
 
 def _settle_map(job: Job, shape: tuple[int, int]) -> None:
     boxes = tiles(shape, job.tile, _methods(job), job.fusion)
-    index, confidence = (np.concatenate(list(bands(job.scratch, name, boxes))) for name in _MAPS)
-    settled = settle(index, confidence, job.fusion.evidence)
-    for name, values in zip(_MAPS, settled, strict=True):
-        write_npy(_map_path(job, name), values)
+    surveyed = [job.scratch / f"surveyed-{name}.npy" for name in _MAPS]
+    for name, path in zip(_MAPS, surveyed, strict=True):
+        join(job.scratch, name, boxes, path)
+    settled = [_map_path(job, name) for name in _MAPS]
+    folder = job.scratch / "settling"
+    settle_files((surveyed[0], surveyed[1]), (settled[0], settled[1]), job.fusion.evidence, folder)
 
 
 def _decision(job: Job, alignment: Alignment) -> DecisionMap | None:

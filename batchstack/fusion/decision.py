@@ -29,7 +29,7 @@ Confidence = npt.NDArray[np.uint8]
 # Of 255: a cell is evidence if its frame has 1.5 times the activity of the others.
 SURE = 84
 # Cells that are filled at once.
-_BAND = 2**20
+BAND = 2**20
 
 
 class Planes(Protocol):
@@ -153,7 +153,7 @@ def overruled(confidence: Confidence, index: Index, settled: Index) -> Confidenc
 def filled(
     read: Callable[[slice], tuple[Index, Confidence]],
     shape: tuple[int, int],
-    below: MutableMapping[int, tuple[Any, Any]],
+    below: MutableMapping[int, npt.NDArray[np.int64]],
 ) -> Iterator[tuple[int, Index]]:
     """Give all cells the frame of the nearest cell that stays, band by band.
 
@@ -173,11 +173,11 @@ def filled(
     """
     from batchstack.fusion.kernels import regions
 
-    step = max(_BAND // shape[1], 1)
+    step = max(BAND // shape[1], 1)
     bands = [slice(top, min(top + step, shape[0])) for top in range(0, shape[0], step)]
     rows, values = np.full(shape[1], -1, np.int64), np.zeros(shape[1], np.uint16)
     for band in reversed(bands):
-        below[band.start] = rows.copy(), values.copy()
+        below[band.start] = np.stack((rows, values))
         if band.start:
             index, stays = read(band)
             regions.topmost(index, stays, band.start, rows, values)
@@ -187,7 +187,7 @@ def filled(
         index, stays = read(band)
         out = np.empty_like(index)
         rows_below, values_below = below.pop(band.start)
-        at = band.start, rows, values, rows_below, values_below
+        at = band.start, rows, values, rows_below, values_below.astype(np.uint16)
         regions.fill(index, stays, *at, near, near_values, spare, out)
         yield band.start, out
 

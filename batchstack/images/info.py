@@ -19,6 +19,9 @@ Piece: TypeAlias = bytes | memoryview
 
 DTYPES = ("uint8", "uint16", "float32")
 
+# Rows of an image of any width are read and written together up to so many bytes.
+BAND_BYTES = 2**25
+
 
 @dataclass(frozen=True)
 class ImageInfo:

@@ -100,7 +100,7 @@ def test_cells_that_go_take_the_frame_of_the_nearest_that_stays(
     regions = label(index.astype(int) + 1, connectivity=1)
     stays = (np.bincount(regions[confidence >= SURE], minlength=index.size + 1) >= evidence)[regions]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decision, "_BAND", band)
+        patch.setattr(decision, "BAND", band)
         settled, _ = settle(index, confidence, evidence)
     columns, rows = np.nonzero(stays.T)  # from left to right, and from top to bottom
     if not len(rows):
