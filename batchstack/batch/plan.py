@@ -34,6 +34,8 @@ _DTYPES = {
     ".tif": ("uint8", "uint16", "float32"),
 }
 _MAX_JPEG_SIDE = 65500
+# Sides of tiles, in pixels, that are tried where the usual ones take too much memory.
+SMALLER_TILES = (512, 256, 128)
 
 Action = Literal["fuse", "skip", "refuse"]
 Digest = Callable[[Path], str]
@@ -382,27 +384,43 @@ def _fitted(
     """A step that fuses, or refuses what the format or the memory cannot hold."""
     first = frames[0]
     problem = _format_problem(job.suffix, first)
-    footprint = predict(
-        max(frames, key=lambda frame: frame.nbytes),
-        len(frames),
-        tuple(methods),
-        job.fusion,
-        job.alignment,
-        suffix=job.suffix,
-        tile=job.tile,
-        score=job.score,
-    )
-    needed = min(footprint.whole, footprint.split)
-    if not problem and memory_limit is not None and needed > memory_limit:
-        problem = (
-            f"needs {needed / 2**20:.0f} MiB of memory, a worker has "
-            f"{memory_limit / 2**20:.0f} MiB; use fewer workers, a larger --memory-limit, "
-            "a smaller --tile or --format tif"
+    for tile in (None, *SMALLER_TILES) if job.tile is None else (job.tile,):
+        footprint = predict(
+            max(frames, key=lambda frame: frame.nbytes),
+            len(frames),
+            tuple(methods),
+            job.fusion,
+            job.alignment,
+            suffix=job.suffix,
+            tile=tile,
+            score=job.score,
         )
+        needed = min(footprint.whole, footprint.split)
+        if memory_limit is None or needed <= memory_limit:
+            job = replace(job, tile=tile)
+            break
+    else:
+        problem = problem or _memory_problem(job, footprint, memory_limit or 0)
     shape = (first.height, first.width)
     if problem:
         return Step(row, "refuse", (problem,), shape=shape, hopeless=True)
     return Step(row, "fuse", reasons, job, footprint, shape)
+
+
+def _memory_problem(job: Job, footprint: Footprint, memory_limit: int) -> str:
+    """What a stack needs that no worker has, and what would help."""
+    needed = min(footprint.whole, footprint.split)
+    remedies = "use fewer workers or a larger --memory-limit"
+    if job.suffix != ".tif" and footprint.encode == needed:
+        remedies += f", or --format tif, because {job.suffix[1:]} is encoded from the whole image"
+    elif footprint.stage == needed:
+        remedies += ", or give frames as TIFF, because others are decoded whole"
+    elif job.tile is not None:
+        remedies += ", or a smaller --tile"
+    return (
+        f"needs {needed / 2**20:.0f} MiB of memory, a worker has "
+        f"{memory_limit / 2**20:.0f} MiB; {remedies}"
+    )
 
 
 def _format_problem(suffix: str, frame: ImageInfo) -> str | None:

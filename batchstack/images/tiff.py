@@ -1,7 +1,7 @@
 """TIFF in: headers, metadata, and pixels band by band (tifffile, imagecodecs).
 
-A band is as many full-width rows as one row of tiles or a few strips hold, so that a
-file of any size is read in bounded memory.
+A band is as many full-width rows as one row of tiles or a few strips hold, and a piece a part
+of one, so that a file of any size is read in bounded memory.
 """
 
 import logging
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +21,7 @@ from tifffile import TIFF, TiffFile
 
 from batchstack.errors import ImageError
 from batchstack.images.claims import check_claim, tiff_expansion
-from batchstack.images.info import DTYPES, ImageInfo, Metadata, Pixels
+from batchstack.images.info import BAND_BYTES, DTYPES, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import oriented_size
 
 BAND_ROWS = 256
@@ -217,9 +217,48 @@ def read_bands(path: Path, page: Any) -> Iterator[Pixels]:
     """
     read_header(path, page)
     rows = _stored_rows(path, page) if _is_plain(page) else _decoded_rows(path, page)
-    for band in rows:
-        upright = np.bitwise_not(band) if page.photometric == _MIN_IS_WHITE else band
-        yield upright[..., 0] if page.samplesperpixel == 1 else upright
+    return (_upright(page, band) for band in rows)
+
+
+def read_pieces(path: Path, page: Any) -> Iterator[tuple[int, int, Pixels]]:
+    """Yield all pixels as stored, in pieces of about `BAND_BYTES`, or one tile or strip.
+
+    Like `read_bands`, but rows that are too wide come in parts.
+
+    Yields
+    ------
+    int, int, ndarray
+        Row and column of the upper left pixel, and the pixels.
+    """
+    read_header(path, page)
+    if _is_plain(page):
+        top = 0
+        for band in _stored_rows(path, page):
+            yield top, 0, _upright(page, band)
+            top += len(band)
+        return
+    (length, breadth), across = _segment_size(page), _segments(page)[2]
+    together = max(1, BAND_BYTES // (length * breadth * _pixel_bytes(page)))
+    if together >= across:
+        top = 0
+        for band in _decoded_rows(path, page):
+            yield top, 0, _upright(page, band)
+            top += len(band)
+        return
+    for row in range(_segments(page)[1]):
+        for first in range(0, across, together):
+            columns = slice(first, min(first + together, across))
+            piece = _decoded(path, page, slice(row, row + 1), columns)
+            yield row * length, first * breadth, _upright(page, piece)
+
+
+def _upright(page: Any, band: Pixels) -> Pixels:
+    upright = np.bitwise_not(band) if page.photometric == _MIN_IS_WHITE else band
+    return upright[..., 0] if page.samplesperpixel == 1 else upright
+
+
+def _pixel_bytes(page: Any) -> int:
+    return int(page.samplesperpixel * np.dtype(page.dtype).itemsize)
 
 
 def _is_plain(page: Any) -> bool:
@@ -238,8 +277,9 @@ def _stored_rows(path: Path, page: Any) -> Iterator[Pixels]:
     separate, _, height, width, contiguous = page.shaped
     dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
     row = width * contiguous
-    for top in range(0, height, BAND_ROWS):
-        count = min(BAND_ROWS, height - top)
+    step = min(BAND_ROWS, max(BAND_BYTES // (width * _pixel_bytes(page)), 1))
+    for top in range(0, height, step):
+        count = min(step, height - top)
         band = np.empty((count, width, page.samplesperpixel), page.dtype)
         for plane in range(separate):
             start = page.dataoffsets[0] + (plane * height + top) * row * dtype.itemsize
@@ -249,20 +289,30 @@ def _stored_rows(path: Path, page: Any) -> Iterator[Pixels]:
 
 
 def _decoded_rows(path: Path, page: Any) -> Iterator[Pixels]:
+    _, down, across = _segments(page)
+    length, _ = _segment_size(page)
+    rows = min(BAND_ROWS, BAND_BYTES // (page.imagewidth * _pixel_bytes(page)))
+    step = max(1, rows // length)
+    for first in range(0, down, step):
+        yield _decoded(path, page, slice(first, min(down, first + step)), slice(0, across))
+
+
+def _decoded(path: Path, page: Any, rows: slice, columns: slice) -> Pixels:
+    """The pixels of some rows and columns of strips or tiles."""
     _, _, height, width, contiguous = page.shaped
     separate, down, across = _segments(page)
-    length, _ = _segment_size(page)
-    step = max(1, BAND_ROWS // length)
-    for first in range(0, down, step):
-        last = min(down, first + step)
-        top, bottom = first * length, min(height, last * length)
-        band = np.empty((bottom - top, width, page.samplesperpixel), page.dtype)
-        for plane in range(separate):
-            planes = band[..., plane : plane + contiguous]
-            for index in range(first * across, last * across):
-                segment, row, column = _decode(path, page, plane * down * across + index)
-                _paste(planes[row - top :, column:], segment)
-        yield band
+    length, breadth = _segment_size(page)
+    top, left = rows.start * length, columns.start * breadth
+    bottom, right = min(height, rows.stop * length), min(width, columns.stop * breadth)
+    pixels = np.empty((bottom - top, right - left, page.samplesperpixel), page.dtype)
+    for plane, down_at, across_at in product(
+        range(separate), range(rows.start, rows.stop), range(columns.start, columns.stop)
+    ):
+        target = pixels[..., plane : plane + contiguous]
+        index = (plane * down + down_at) * across + across_at
+        segment, row, column = _decode(path, page, index)
+        _paste(target[row - top :, column - left :], segment)
+    return pixels
 
 
 def _paste(target: Pixels, segment: Pixels) -> None:

@@ -1,5 +1,7 @@
 """TIFF out, streamed: deflated tiles of 512 x 512, or plain strips of 512 rows.
 
+Where 512 rows take more than 32 MiB, tiles and strips have fewer.
+
 Deflate is read by everything that reads TIFF; level 1 with a predictor is four times
 as fast as level 6 for a few percent more bytes.
 Pixels that it does not make much smaller are stored as they are, in strips, which need no
@@ -20,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from tifffile import TiffWriter
 
-from batchstack.images.info import Metadata, Pixels
+from batchstack.images.info import BAND_BYTES, Metadata, Pixels
 from batchstack.images.tiff import text_tags
 
 TILE = 512
@@ -50,14 +52,14 @@ def write_tiff(
     dtype : dtype
         uint8, uint16 or float32.
     blocks : iterator of ndarray
-        Successive `tile_height(shape)` rows, the last block shorter; used up one by one.
+        Successive `tile_height(shape, dtype)` rows, the last block shorter; used up one by one.
     metadata : Metadata
         Of the EXIF block only the text tags are written.
     """
     dtype = np.dtype(dtype)
     first = next(blocks)
     blocks = chain([first], blocks)
-    rows, side = tile_height(shape), _side(shape[1])
+    rows, side = tile_height(shape, dtype), _side(shape[1])
     # Without pixels, room is left for them, that they are written to below: tifffile would do
     # so through another file of the system, whose errors it does not tell.
     layout: dict[str, Any] = {"rowsperstrip": rows, "returnoffset": True}
@@ -94,9 +96,10 @@ def _shrinks(pixels: Pixels) -> bool:
     return len(imagecodecs.deflate_encode(stored.tobytes(), level=1)) < _WORTH * stored.nbytes
 
 
-def tile_height(shape: tuple[int, ...]) -> int:
-    """Return the rows of one row of tiles, or of a strip."""
-    return _side(shape[0])
+def tile_height(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
+    """Return the rows of one row of tiles, or of a strip; fewer for images of many columns."""
+    fit = BAND_BYTES // (math.prod(shape[1:]) * np.dtype(dtype).itemsize)
+    return min(_side(shape[0]), max(fit // 16 * 16, 16))
 
 
 def _side(length: int) -> int:

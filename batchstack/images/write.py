@@ -142,7 +142,7 @@ def write_image_rows(
         if kind == "tiff":
             from batchstack.images import tiff_write
 
-            blocks = regroup(path, shape, dtype, bands, tiff_write.tile_height(shape))
+            blocks = regroup(path, shape, dtype, bands, tiff_write.tile_height(shape, dtype))
             tiff_write.write_tiff(file, shape, dtype, blocks, metadata)
             next(blocks, None)  # notices a band too many
         else:
