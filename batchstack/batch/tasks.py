@@ -8,7 +8,6 @@ and every file appears whole or not at all.
 """
 
 import os
-import resource
 import sys
 import threading
 import time
@@ -35,6 +34,7 @@ from batchstack.batch.alignment import (
 )
 from batchstack.batch.claim import Claim
 from batchstack.batch.jobs import Input, Job, Result, Scores
+from batchstack.batch.peak import Peak
 from batchstack.batch.scoring import score_output
 from batchstack.batch.settling import settle_files
 from batchstack.batch.tile_files import bands, join, rows_in, tile_window, write_tile
@@ -91,7 +91,7 @@ class Outcome:
         The frame of a staging task, where frames lie, the file and scores of an output.
     seconds : float
     peak_memory : int
-        Largest resident size of the worker so far, in bytes.
+        Largest resident size of the worker meanwhile, in bytes; see `Peak`.
     worker : str
         Its address; empty in the client's own process.
     """
@@ -196,18 +196,6 @@ def output_names(job: Job) -> list[str]:
     return [name for method in _methods(job) for name in method.outputs]
 
 
-def peak_memory() -> int:
-    """Largest resident size of this process so far, in bytes."""
-    # The resource usage of a young process still counts what its parent held.
-    try:
-        status = files.read_bytes(Path("/proc/self/status")).decode()
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
-
-
 def unfitness(claim: Claim) -> str | None:
     """Why this worker cannot work for a run, or None."""
     return claim.unfitness()
@@ -239,8 +227,10 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
     if work is not _fuse_stack:
         _kept.pop(threading.get_ident(), None)
     start = time.perf_counter()
+    peak = Peak()
     try:
-        value = work(job, *arguments)
+        with peak:
+            value = work(job, *arguments)
     except OutputLostError as error:
         return Outcome(unfit=str(error), worker=worker)
     except (BatchstackError, OSError) as error:
@@ -253,7 +243,7 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
         # A defect of ours: the trace is what a report of it needs.
         return Outcome(error=f"{job.place} {job.id}: unexpected error\n{traceback.format_exc()}")
     seconds = time.perf_counter() - start
-    return Outcome(value=value, seconds=seconds, peak_memory=peak_memory(), worker=worker)
+    return Outcome(value=value, seconds=seconds, peak_memory=peak.size, worker=worker)
 
 
 def _announce(job: Job) -> None:
