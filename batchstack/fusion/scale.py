@@ -87,8 +87,16 @@ def shown_level(
     scale = CODE_MAX / (data_range or DATA_RANGES[pixel.dtype.name])
     steps = _STEPS * scale if pixel.dtype.kind == "f" else 1.0
     least = _CONTRAST * prod(pixel.shape[2:]) * _BLOCK**2 * steps / scale
-    frames = [[_counted(read(index, box), steps) for box in places] for index in range(n_frames)]
-    return _level(_shares(np.array(frames), least))
+    # One frame after the other: what is kept of each is little.
+    sums = [
+        _level_sums(np.array([_counted(read(index, box), steps) for box in places]))
+        for index in range(n_frames)
+    ]
+    shares = [
+        float(_stands_out(np.array(level), least * 4**number).mean())
+        for number, level in enumerate(zip(*sums, strict=True))
+    ]
+    return _level(shares)
 
 
 def _windows(shape: tuple[int, int]) -> list[Box]:
@@ -115,38 +123,37 @@ def _counted(pixels: npt.NDArray[Any], steps: float) -> Counts:
     return total
 
 
-def _shares(frames: Counts, least: float) -> list[float]:
-    """For each level in how many of the places one frame stands out.
+def _level_sums(windows: Counts) -> list[Sums]:
+    """Activity in the blocks of each level that has enough of them.
 
     Parameters
     ----------
-    frames : ndarray of int32, shape (frames, windows, rows, columns)
-    least : float
-        How far it must stand out on level 0, summed over a block.
+    windows : ndarray of int32, shape (windows, rows, columns)
+        Of one frame.
     """
-    shares: list[float] = []
-    for level in range(_LEVELS):
-        sums = _block_sums(frames)
-        if sums[0].size < _FEWEST:
+    levels: list[Sums] = []
+    for _ in range(_LEVELS):
+        sums = _block_sums(windows)
+        if sums.size < _FEWEST:
             break
-        shares.append(float(_stands_out(sums, least * 4**level).mean()))
-        frames = _binned(frames)
-    return shares
+        levels.append(sums)
+        windows = _binned(windows)
+    return levels
 
 
-def _block_sums(frames: Counts) -> Sums:
-    """Activity in the blocks in the middle of each window, (frames, windows, rows, columns)."""
-    sides = frames.shape[2:]
+def _block_sums(windows: Counts) -> Sums:
+    """Activity in the blocks in the middle of each window, (windows, rows, columns)."""
+    sides = windows.shape[1:]
     rows, columns = (min(max(side - 2, 0) // _BLOCK, _PLACES) for side in sides)
     high, wide = rows * _BLOCK + 2, columns * _BLOCK + 2
     top, left = max(sides[0] - high, 0) // 2, max(sides[1] - wide, 0) // 2
-    part = frames[:, :, top : top + high, left : left + wide]
-    twice, across, down = 2 * part[:, :, 1:-1, 1:-1], part[:, :, 1:-1], part[:, :, :, 1:-1]
+    part = windows[:, top : top + high, left : left + wide]
+    twice, across, down = 2 * part[:, 1:-1, 1:-1], part[:, 1:-1], part[:, :, 1:-1]
     activity = abs(twice - (across[..., :-2] + across[..., 2:]))
-    activity += abs(twice - (down[:, :, :-2] + down[:, :, 2:]))
-    blocks = activity[:, :, : rows * _BLOCK, : columns * _BLOCK]
-    blocks = blocks.reshape(*frames.shape[:2], rows, _BLOCK, columns, _BLOCK)
-    sums: Sums = blocks.sum((3, 5), dtype=np.int64)
+    activity += abs(twice - (down[:, :-2] + down[:, 2:]))
+    blocks = activity[:, : rows * _BLOCK, : columns * _BLOCK]
+    blocks = blocks.reshape(len(windows), rows, _BLOCK, columns, _BLOCK)
+    sums: Sums = blocks.sum((2, 4), dtype=np.int64)
     return sums
 
 
@@ -158,10 +165,10 @@ def _stands_out(sums: Sums, least: float) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _binned(frames: Counts) -> Counts:
+def _binned(windows: Counts) -> Counts:
     """Sums of two by two pixels."""
-    rows, columns = (side // 2 * 2 for side in frames.shape[2:])
-    pairs = frames[:, :, 0:rows:2, :columns] + frames[:, :, 1:rows:2, :columns]
+    rows, columns = (side // 2 * 2 for side in windows.shape[1:])
+    pairs = windows[:, 0:rows:2, :columns] + windows[:, 1:rows:2, :columns]
     return pairs[..., 0::2] + pairs[..., 1::2]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from batchstack.batch.peak import Peak
+from batchstack.fusion.warm import warm_up
 
 MEBIBYTE = 2**20
 
@@ -55,11 +56,11 @@ def test_a_task_beside_another_does_not_forget_its_peak():
 def test_the_peak_of_a_stack_is_predicted_from_shapes_and_its_length(
     workspace, n_frames, shape, methods
 ):
+    warm_up()  # to compile takes more than to fuse
     frames = workspace.stack("s", shape=shape, n_frames=n_frames, suffix=".jpg")
     workspace.manifest({"s": frames})
     options = ["--methods", methods, "--align", "off", "--workers", 0]
     predicted = json.loads(workspace.run("check", "pairs.csv", "--json", *options).stdout)["memory"]
     workspace.run("run", "pairs.csv", "-o", "out", *options)
     peak = json.loads(workspace.run("status", "out", "--json").stdout)["peak_memory"]
-    print(f"{n_frames} frames of {shape}: {peak / MEBIBYTE:.0f} of {predicted / MEBIBYTE:.0f} MiB")
-    assert peak < predicted < 1.6 * peak
+    assert peak < predicted < 1.5 * peak
