@@ -24,7 +24,7 @@ from batchstack.fusion.tiles import Box, partition
 from batchstack.images import StagedImage, write_npy, write_npy_rows
 
 # Cells that are settled in memory, and the side of the chunks that more of them are settled in.
-IN_MEMORY, CHUNK = 2**23, 1024
+IN_MEMORY, CHUNK = 2**24, 1024
 # Bytes that are taken at most, in memory for each cell, and in chunks for each cell of one.
 CELL_BYTES, CHUNK_BYTES = 14, 160
 
