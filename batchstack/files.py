@@ -242,6 +242,16 @@ def read_bytes(path: Path) -> bytes:
         return file.read()
 
 
+def tell_system(path: Path, word: bytes) -> bool:
+    """Write to a file by which the system is told something; whether it took it."""
+    try:
+        with system.open(path, "wb") as file:
+            file.write(word)
+    except OSError:
+        return False
+    return True
+
+
 def status(path: Path | str) -> os.stat_result:
     """Size, times and kind of a file.
 

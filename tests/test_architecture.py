@@ -38,8 +38,8 @@ NEVER = {
 # The modules of fusion from the bottom up: each imports from layers below its own.
 LAYERS = (
     {"codes", "pyramid", "rules", "scratch", "streams", "kernels"},
-    {"methods", "stack", "tiles", "kernels.pixels", "kernels.smoothing"},
-    {"decision", "flows"},
+    {"methods", "stack", "tiles", "kernels.pixels", "kernels.regions", "kernels.smoothing"},
+    {"decision", "flows", "scale"},
     {"kernels.cells", "kernels.measures", "kernels.pyramid", "kernels.weights"},
     {"footprint", "kernels.passes"},
     {"fusing"},

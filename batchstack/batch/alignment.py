@@ -78,10 +78,13 @@ class Alignment:
         One for each frame, onto the first.
     area : Box
         What of the image is written.
+    map_level : int, optional
+        Of the decision map, as the moved frames show it; None if none is looked up.
     """
 
     transforms: tuple[Transform, ...]
     area: Box
+    map_level: int | None = None
 
 
 def not_aligned(n_frames: int, size: tuple[int, int]) -> Alignment:

@@ -53,15 +53,16 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
         after = staged[:1] if job.resize else []
         staged.append(_task(tasks.stage_frame, name, f"stage-{index}", job, index, after))
     methods = [METHODS[method] for method in job.methods]
+    decided = any(method.decided for method in methods)
     aligned = (
         tasks.Outcome(value=not_aligned(len(job.frames), shape))
-        if job.alignment.is_off
+        if job.alignment.is_off and not decided
         else _task(tasks.align_frames, name, "align", job, staged)
     )
     boxes = tiles(shape, job.tile, methods, job.fusion)
     surveyed: list[Delayed] = []
     settled: list[Delayed] = []
-    if any(method.decided for method in methods):
+    if decided:
         surveyed = [
             _task(tasks.survey_one_tile, name, f"survey-{_at(box)}", job, box, staged, aligned)
             for box in boxes
@@ -75,8 +76,8 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
         _task(tasks.encode_output, name, f"encode-{output}", job, output, aligned, fused)
         for output in tasks.output_names(job)
     ]
-    decided = surveyed + settled
-    return _task(tasks.finish_stack, name, "finish", job, staged, aligned, decided, fused, encoded)
+    mapped = surveyed + settled
+    return _task(tasks.finish_stack, name, "finish", job, staged, aligned, mapped, fused, encoded)
 
 
 def _at(box: Box) -> str:

@@ -134,6 +134,8 @@ class Result:
         Of one frame.
     transforms : tuple of Transform
         Where each frame was found, back to front.
+    map_level : int, optional
+        Of the decision map, if one was looked up.
     seconds : float
         Busy time, summed over the job's tasks.
     peak_memory : int
@@ -150,6 +152,7 @@ class Result:
     scores: dict[str, Scores] = field(default_factory=dict)
     megapixels: float = 0.0
     transforms: tuple[Transform, ...] = ()
+    map_level: int | None = None
     seconds: float = 0.0
     peak_memory: int = 0
 

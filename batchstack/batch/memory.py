@@ -7,19 +7,22 @@ The coefficients are upper bounds of what `benchmarks/compute.py`, `frames.py` a
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 
+from batchstack.batch.settling import CELL_BYTES, CHUNK, CHUNK_BYTES, IN_MEMORY
 from batchstack.formats import Format, keeping, of_suffix
-from batchstack.fusion.decision import resolved
 from batchstack.fusion.engine import stripe_columns
 from batchstack.fusion.footprint import working_bytes
 from batchstack.fusion.methods import Method
 from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.rules import map_level
+from batchstack.fusion.scale import possible
 from batchstack.fusion.stack import Stack
 from batchstack.geometry import Box
 from batchstack.images import ImageInfo
+from batchstack.images.info import BAND_BYTES
 from batchstack.options import DEFAULT_TILE, AlignOptions, FusionOptions
 from batchstack.quality import windows
 
@@ -31,9 +34,6 @@ _WARP_VALUES = 4
 _FLOAT = 4
 # Rows of a strip that is read, at most, and what tiles are multiples of at any level.
 _STRIP, _GRID = 128, 1 << 16
-# Bytes per cell while the decision map is settled: labels, nearest cells, the map twice.
-_CELL = 50
-
 # Bytes per pixel of the window that is being scored.
 _SCORE = 400
 
@@ -105,14 +105,14 @@ def predict(
     if not alignment.is_off:
         process, registration, moving = PROCESS + _ALIGN_PROCESS, _REGISTRATION, _WARP_VALUES
     shape = (frame.height, frame.width)
-    fusion = resolved(options, shape)
-    stack = Stack(n_frames, frame.channels, np.dtype(frame.dtype), fusion)
+    stack = Stack(n_frames, frame.channels, np.dtype(frame.dtype), options)
     side = DEFAULT_TILE if tile is None else tile
-    stripe = _middle(shape, shape[0], stripe_columns(tile, n_frames))
-    at_once = working_bytes(stripe, shape, methods, stack)
+    at_once = working_bytes(
+        _middle(shape, shape[0], stripe_columns(tile, n_frames)), shape, methods, stack
+    )
     box = _middle(shape, side, side)
     in_tile = working_bytes(box, shape, methods, stack)
-    settling = _settling(shape, methods, options)
+    cells = _cells(shape, methods, options)
     (rows, columns), *_ = (box.shape for box in windows(Box(0, 0, *shape)))
     scoring = rows * columns * _SCORE if score else 0
     files = sum(len(method.outputs) for method in methods)
@@ -124,16 +124,18 @@ def predict(
     decode = 3 * frame.nbytes
     encode = 2 * frame.nbytes
     by_rows = all(one.written_by_rows for one in _formats(methods, suffix))
+    band = 3 * min(frame.nbytes, BAND_BYTES)
     # A stack's memory is kept for the next one, which is decoded and aligned beside it; a
     # moved frame stands beside the frame for a while.
     kept = held * frame.nbytes + outputs + at_once
+    beside = encode, cells * CELL_BYTES, scoring, frame.nbytes + registration, decode
     return Footprint(
-        whole=process + kept + max(encode, settling, scoring, frame.nbytes + registration, decode),
-        stage=process + (_band(frame) if frame.read_by_rows else decode),
+        whole=process + kept + max(beside),
+        stage=process + (band if frame.read_by_rows else decode),
         align=process + registration,
-        settle=PROCESS + settling,
+        settle=PROCESS + _settling(cells),
         tile=process + in_tile + tile_outputs + strip * (1 + moving),
-        encode=process + max(_band(frame, side) if by_rows else 2 * encode, scoring),
+        encode=process + max(band if by_rows else 2 * encode, scoring),
     )
 
 
@@ -144,12 +146,11 @@ def _middle(shape: tuple[int, int], rows: int, columns: int) -> Box:
     return Box(top, left, min(top + rows, shape[0]), min(left + columns, shape[1]))
 
 
-def _settling(shape: tuple[int, int], methods: Sequence[Method], options: FusionOptions) -> int:
-    """Bytes that the decision map takes while it is settled."""
+def _cells(shape: tuple[int, int], methods: Sequence[Method], options: FusionOptions) -> int:
+    """Cells of the decision map at most."""
     if not any(method.decided for method in methods):
         return 0
-    rows, columns = level_shape(shape, map_level(resolved(options, shape)))
-    return rows * columns * _CELL
+    return max(prod(level_shape(shape, map_level(each))) for each in possible(options))
 
 
 def _formats(methods: Sequence[Method], suffix: str) -> Iterator[Format]:
@@ -160,6 +161,8 @@ def _formats(methods: Sequence[Method], suffix: str) -> Iterator[Format]:
         yield from (keeping(wanted, dtype, 1) for dtype in method.maps.values())
 
 
-def _band(frame: ImageInfo, rows: int = 1024) -> int:
-    """Bytes of a few full-width rows of tiles or strips, read and converted."""
-    return 3 * min(rows, frame.height) * (frame.nbytes // frame.height)
+def _settling(cells: int) -> int:
+    """Bytes that a decision map in scratch takes while it is settled."""
+    if cells <= IN_MEMORY:
+        return cells * CELL_BYTES
+    return max(IN_MEMORY * CELL_BYTES, CHUNK**2 * CHUNK_BYTES)

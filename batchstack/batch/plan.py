@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,8 @@ from batchstack.options import RunOptions
 _LONGEST_PATH, _LONGEST_NAME = (4096 if sys.platform == "linux" else 1024), 255
 _UP_TO_DATE = ("up to date",)
 _CHANNELS = {1: "grey", 3: "colour"}
+# Sides of tiles, in pixels, that are tried where the usual ones take too much memory.
+SMALLER_TILES = (512, 256, 128)
 
 Action = Literal["fuse", "skip", "refuse"]
 Digest = Callable[[Path], str]
@@ -335,27 +337,48 @@ def _fitted(
     """A step that fuses, or refuses what the format or the memory cannot hold."""
     first = frames[0]
     problem = _format_problem(of_suffix(job.suffix), first)
-    footprint = predict(
-        max(frames, key=lambda frame: (frame.nbytes, not frame.read_by_rows)),
-        len(frames),
-        tuple(methods),
-        job.fusion,
-        job.alignment,
-        suffix=job.suffix,
-        tile=job.tile,
-        score=job.score,
-    )
-    needed = min(footprint.whole, footprint.split)
-    if not problem and memory_limit is not None and needed > memory_limit:
-        problem = (
-            f"needs {needed / 2**20:.0f} MiB of memory, a worker has "
-            f"{memory_limit / 2**20:.0f} MiB; use fewer workers, a larger --memory-limit, "
-            f"a smaller --tile or --format {_streamed(first)}"
+    for tile in (None, *SMALLER_TILES) if job.tile is None else (job.tile,):
+        footprint = predict(
+            max(frames, key=lambda frame: (frame.nbytes, not frame.read_by_rows)),
+            len(frames),
+            tuple(methods),
+            job.fusion,
+            job.alignment,
+            suffix=job.suffix,
+            tile=tile,
+            score=job.score,
         )
+        needed = min(footprint.whole, footprint.split)
+        if memory_limit is None or needed <= memory_limit:
+            job = replace(job, tile=tile)
+            break
+    else:
+        problem = problem or _memory_problem(job, first, footprint, memory_limit or 0)
     shape = (first.height, first.width)
     if problem:
         return Step(row, "refuse", (problem,), shape=shape, hopeless=True)
     return Step(row, "fuse", reasons, job, footprint, shape)
+
+
+def _memory_problem(job: Job, first: ImageInfo, footprint: Footprint, memory_limit: int) -> str:
+    """What a stack needs that no worker has, and what would help."""
+    needed = min(footprint.whole, footprint.split)
+    remedies = "use fewer workers or a larger --memory-limit"
+    wanted = of_suffix(job.suffix)
+    if not wanted.written_by_rows and footprint.encode == needed:
+        remedies += (
+            f", or --format {_streamed(first)}, because {wanted.choice} is encoded from the whole "
+            "image"
+        )
+    elif footprint.stage == needed:
+        streamed = either(row.label for row in by_rows(first.dtype, first.channels))
+        remedies += f", or give frames as {streamed}, because others are decoded whole"
+    elif job.tile is not None:
+        remedies += ", or a smaller --tile"
+    return (
+        f"needs {needed / 2**20:.0f} MiB of memory, a worker has "
+        f"{memory_limit / 2**20:.0f} MiB; {remedies}"
+    )
 
 
 def _format_problem(wanted: Format, frame: ImageInfo) -> str | None:

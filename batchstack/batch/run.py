@@ -265,6 +265,8 @@ class _Recorder:
         options = result.job.alignment
         if not options.is_off:
             facts["align"] = [describe(transform, options) for transform in result.transforms]
+        if result.map_level is not None:
+            facts["map_level"] = result.map_level
         self._ledger.append_done(row.id, self._records(row, result), facts)
         self._sync_now_and_then()
         summary.done += 1

@@ -8,7 +8,6 @@ and every file appears whole or not at all.
 """
 
 import os
-import resource
 import sys
 import threading
 import time
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import numpy.typing as npt
 
 from batchstack import files
@@ -35,11 +33,14 @@ from batchstack.batch.alignment import (
 )
 from batchstack.batch.claim import Claim
 from batchstack.batch.jobs import Input, Job, Result, Scores
+from batchstack.batch.peak import Peak
+from batchstack.batch.peak import leave as leave_peak
 from batchstack.batch.scoring import score_output
-from batchstack.batch.tile_files import bands, rows_in, tile_window, write_tile
+from batchstack.batch.settling import settle_files
+from batchstack.batch.tile_files import bands, join, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
 from batchstack.errors import BatchstackError, OutputLostError, StackError
-from batchstack.fusion.decision import DecisionMap, resolved, settle
+from batchstack.fusion.decision import DecisionMap
 from batchstack.fusion.engine import (
     StackToFuse,
     fuse_image,
@@ -47,9 +48,9 @@ from batchstack.fusion.engine import (
     output_form,
     survey_tile,
     tiles,
+    with_map_level,
 )
 from batchstack.fusion.methods import METHODS, Method
-from batchstack.fusion.rules import map_level
 from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.tiles import ReadWindow
 from batchstack.geometry import Box
@@ -94,7 +95,7 @@ class Outcome:
         The frame of a staging task, where frames lie, the file and scores of an output.
     seconds : float
     peak_memory : int
-        Largest resident size of the worker so far, in bytes.
+        Largest resident size of the worker meanwhile, in bytes; see `Peak`.
     worker : str
         Its address; empty in the client's own process.
     """
@@ -188,6 +189,7 @@ def finish_stack(
         scores=scores,
         megapixels=megapixels,
         transforms=aligned.value.transforms,
+        map_level=aligned.value.map_level,
         seconds=sum(outcome.seconds for outcome in outcomes),
         peak_memory=max(outcome.peak_memory for outcome in outcomes),
     )
@@ -196,18 +198,6 @@ def finish_stack(
 def output_names(job: Job) -> list[str]:
     """Names of all outputs of a job, without ending."""
     return [name for method in _methods(job) for name in method.outputs]
-
-
-def peak_memory() -> int:
-    """Largest resident size of this process so far, in bytes."""
-    # The resource usage of a young process still counts what its parent held.
-    try:
-        status = files.read_bytes(Path("/proc/self/status")).decode()
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
 
 
 def unfitness(claim: Claim) -> str | None:
@@ -242,8 +232,10 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
         _kept.pop(threading.get_ident(), None)
         _free.clear()
     start = time.perf_counter()
+    peak = Peak()
     try:
-        value = work(job, *arguments)
+        with peak:
+            value = work(job, *arguments)
     except OutputLostError as error:
         return Outcome(unfit=str(error), worker=worker)
     except (BatchstackError, OSError) as error:
@@ -256,7 +248,7 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
         # A defect of ours: the trace is what a report of it needs.
         return Outcome(error=f"{job.place} {job.id}: unexpected error\n{traceback.format_exc()}")
     seconds = time.perf_counter() - start
-    return Outcome(value=value, seconds=seconds, peak_memory=peak_memory(), worker=worker)
+    return Outcome(value=value, seconds=seconds, peak_memory=peak.size, worker=worker)
 
 
 def _announce(job: Job) -> None:
@@ -292,7 +284,8 @@ def _fuse_stack(job: Job) -> Result:
         frames, inputs = _load(job, private)
         alignment = align(job, frames)
         frames = move_frames(job, frames, alignment, private, _scratch(job))
-        outputs, scores = _outputs_and_scores(_fuse_and_write(job, frames, alignment.area))
+        alignment = _with_map_level(job, frames, windows(frames), alignment)
+        outputs, scores = _outputs_and_scores(_fuse_and_write(job, frames, alignment))
     finally:
         files.remove_tree(private)
     return Result(
@@ -302,6 +295,7 @@ def _fuse_stack(job: Job) -> Result:
         scores=scores,
         megapixels=_megapixels(frames[0].shape),
         transforms=alignment.transforms,
+        map_level=alignment.map_level,
     )
 
 
@@ -328,10 +322,10 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
 
 
 def _fuse_and_write(
-    job: Job, frames: Sequence[Frame], area: Box
+    job: Job, frames: Sequence[Frame], alignment: Alignment
 ) -> dict[str, tuple[Written, Scores]]:
-    read, scratch = windows(frames), _scratch(job)
-    outputs = fuse_image(_to_fuse(job, frames, read), job.tile, scratch)
+    read, area, scratch = windows(frames), alignment.area, _scratch(job)
+    outputs = fuse_image(_to_fuse(job, frames, read, alignment), job.tile, scratch)
     empty = partial(scratch.array, "encoded")
     encoding = Encoding(job.quality, read_metadata(job.frames[0]), empty)
 
@@ -359,6 +353,7 @@ def _fuse_and_write(
 
 def _let_the_next_begin() -> None:
     """Free the core for another stack while this one waits for the disk."""
+    leave_peak()
     _free.append(_kept.pop(threading.get_ident()))
     if _worker():
         import distributed
@@ -412,43 +407,58 @@ def _stage_frame(job: Job, folder: Path, index: int) -> Input:
 
 
 def _align_frames(job: Job) -> Alignment:
-    return align(job, _all_staged(job))
+    frames = _all_staged(job)
+    alignment = align(job, frames)
+    return _with_map_level(job, frames, aligned_windows(job, frames, alignment), alignment)
+
+
+def _with_map_level(
+    job: Job, frames: Sequence[Frame], read: ReadWindow, alignment: Alignment
+) -> Alignment:
+    """Where frames lie, with the scale of the decision map, if it is looked up."""
+    stack = StackToFuse(read, len(frames), frames[0].size, _methods(job), job.fusion)
+    return replace(alignment, map_level=with_map_level(stack).options.map_level)
 
 
 def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
     frames = _all_staged(job)
     read = aligned_windows(job, frames, alignment)
-    cells = survey_tile(_to_fuse(job, frames, read), box)
+    cells = survey_tile(_to_fuse(job, frames, read, alignment), box)
     for name, values in zip(_MAPS, cells, strict=True):
         write_tile(job.scratch, name, box, values)
 
 
 def _settle_map(job: Job, shape: tuple[int, int]) -> None:
     boxes = tiles(shape, job.tile, _methods(job), job.fusion)
-    index, confidence = (np.concatenate(list(bands(job.scratch, name, boxes))) for name in _MAPS)
-    settled = settle(index, confidence, job.fusion.evidence)
-    for name, values in zip(_MAPS, settled, strict=True):
-        write_npy(_map_path(job, name), values)
+    surveyed = [job.scratch / f"surveyed-{name}.npy" for name in _MAPS]
+    for name, path in zip(_MAPS, surveyed, strict=True):
+        join(job.scratch, name, boxes, path)
+    settled = [_map_path(job, name) for name in _MAPS]
+    folder = job.scratch / "settling"
+    settle_files((surveyed[0], surveyed[1]), (settled[0], settled[1]), job.fusion.evidence, folder)
 
 
-def _decision(job: Job, shape: tuple[int, int]) -> DecisionMap | None:
-    """The decision map that `settle_map` left in scratch."""
-    if not any(method.decided for method in _methods(job)):
+def _decision(job: Job, alignment: Alignment) -> DecisionMap | None:
+    """The decision map that `settle_map` left in scratch, which tiles read windows of."""
+    if alignment.map_level is None:
         return None
-    index, confidence = (StagedImage(_map_path(job, name)).whole() for name in _MAPS)
-    return DecisionMap(index, confidence, map_level(resolved(job.fusion, shape)))
+    index, confidence = (StagedImage(_map_path(job, name)) for name in _MAPS)
+    return DecisionMap(index, confidence, alignment.map_level)
 
 
 def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
     frames = _all_staged(job)
-    stack = _to_fuse(job, frames, aligned_windows(job, frames, alignment))
-    fused = fuse_tile(stack, box, _decision(job, frames[0].size))
+    stack = _to_fuse(job, frames, aligned_windows(job, frames, alignment), alignment)
+    fused = fuse_tile(stack, box, _decision(job, alignment))
     for name, values in fused.items():
         write_tile(job.scratch, name, box, values)
 
 
-def _to_fuse(job: Job, frames: Sequence[Frame], read: ReadWindow) -> StackToFuse:
-    return StackToFuse(read, len(frames), frames[0].size, _methods(job), job.fusion)
+def _to_fuse(
+    job: Job, frames: Sequence[Frame], read: ReadWindow, alignment: Alignment
+) -> StackToFuse:
+    options = replace(job.fusion, map_level=alignment.map_level)
+    return StackToFuse(read, len(frames), frames[0].size, _methods(job), options)
 
 
 def _all_staged(job: Job) -> list[Frame]:

@@ -7,11 +7,11 @@ It is found in two steps:
 2. `settle` cleans the map of regions without evidence.  A region may cross many tiles, so this
    happens once per image; the result is a `DecisionMap` that tiles look up.
 
-A cell is a pixel of the pyramid level that the map is made on.  Large images have coarser cells:
-what a lens blurs grows with the number of pixels, and the map of any image fits in memory.
+A cell is a pixel of the pyramid level that the map is made on; `scale` finds it.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.fusion.methods import Method, map_levels
-from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.rules import Formula, Measure, Weights, map_level
 from batchstack.geometry import Box
 from batchstack.options import FusionOptions
@@ -27,11 +26,10 @@ from batchstack.options import FusionOptions
 Index = npt.NDArray[np.unsignedinteger[Any]]
 Confidence = npt.NDArray[np.uint8]
 
-# The map of an image has at most this many cells.
-MAX_CELLS = 1_500_000
-
 # Of 255: a cell is evidence if its frame has 1.5 times the activity of the others.
 SURE = 84
+# Cells that are filled at once.
+BAND = 2**20
 
 
 class Planes(Protocol):
@@ -61,16 +59,6 @@ class DecisionMap:
     index: Planes
     confidence: Planes
     level: int
-
-
-def resolved(options: FusionOptions, shape: tuple[int, int]) -> FusionOptions:
-    """Options for an image of `shape`: the level of its decision map is a number."""
-    if options.map_level is not None:
-        return options
-    level = 0
-    while np.prod(level_shape(shape, level), dtype=float) > MAX_CELLS:
-        level += 1
-    return replace(options, map_level=level)
 
 
 @lru_cache(64)
@@ -119,8 +107,8 @@ def settle(index: Index, confidence: Confidence, evidence: int) -> tuple[Index, 
 
     A 4-connected region of one frame stays if at least `evidence` of its cells are sure
     (the winner has 1.5 times the activity of the others and stands above noise).  The cells of
-    all other regions take the frame of the nearest cell that stays; if none stays anywhere,
-    the commonest frame.
+    all other regions take the frame of the nearest cell that stays, of equally near ones that of
+    the leftmost and then the upper; if none stays anywhere, the commonest frame.
 
     Small regions that are clearly sharp - a hair, a grain - survive this, large ones that are
     mere noise do not, which a limit on the area gets wrong both ways.
@@ -137,21 +125,72 @@ def settle(index: Index, confidence: Confidence, evidence: int) -> tuple[Index, 
     index, confidence : ndarray
         The cleaned map; cells whose frame was changed have confidence 0.
     """
-    from scipy.ndimage import distance_transform_edt
-    from skimage.measure import label
+    from batchstack.fusion.kernels import regions
 
-    # Every value is a region of its own; there is no background.
-    regions = label(index.astype(np.int32) + 1, connectivity=1)
-    sure = np.bincount(regions[confidence >= SURE], minlength=int(regions.max()) + 1)
-    stays = (sure >= evidence)[regions]
+    number = np.int32 if index.size < 2**31 else np.int64
+    labels: npt.NDArray[np.signedinteger[Any]] = np.empty(index.size, number)
+    counts: npt.NDArray[np.signedinteger[Any]] = np.zeros(index.size, number)
+    regions.label(index, labels)
+    regions.count(labels, confidence.reshape(-1), SURE, counts)
+    stays = (counts >= evidence)[labels].view(np.uint8).reshape(index.shape)
+    del labels, counts
     if stays.all():
         return index, confidence
-    if stays.any():
-        nearest = distance_transform_edt(~stays, return_distances=False, return_indices=True)
-        settled = index[tuple(nearest)]
-    else:
+    if not stays.any():
         settled = np.full_like(index, np.bincount(index.ravel()).argmax())
-    return settled, np.where(settled == index, confidence, 0).astype(np.uint8)
+    else:
+        settled = np.empty_like(index)
+        for top, rows in filled(lambda rows: (index[rows], stays[rows]), index.shape, {}):
+            settled[top : top + len(rows)] = rows
+    return settled, overruled(confidence, index, settled)
+
+
+def overruled(confidence: Confidence, index: Index, settled: Index) -> Confidence:
+    """The confidence that is left where settling may have changed the frame."""
+    left: Confidence = confidence * (settled == index)
+    return left
+
+
+def filled(
+    read: Callable[[slice], tuple[Index, Confidence]],
+    shape: tuple[int, int],
+    below: MutableMapping[int, npt.NDArray[np.int64]],
+) -> Iterator[tuple[int, Index]]:
+    """Give all cells the frame of the nearest cell that stays, band by band.
+
+    Parameters
+    ----------
+    read : callable
+        Rows to the index of their cells, and 1 for those that stay; it is asked twice.
+    shape : (int, int)
+        Rows and columns of the map.
+    below : mutable mapping
+        Keeps for each band, by its first row, a row of what is nearest below it.
+
+    Yields
+    ------
+    int, ndarray
+        The first row of a band, and the band.
+    """
+    from batchstack.fusion.kernels import regions
+
+    step = max(BAND // shape[1], 1)
+    bands = [slice(top, min(top + step, shape[0])) for top in range(0, shape[0], step)]
+    rows, values = np.full(shape[1], -1, np.int64), np.zeros(shape[1], np.uint16)
+    for band in reversed(bands):
+        below[band.start] = np.stack((rows, values))
+        if band.start:
+            index, stays = read(band)
+            regions.topmost(index, stays, band.start, rows, values)
+    rows[:], spare = -1, np.empty((2, shape[1]), np.int64)
+    near, near_values = np.empty((step, shape[1]), np.int64), np.empty((step, shape[1]), np.uint16)
+    for band in bands:
+        index, stays = read(band)
+        out = np.empty_like(index)
+        rows_below, values_below = below.pop(band.start)
+        at = band.start, rows, values, rows_below, values_below.astype(np.uint16)
+        regions.fill(index, stays, *at, near, near_values, spare, out)
+        yield band.start, out
 
 
 def depth(index: Index, n_frames: int) -> npt.NDArray[np.uint16]:

@@ -18,13 +18,13 @@ from batchstack.fusion.decision import (
     depth,
     index_type,
     nearest,
-    resolved,
     settle,
     survey,
 )
 from batchstack.fusion.methods import Method, level_margins, level_reaches, select_methods
 from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.rules import Weights, map_level
+from batchstack.fusion.scale import coarsest, shown_level
 from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.stack import Canvas, Stack
 from batchstack.fusion.tiles import ReadWindow, TilePlan, grid_step, partition, tile_plan
@@ -50,7 +50,7 @@ class StackToFuse:
         Rows and columns of the whole image.
     methods : sequence of Method
     options : FusionOptions
-        Resolved for the image.
+        With the `map_level` of the image wherever the decision map is made or looked up.
     """
 
     read: ReadWindow
@@ -58,9 +58,6 @@ class StackToFuse:
     shape: tuple[int, int]
     methods: Sequence[Method]
     options: FusionOptions
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "options", resolved(self.options, self.shape))
 
     @property
     def form(self) -> Stack:
@@ -148,7 +145,7 @@ def fuse_image(
     dict of str to ndarray
         As of `fuse`; if `scratch` is given they lie in it, until its next call.
     """
-    scratch = scratch or Scratch()
+    stack, scratch = with_map_level(stack), scratch or Scratch()
     columns = stripe_columns(tile, stack.n_frames)
     boxes = _stripes(stack.shape, columns, stack.methods, stack.options)
     decision = decide(stack, boxes, scratch)
@@ -156,6 +153,17 @@ def fuse_image(
     for box in boxes:
         outputs.fuse(box, decision)
     return outputs.by_name
+
+
+def with_map_level(stack: StackToFuse) -> StackToFuse:
+    """A stack whose options have the level of its decision map, or none if it is not looked up.
+
+    A level that is given stays; otherwise it is what the frames show.
+    """
+    level = stack.options.map_level if stack.is_decided else None
+    if stack.is_decided and level is None:
+        level = shown_level(stack.read, stack.n_frames, stack.shape, stack.options.data_range)
+    return replace(stack, options=replace(stack.options, map_level=level))
 
 
 def check_frames(frames: Sequence[Pixels]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -198,10 +206,11 @@ def tiles(
 ) -> list[Box]:
     """The tiles of an image of `shape` (rows, columns), in reading order.
 
-    Their side is `tile` pixels, by default `DEFAULT_TILE`, rounded up to the grid.
+    Their side is `tile` pixels, by default `DEFAULT_TILE`, rounded up to the grid of the coarsest
+    decision map that the image may have: what the frames show is not known yet.
     """
     side = DEFAULT_TILE if tile is None else _checked(tile)
-    return list(partition(shape, side, len(level_reaches(methods, resolved(options, shape)))))
+    return list(partition(shape, side, len(level_reaches(methods, coarsest(options)))))
 
 
 def _checked(tile: int) -> int:
@@ -247,6 +256,7 @@ def decide(
     """
     if not stack.is_decided:
         return None
+    stack = with_map_level(stack)
     level = map_level(stack.options)
     cells = level_shape(stack.shape, level)
     index = np.empty(cells, index_type(stack.n_frames))
@@ -265,7 +275,8 @@ def survey_tile(
     Parameters
     ----------
     stack, tile, scratch
-        As for `fuse_tile`; the methods do not matter.
+        As for `fuse_tile`, but the methods do not matter; the options have a `map_level`, see
+        `with_map_level`.
 
     Returns
     -------
@@ -308,6 +319,8 @@ def fuse_tile(
         Output name to the pixels of the tile, in the type of the frames; if `scratch` is given
         they lie in it, until its next call.
     """
+    if decision is not None:
+        stack = replace(stack, options=replace(stack.options, map_level=decision.level))
     outputs = _Outputs(stack, tile, scratch or Scratch())
     outputs.fuse(tile, decision)
     return outputs.by_name

@@ -209,12 +209,12 @@ class TileFlow:
         return Stream(0, self.height(level), step, readings)
 
     def _add_cells(self, rules: set[Weights | None], count: int) -> None:
-        options, level = self.options, map_level(self.options)
         self.near: dict[int, Stream] = {}
         self.lines: dict[int, Stream] = {}
         self.cells = self.candidates = self.guide = self.raw = Stream(0, 0, 1)
         if not rules & {Weights.LIKELIHOOD, Weights.EDGES}:
             return
+        options, level = self.options, map_level(self.options)
         # Level 0 is not held in planes, but for the cells.
         source = self.gaussian[level]
         self.cells = source if level else self._cell_stream(level, source, 0)

@@ -1,11 +1,13 @@
 """How much working memory a tile takes, from its streams alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from batchstack.fusion.decision import resolved, survey
+from batchstack.fusion.decision import survey
 from batchstack.fusion.flows import LevelFlow, TileFlow, strip_rows
 from batchstack.fusion.methods import Method, level_margins, level_reaches
 from batchstack.fusion.rules import Weights, map_level
+from batchstack.fusion.scale import possible
 from batchstack.fusion.stack import Stack
 from batchstack.fusion.streams import Stream
 from batchstack.fusion.tiles import tile_plan
@@ -32,10 +34,19 @@ def working_bytes(
     Returns
     -------
     int
-        An upper bound, at most a few hundredths too high; it does not depend on the size of the
-        image if that of the tile does not.
+        An upper bound, at most a few hundredths too high for the size of cells that takes the
+        most; it does not depend on the size of the image if that of the tile does not.
     """
-    options = resolved(stack.options, shape)
+    if not any(method.decided for method in methods):
+        return _working_bytes(tile, shape, methods, stack)
+    stacks = [replace(stack, options=options) for options in possible(stack.options)]
+    return max(_working_bytes(tile, shape, methods, each) for each in stacks)
+
+
+def _working_bytes(
+    tile: Box, shape: tuple[int, int], methods: Sequence[Method], stack: Stack
+) -> int:
+    options = stack.options
     blending = tuple(method for method in methods if method.weights is not None)
     groups = [blending] if blending else []
     if any(method.decided for method in methods):

@@ -164,6 +164,7 @@ _ALL_METHODS = (
         measure=_STRENGTH,
         drawn=True,
         decided=True,
+        algo_version=3,
     ),
     Method(
         "guided",
@@ -173,6 +174,7 @@ _ALL_METHODS = (
         weights=Weights.EDGES,
         pyramid=False,
         decided=True,
+        algo_version=3,
     ),
     Method(
         "all_channels",
@@ -225,6 +227,7 @@ _ALL_METHODS = (
         levels=map_levels,
         maps=DEPTH_MAPS,
         decided=True,
+        algo_version=3,
     ),
 )
 

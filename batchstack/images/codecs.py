@@ -21,17 +21,20 @@ class Codec(Protocol):
     def read_metadata(self, path: Path, file: BinaryIO) -> tuple[Metadata, int]:
         """Return the metadata as stored, and the orientation from 1 to 8."""
 
-    def read_rows(self, info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
-        """Yield the pixels as stored, not yet turned, in bands of full rows from top to bottom.
+    def read_pieces(self, info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
+        """Yield the pixels as stored, not yet turned, in pieces: left to right, top to bottom.
 
-        Where the format is not read by rows, one band is the image, best in memory of `empty`.
+        A piece has as many rows as those beside it; mostly it has all columns.
+        Where the format is not read by rows, one piece is the image, best in memory of `empty`.
         No pixel is made up: what is missing or damaged raises.
         """
 
     def write_rows(
         self, file: BinaryIO, info: ImageInfo, blocks: Iterator[Pixels], encoding: Encoding
     ) -> None:
-        """Write an image from contiguous blocks of `rows_written` full rows, the last shorter.
+        """Write an image from contiguous blocks of full rows, all as high but for the last.
+
+        They have `rows_written` rows, or fewer where those take too many bytes.
 
         A block is valid until the next one is asked for.
         """

@@ -17,6 +17,9 @@ Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16 | np.float32]
 Empty: TypeAlias = Callable[[tuple[int, ...], npt.DTypeLike], Pixels]
 """Gives an array of a shape and type, of any content."""
 
+# Rows of an image of any width are read and written together up to so many bytes.
+BAND_BYTES = 2**25
+
 
 @dataclass(frozen=True)
 class ImageInfo:

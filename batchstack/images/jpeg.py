@@ -117,7 +117,7 @@ def _frame(data: bytes, place: int) -> tuple[int, int, int, int]:
     return (bits, height, width, channels) if len(header) == 6 else (0, 0, 0, 0)
 
 
-def read_rows(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
+def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
     """Yield all pixels as stored at once, or raise; never grey filling for a missing part.
 
     Every warning of libjpeg refuses the file: it reports only the last one, so that a

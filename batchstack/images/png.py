@@ -74,7 +74,7 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     return ImageInfo(path, "png", height, width, _CHANNELS[colour], dtype, orientation)
 
 
-def read_rows(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
+def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
     """Yield all pixels as stored at once, after every checksum was compared.
 
     Palettes become RGB, grey of 1, 2 or 4 bits is spread over 8.

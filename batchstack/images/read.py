@@ -139,38 +139,46 @@ def read_metadata(path: Path | str) -> Metadata:
 def _read(path: Path, kind: str, file: BinaryIO, empty: Empty = np.empty) -> Pixels:
     info = codec(kind).read_header(path, file)
     file.seek(0)
-    bands = stored_rows(info, file, empty)
-    pixels, shape = next(bands), stored_shape(info)
-    if len(pixels) < shape[0]:
-        pixels = _joined(pixels, bands, empty(shape, info.dtype))
+    pieces, shape = stored_pieces(info, file, empty), stored_shape(info)
+    first = next(pieces)
+    if first[2].shape == shape:
+        next(pieces, None)  # notices a piece too many
+        return orient(first[2], info.orientation)
+    pixels = empty(shape, info.dtype)
+    for top, left, piece in chain([first], pieces):
+        pixels[top : top + piece.shape[0], left : left + piece.shape[1]] = piece
     return orient(pixels, info.orientation)
 
 
-def _joined(first: Pixels, others: Iterator[Pixels], pixels: Pixels) -> Pixels:
-    top = 0
-    for band in chain([first], others):
-        pixels[top : top + len(band)] = band
-        top += len(band)
-    return pixels
+def stored_pieces(
+    info: ImageInfo, file: BinaryIO, empty: Empty = np.empty
+) -> Iterator[tuple[int, int, Pixels]]:
+    """Yield the pixels of an open file as stored, in pieces from top to bottom.
 
-
-def stored_rows(info: ImageInfo, file: BinaryIO, empty: Empty = np.empty) -> Iterator[Pixels]:
-    """Yield the pixels of an open file as stored, in bands of full rows from top to bottom.
+    Yields
+    ------
+    int, int, ndarray
+        Row and column of the upper left pixel, and the pixels.
 
     Raises
     ------
     ImageError
         As `read_image`; also when they do not add up to what the header says.
     """
-    height, *row = stored_shape(info)
-    seen = 0
-    for band in codec(info.format).read_rows(info, file, empty):
-        seen += len(band)
-        if (*band.shape[1:], str(band.dtype)) != (*row, info.dtype) or seen > height:
-            raise _broken_promise(info, (seen, *band.shape[1:]), band.dtype)
-        yield band
-    if seen < height:
-        raise _broken_promise(info, (seen, *row), info.dtype)
+    height, width, *channels = stored_shape(info)
+    top = left = rows = 0
+    for piece in codec(info.format).read_pieces(info, file, empty):
+        down, across, *rest = piece.shape
+        rows = rows if left else down
+        fits = (down, rest, str(piece.dtype)) == (rows, channels, info.dtype)
+        if not fits or top + down > height or left + across > width:
+            raise _broken_promise(info, (top + down, left + across, *rest), piece.dtype)
+        yield top, left, piece
+        left += across
+        if left == width:
+            top, left = top + rows, 0
+    if top < height:
+        raise _broken_promise(info, (top, width, *channels), info.dtype)
 
 
 def _broken_promise(info: ImageInfo, shape: tuple[int, ...], dtype: npt.DTypeLike) -> ImageError:

@@ -6,6 +6,7 @@ worker is decoded once into a `.npy` file that all its tiles read from.
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import SEEK_END
@@ -19,7 +20,7 @@ from batchstack import files
 from batchstack.errors import ImageError
 from batchstack.images.info import ImageInfo, Pixels
 from batchstack.images.probe import probe
-from batchstack.images.read import read_image_and_digest, stored_rows, stream_digest
+from batchstack.images.read import read_image_and_digest, stored_pieces, stream_digest
 from batchstack.images.source import image_file, is_damage
 
 # Of a window's rows, pieces of this size are read at once, with what lies between them if it
@@ -30,8 +31,8 @@ _PIECE, _GAP = 2**20, 2**15
 def stage_image(path: Path | str, target: Path | str) -> str:
     """Decode an image into an uncompressed `.npy` file.
 
-    A file that is read by rows (`ImageInfo.read_by_rows`) is streamed, memory holds a band of
-    them; every other file is decoded whole.
+    A file that is read by rows (`ImageInfo.read_by_rows`) is streamed, memory holds a part of
+    it; every other file is decoded whole.
 
     Parameters
     ----------
@@ -55,25 +56,27 @@ def stage_image(path: Path | str, target: Path | str) -> str:
     path, target = Path(path), Path(target)
     before, info = _state(path), probe(path)
     if info.read_by_rows:
-        return _stage_bands(info, target, before)
+        return _stage_pieces(info, target, before)
     pixels, digest = read_image_and_digest(path)
     write_npy(target, pixels)
     return digest
 
 
-def _stage_bands(info: ImageInfo, target: Path, before: tuple[int, int]) -> str:
+def _stage_pieces(info: ImageInfo, target: Path, before: tuple[int, int]) -> str:
     with image_file(info.path) as (_, file):
         digest = stream_digest(file)
         file.seek(0)
-        bands = _unchanged_bands(info, file, before)
-        write_npy_rows(target, info.shape, np.dtype(info.dtype), bands)
+        pieces = _unchanged_pieces(info, file, before)
+        _write_npy_pieces(target, info.shape, np.dtype(info.dtype), pieces)
     return digest
 
 
-def _unchanged_bands(info: ImageInfo, file: BinaryIO, before: tuple[int, int]) -> Iterator[Pixels]:
-    """Yield all bands, then raise if the file is no longer what the digest was taken of."""
+def _unchanged_pieces(
+    info: ImageInfo, file: BinaryIO, before: tuple[int, int]
+) -> Iterator[tuple[int, int, Pixels]]:
+    """Yield all pieces, then raise if the file is no longer what the digest was taken of."""
     try:
-        yield from stored_rows(info, file)
+        yield from stored_pieces(info, file)
     except ImageError:
         _refuse_changed(info.path, before)
         raise
@@ -119,17 +122,40 @@ def write_npy_rows(
     FileError
         As `write_npy`.
     """
+    with _npy_file(Path(path), shape, dtype) as file:
+        for band in bands:
+            file.write(np.ascontiguousarray(band).data)
+
+
+def _write_npy_pieces(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    pieces: Iterable[tuple[int, int, npt.NDArray[Any]]],
+) -> None:
+    """Write an array as `.npy` from parts of it, each with its row and column."""
+    with _npy_file(path, shape, dtype) as file:
+        start, pixel = file.tell(), math.prod(shape[2:]) * dtype.itemsize
+        for top, left, piece in pieces:
+            whole = piece.shape[1] == shape[1]
+            rows = [piece] if whole else piece
+            for row, pixels in enumerate(rows, top):
+                file.seek(start + (row * shape[1] + left) * pixel)
+                file.write(np.ascontiguousarray(pixels).data)
+
+
+@contextmanager
+def _npy_file(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[BinaryIO]:
+    """A `.npy` file that has its header, whole or not at all."""
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,
         "shape": shape,
     }
-    path = Path(path)
     files.make_folder(path.parent, parents=False)
     with files.part_file(path, durable=False, parents=False) as (_, file):
         np.lib.format.write_array_header_1_0(file, header)
-        for band in bands:
-            file.write(np.ascontiguousarray(band).data)
+        yield file
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +22,7 @@ from tifffile import TIFF, TiffFile
 from batchstack.errors import ImageError
 from batchstack.formats import DTYPES, FORMATS
 from batchstack.images.claims import check_claim, tiff_expansion
-from batchstack.images.info import Empty, ImageInfo, Metadata, Pixels
+from batchstack.images.info import BAND_BYTES, Empty, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import oriented_size
 
 _BAND = FORMATS["tiff"].rows_read
@@ -216,18 +216,22 @@ def _refuse_missing(path: Path, page: Any, size: int) -> None:
         )
 
 
-def read_rows(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
-    """Yield the rows as stored from top to bottom, (rows, W) or (rows, W, 3).
+def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
+    """Yield the pixels as stored, in pieces of about `BAND_BYTES` or one tile or strip.
 
-    Every band is new memory; grey where 0 is white is inverted.
+    Every piece is new memory; grey where 0 is white is inverted.
     The header is checked once more: the file may be another one since it was probed.
     """
     with open_page(info.path, file) as page:
         _header(info.path, page)
-        decode = _stored_rows if _is_plain(page) else _decoded_rows
-        for band in decode(info.path, page):
-            upright = np.bitwise_not(band) if page.photometric == _MIN_IS_WHITE else band
+        decode = _stored_rows if _is_plain(page) else _decoded_pieces
+        for piece in decode(info.path, page):
+            upright = np.bitwise_not(piece) if page.photometric == _MIN_IS_WHITE else piece
             yield upright[..., 0] if page.samplesperpixel == 1 else upright
+
+
+def _pixel_bytes(page: Any) -> int:
+    return int(page.samplesperpixel * np.dtype(page.dtype).itemsize)
 
 
 def _is_plain(page: Any) -> bool:
@@ -246,8 +250,9 @@ def _stored_rows(path: Path, page: Any) -> Iterator[Pixels]:
     separate, _, height, width, contiguous = page.shaped
     dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
     row = width * contiguous
-    for top in range(0, height, _BAND):
-        count = min(_BAND, height - top)
+    step = min(_BAND, max(BAND_BYTES // (width * _pixel_bytes(page)), 1))
+    for top in range(0, height, step):
+        count = min(step, height - top)
         band = np.empty((count, width, page.samplesperpixel), page.dtype)
         for plane in range(separate):
             start = page.dataoffsets[0] + (plane * height + top) * row * dtype.itemsize
@@ -256,21 +261,34 @@ def _stored_rows(path: Path, page: Any) -> Iterator[Pixels]:
         yield band
 
 
-def _decoded_rows(path: Path, page: Any) -> Iterator[Pixels]:
+def _decoded_pieces(path: Path, page: Any) -> Iterator[Pixels]:
+    """Several rows of tiles or strips together, or parts of one where that is too much."""
+    _, down, across = _segments(page)
+    length, breadth = _segment_size(page)
+    segment = length * breadth * _pixel_bytes(page)
+    columns = max(1, min(across, BAND_BYTES // segment))
+    rows = max(1, min(_BAND // length, BAND_BYTES // (segment * across)))
+    for top, left in product(range(0, down, rows), range(0, across, columns)):
+        at = slice(top, min(top + rows, down)), slice(left, min(left + columns, across))
+        yield _decoded(path, page, *at)
+
+
+def _decoded(path: Path, page: Any, rows: slice, columns: slice) -> Pixels:
+    """The pixels of some rows and columns of strips or tiles."""
     _, _, height, width, contiguous = page.shaped
     separate, down, across = _segments(page)
-    length, _ = _segment_size(page)
-    step = max(1, _BAND // length)
-    for first in range(0, down, step):
-        last = min(down, first + step)
-        top, bottom = first * length, min(height, last * length)
-        band = np.empty((bottom - top, width, page.samplesperpixel), page.dtype)
-        for plane in range(separate):
-            planes = band[..., plane : plane + contiguous]
-            for index in range(first * across, last * across):
-                segment, row, column = _decode(path, page, plane * down * across + index)
-                _paste(planes[row - top :, column:], segment)
-        yield band
+    length, breadth = _segment_size(page)
+    top, left = rows.start * length, columns.start * breadth
+    bottom, right = min(height, rows.stop * length), min(width, columns.stop * breadth)
+    pixels = np.empty((bottom - top, right - left, page.samplesperpixel), page.dtype)
+    for plane, down_at, across_at in product(
+        range(separate), range(rows.start, rows.stop), range(columns.start, columns.stop)
+    ):
+        target = pixels[..., plane : plane + contiguous]
+        index = (plane * down + down_at) * across + across_at
+        segment, row, column = _decode(path, page, index)
+        _paste(target[row - top :, column - left :], segment)
+    return pixels
 
 
 def _paste(target: Pixels, segment: Pixels) -> None:

@@ -1,5 +1,7 @@
 """TIFF out, streamed: deflated tiles of 512 x 512, or plain strips of 512 rows.
 
+Of images so wide that those are too many bytes, tiles and strips are lower.
+
 Deflate is read by everything that reads TIFF; level 1 with a predictor is four times
 as fast as level 6 for a few percent more bytes.
 Pixels that it does not make much smaller are stored as they are, in strips, which need no
@@ -42,7 +44,7 @@ def write_rows(
     shape, dtype = info.shape, np.dtype(info.dtype)
     first = next(blocks)
     blocks = chain([first], blocks)
-    rows, side = _side(shape[0]), _side(shape[1])
+    rows, side = _side(len(first)), _side(shape[1])
     # Without pixels, room is left for them, that they are written to below: tifffile would do
     # so through another file of the system, whose errors it does not tell.
     layout: dict[str, Any] = {"rowsperstrip": rows, "returnoffset": True}

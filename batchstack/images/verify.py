@@ -6,7 +6,7 @@ from batchstack import files
 from batchstack.errors import ImageError
 from batchstack.images.codecs import codec
 from batchstack.images.info import Written
-from batchstack.images.read import checksum, stored_rows
+from batchstack.images.read import checksum, stored_pieces
 from batchstack.images.source import image_file
 
 
@@ -55,5 +55,5 @@ def _decode(path: Path) -> None:
     with image_file(path) as (kind, file):
         info = codec(kind).read_header(path, file)
         file.seek(0)
-        for _ in stored_rows(info, file):
+        for _ in stored_pieces(info, file):
             pass

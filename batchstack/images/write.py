@@ -13,7 +13,7 @@ from batchstack import files
 from batchstack.errors import FileError, ImageError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
 from batchstack.images.codecs import codec
-from batchstack.images.info import Encoding, ImageInfo, Pixels, Written
+from batchstack.images.info import BAND_BYTES, Encoding, ImageInfo, Pixels, Written
 from batchstack.images.orientation import upright
 from batchstack.images.probe import probe
 from batchstack.images.read import checksum
@@ -126,7 +126,7 @@ def write_image_rows(
         publish=publish,
         finish=finish,
     ) as (_, file):
-        blocks = regroup(path, shape, dtype, bands, row.rows_written)
+        blocks = regroup(path, shape, dtype, bands, _block_rows(row, wanted))
         codec(row.name).write_rows(file, wanted, blocks, replace(encoding, metadata=metadata))
         next(blocks, None)  # notices a band too many
     return written[0]
@@ -161,6 +161,14 @@ def _refuse_unfit(path: Path, row: Format, shape: tuple[int, ...], dtype: np.dty
             f"at {row.largest_side} a side; write {either(one.label for one in by_rows(*pixels))} "
             "instead"
         )
+
+
+def _block_rows(row: Format, wanted: ImageInfo) -> int:
+    """Rows that are encoded at once: of very wide images fewer, but a multiple of 16."""
+    if not row.written_by_rows:
+        return row.rows_written
+    fit = BAND_BYTES // (wanted.nbytes // wanted.height)
+    return min(row.rows_written, max(fit // 16 * 16, 16))
 
 
 def regroup(

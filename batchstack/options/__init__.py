@@ -88,7 +88,7 @@ class FusionOptions(Options):
         Whole(0, 8),
         group="Decision map",
         help="Pyramid level whose pixels are the cells of the decision map",
-        shown="the finest of at most 1.5 megapixels",
+        shown="as the frames show, 3 at most",
         used_by={"map"},
     )
     focus_sigma: float = option(
@@ -252,7 +252,7 @@ class RunOptions(Options):
         group="Fusion",
         help="Side of the tiles images are fused in, in pixels; changes memory and speed, never "
         "the result",
-        shown=f"{DEFAULT_TILE}, and stripes up to four times as wide if all fits",
+        shown=f"{DEFAULT_TILE}, or smaller if memory is short; stripes up to 4096 wide if all fits",
         used_by=(),
         column=False,
     )

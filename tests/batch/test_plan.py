@@ -1,6 +1,9 @@
 from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import tifffile
 
 from batchstack import files
 from batchstack.batch.jobs import Input
@@ -9,7 +12,7 @@ from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, is_split, make_plan, output_key
 from batchstack.errors import ManifestError
 from batchstack.fusion import METHODS
-from batchstack.options import FusionOptions, OutputOptions
+from batchstack.options import AlignOptions, FusionOptions, OutputOptions
 
 
 @pytest.fixture
@@ -107,6 +110,54 @@ def test_little_memory_splits_and_too_little_is_hopeless(workspace, plan):
     (step,) = plan(stacks, options, limit=needed - 1)
     assert (step.action, step.hopeless) == ("refuse", True)
     assert "--tile" in step.reasons[0]
+
+
+def huge_frames(folder, side, count=2):
+    """TIFFs of one colour image each, of which the disk holds nothing but the headers."""
+    for index in range(count):
+        with tifffile.TiffWriter(folder / f"{side}_{index}.tif", bigtiff=True) as writer:
+            writer.write(
+                None,
+                shape=(side, side, 3),
+                dtype=np.uint8,
+                photometric="rgb",
+                rowsperstrip=64,
+                metadata=None,
+            )
+    return [f"{side}_{index}.tif" for index in range(count)]
+
+
+def test_memory_does_not_depend_on_the_size_of_the_image(workspace, plan):
+    stacks = {str(side): huge_frames(workspace.root, side) for side in (2**15, 2**17, 2**19)}
+    steps = plan(stacks, limit=1536 * 2**20)
+    assert [step.action for step in steps] == ["fuse"] * 3
+    needed = [step.footprint.split for step in steps]
+    assert max(needed) < 1.1 * min(needed)
+    assert all(is_split(step, 1536 * 2**20) for step in steps)
+
+
+def test_tiles_become_smaller_where_memory_is_short(workspace, plan):
+    stacks = {"s": huge_frames(workspace.root, 2**13, count=50)}
+    (usual,) = plan(stacks)
+    assert usual.job.tile is None
+    (small,) = plan(stacks, limit=usual.footprint.split - 1)
+    assert small.action == "fuse"
+    assert small.job.tile < 1024
+    assert small.footprint.split < usual.footprint.split
+    (given,) = plan(stacks, RunOptions(tile=1024), limit=usual.footprint.split - 1)
+    assert given.action == "refuse"
+    assert "a smaller --tile" in given.reasons[0]
+
+
+def test_what_no_tile_helps_is_said(workspace, plan):
+    stacks = {"s": workspace.stack("s", shape=(4000, 4000), suffix=".tif")}
+    plain = RunOptions(("direct",), alignment=AlignOptions("off"))
+    options = replace(plain, output=OutputOptions(format="png"))
+    (step,) = plan(stacks, options, limit=400 * 2**20)
+    assert step.action == "refuse"
+    assert "--format tif, because png is encoded from the whole image" in step.reasons[0]
+    (step,) = plan(stacks, plain, limit=400 * 2**20)
+    assert step.action == "fuse"
 
 
 def test_rows_override_the_run(workspace, plan):

@@ -4,16 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.measure import label
 
-from batchstack.fusion import METHODS, fuse
-from batchstack.fusion.decision import (
-    MAX_CELLS,
-    SURE,
-    cell_box,
-    nearest,
-    resolved,
-    settle,
-)
+from batchstack.fusion import METHODS, decision, fuse
+from batchstack.fusion.decision import SURE, cell_box, index_type, nearest, settle
 from batchstack.fusion.engine import tiles
 from batchstack.fusion.methods import select_methods
 from batchstack.fusion.pyramid import level_shape
@@ -88,13 +82,36 @@ def test_settling_twice_changes_nothing_more(shape, evidence, seed):
     assert (once[0] == index)[once[1] > 0].all()
 
 
-@pytest.mark.parametrize("megapixels", [0.1, 1, 12, 100, 1000])
-def test_the_map_of_any_image_is_bounded(megapixels):
-    side = round((megapixels * 1e6) ** 0.5)
-    options = resolved(FusionOptions(), (side, side))
-    rows, columns = level_shape((side, side), options.map_level)
-    assert rows * columns <= MAX_CELLS
-    assert rows * columns > MAX_CELLS / 5 or options.map_level == 0
+@settings(deadline=None, max_examples=60)
+@given(
+    shape=st.tuples(st.integers(1, 25), st.integers(1, 25)),
+    cell=st.integers(1, 4),
+    n_frames=st.sampled_from([2, 3, 300]),
+    evidence=st.integers(1, 8),
+    band=st.integers(1, 300),
+    seed=st.integers(0, 999),
+)
+def test_cells_that_go_take_the_frame_of_the_nearest_that_stays(
+    shape, cell, n_frames, evidence, band, seed
+):
+    rng = np.random.default_rng(seed)
+    index = rng.integers(0, n_frames, shape).astype(index_type(n_frames))
+    index = np.repeat(np.repeat(index, cell, axis=0), cell, axis=1)
+    confidence = rng.integers(0, 130, index.shape).astype(np.uint8)
+    regions = label(index.astype(int) + 1, connectivity=1)
+    stays = (np.bincount(regions[confidence >= SURE], minlength=index.size + 1) >= evidence)[
+        regions
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decision, "BAND", band)
+        settled, _ = settle(index, confidence, evidence)
+    columns, rows = np.nonzero(stays.T)  # from left to right, and from top to bottom
+    if not len(rows):
+        assert (settled == np.bincount(index.ravel()).argmax()).all()
+        return
+    for y, x in np.ndindex(index.shape):
+        nearest_one = np.argmin((rows - y) ** 2 + (columns - x) ** 2)
+        assert settled[y, x] == index[rows[nearest_one], columns[nearest_one]]
 
 
 @given(

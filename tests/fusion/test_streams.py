@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchstack.fusion import METHODS, flows, fuse
-from batchstack.fusion.decision import resolved
 from batchstack.fusion.engine import StackToFuse, fuse_image
 from batchstack.fusion.footprint import working_bytes
 from batchstack.fusion.methods import select_methods
@@ -114,7 +113,7 @@ def used_and_predicted(shape, n_frames, names, tile, options):
     read = lambda index, box: frame[box.slices]  # noqa: E731
     outputs = fuse_image(StackToFuse(read, n_frames, shape, methods, options), tile, scratch)
     used = sum(size for name, size in kept.items() if name not in {"images", "masks", *outputs})
-    form = Stack(n_frames, 3, frame.dtype, resolved(options, shape))
+    form = Stack(n_frames, 3, frame.dtype, options)
     return used, working_bytes(Box(0, 0, shape[0], min(tile, shape[1])), shape, methods, form)
 
 

@@ -39,7 +39,7 @@ def read_metadata(path, file):
     return Metadata(), 1
 
 
-def read_rows(info, file, empty):
+def read_pieces(info, file, empty):
     file.seek(-info.nbytes, 2)
     for top in range(0, info.height, step(info)):
         shape = (min(step(info), info.height - top), *info.shape[1:])

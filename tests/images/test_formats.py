@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import batchstack
+from batchstack.batch import memory
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.memory import predict
@@ -29,7 +30,7 @@ from batchstack.images import (
     write_image_rows,
 )
 from batchstack.images.codecs import codec
-from batchstack.images.read import stored_rows
+from batchstack.images.read import stored_pieces
 from batchstack.options import FORMATS as CHOICES
 from batchstack.options import OutputOptions
 from tests.batch.conftest import do_split, do_whole
@@ -136,7 +137,7 @@ def test_rows_are_read_and_written_at_once_as_the_row_says(tmp_path, monkeypatch
     assert (len(blocks) > 1) == row.written_by_rows
     info = probe(path)
     with path.open("rb") as file:
-        read = [len(band) for band in stored_rows(info, file)]
+        read = [len(piece) for _, _, piece in stored_pieces(info, file)]
     assert sum(read) == len(pixels)
     # Those that are stored together are read together.
     assert {*read[:-1]} <= {row.rows_read, row.rows_written}
@@ -146,7 +147,7 @@ def test_rows_are_read_and_written_at_once_as_the_row_says(tmp_path, monkeypatch
 def test_what_a_codec_yields_must_be_what_its_header_says(tmp_path, monkeypatch):
     path = tmp_path / "a.pnm"
     write_image(path, photo(40, 30))
-    read_rows = netpbm.read_rows
+    read_pieces = netpbm.read_pieces
     for wrong in (
         lambda bands: bands[:-1],
         lambda bands: [*bands, bands[0]],
@@ -156,7 +157,7 @@ def test_what_a_codec_yields_must_be_what_its_header_says(tmp_path, monkeypatch)
         lambda bands: [],
     ):
         monkeypatch.setattr(
-            netpbm, "read_rows", lambda *given, wrong=wrong: iter(wrong([*read_rows(*given)]))
+            netpbm, "read_pieces", lambda *given, wrong=wrong: iter(wrong([*read_pieces(*given)]))
         )
         for read in (read_image, lambda path: stage_image(path, tmp_path / "a.npy")):
             with pytest.raises(ImageError, match=r"its header says \(40, 30, 3\) uint8 but"):
@@ -221,6 +222,8 @@ def test_the_plan_refuses_a_png_that_would_be_too_wide(workspace, plan):
 
 def test_formats_by_rows_are_predicted_to_need_less(workspace, plan, monkeypatch):
     frames = workspace.stack("s", shape=(3000, 200), suffix=".pnm")
+    monkeypatch.setattr(memory, "BAND_BYTES", 2**18)
+    predict.cache_clear()
     by_rows = plan(frames, tile=128, methods=("direct",)).footprint
     # Its depth map is a PNG.
     mapped = plan(frames, tile=128, methods=("depth_map",)).footprint

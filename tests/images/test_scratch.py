@@ -114,13 +114,13 @@ def test_a_file_that_changes_while_it_is_staged_is_refused(tmp_path, monkeypatch
 
     path = tmp_path / "a.tif"
     write_image(path, noise((600, 50)))
-    read_rows = tiff.read_rows
+    read_pieces = tiff.read_pieces
 
     def touch_then_read(*arguments):
         os.utime(path, ns=(1, 1))
-        return read_rows(*arguments)
+        return read_pieces(*arguments)
 
-    monkeypatch.setattr(tiff, "read_rows", touch_then_read)
+    monkeypatch.setattr(tiff, "read_pieces", touch_then_read)
     with pytest.raises(ImageError, match="changed while it was read"):
         stage_image(path, tmp_path / "a.npy")
     assert list(tmp_path.iterdir()) == [path]

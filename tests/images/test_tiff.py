@@ -7,7 +7,15 @@ from PIL import Image
 
 from batchstack.errors import ImageError
 from batchstack.formats import FORMATS
-from batchstack.images import StagedImage, file_digest, read_image, stage_image
+from batchstack.images import (
+    StagedImage,
+    file_digest,
+    read_image,
+    stage_image,
+    tiff_read,
+    write,
+    write_image,
+)
 from tests.images.samples import noise, photo
 
 LAYOUTS = {
@@ -120,3 +128,31 @@ def test_a_strip_that_decodes_to_too_little_is_refused(tmp_path):
     with pytest.raises(ImageError, match="damaged"):
         stage_image(path, tmp_path / "a.npy")
     assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("separate", [False, True])
+def test_rows_too_wide_to_be_held_are_staged_in_pieces(tmp_path, layout, separate, monkeypatch):
+    monkeypatch.setattr(tiff_read, "BAND_BYTES", 7000)
+    pixels = noise((HEIGHT, 353, 3), "uint16")
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.moveaxis(pixels, 2, 0) if separate else pixels,
+        photometric="rgb",
+        planarconfig="separate" if separate else "contig",
+        metadata=None,
+        compression="zlib",
+        **LAYOUTS[layout],
+    )
+    check(tmp_path / "a.tif", pixels)
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_rows_too_wide_to_be_held_are_written_in_lower_tiles(tmp_path, smooth, monkeypatch):
+    monkeypatch.setattr(write, "BAND_BYTES", 50_000)
+    pixels = np.zeros((70, 353, 3), np.uint8) if smooth else noise((70, 353, 3), "uint8")
+    write_image(tmp_path / "a.tif", pixels)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        page = file.pages.first
+        assert (page.tilelength if page.is_tiled else page.rowsperstrip) == 32
+    check(tmp_path / "a.tif", pixels)

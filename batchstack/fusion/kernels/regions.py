@@ -1,0 +1,156 @@
+"""Compiled search of a decision map's regions, and of the nearest cell that stays.
+
+Everything is whole numbers; the rules of `compiled` about order do not matter here.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from batchstack.compiled import Counts, bare_kernel, inlined, routine
+
+Labels = npt.NDArray[np.signedinteger[Any]]
+Index = npt.NDArray[np.uint16]
+Rows = npt.NDArray[np.int64]
+
+
+@routine
+def _root(labels: Labels, place: int) -> int:
+    while labels[place] != place:
+        labels[place] = labels[labels[place]]
+        place = labels[place]
+    return place
+
+
+@bare_kernel
+def label(index: Index, labels: Labels) -> None:
+    """For each cell the first of the cells that are 4-connected to it and have its value.
+
+    Parameters
+    ----------
+    index : ndarray, shape (rows, columns)
+    labels : ndarray, shape (rows * columns)
+        Numbers of cells in reading order.
+    """
+    rows, columns = index.shape
+    for y in range(rows):
+        for x in range(columns):
+            place = y * columns + x
+            mine = place
+            labels[place] = place
+            if x and index[y, x - 1] == index[y, x]:
+                mine = _root(labels, place - 1)
+                labels[place] = mine
+            if y and index[y - 1, x] == index[y, x]:
+                other = _root(labels, place - columns)
+                low, high = min(mine, other), max(mine, other)
+                labels[high] = low
+                labels[place] = low
+    for place in range(labels.size):
+        labels[place] = labels[labels[place]]  # what comes before is its own root's by now
+
+
+@bare_kernel
+def count(labels: Labels, confidence: Counts, sure: int, counts: Labels) -> None:
+    """Count the sure cells of each region, at its label; arrays are flat."""
+    for place in range(labels.size):
+        counts[labels[place]] += confidence[place] >= sure
+
+
+@bare_kernel
+def topmost(index: Index, stays: Counts, top: int, rows: Rows, values: Index) -> None:
+    """Take note of the topmost cell that stays in each column of a band that begins at `top`."""
+    for y in range(stays.shape[0] - 1, -1, -1):
+        for x in range(stays.shape[1]):
+            if stays[y, x]:
+                rows[x] = top + y
+                values[x] = index[y, x]
+
+
+@bare_kernel
+def fill(
+    index: Index,
+    stays: Counts,
+    top: int,
+    above: Rows,
+    above_values: Index,
+    below: Rows,
+    below_values: Index,
+    near: Rows,
+    near_values: Index,
+    spare: Rows,
+    out: Index,
+) -> None:
+    """The value of the nearest cell that stays, for a band of rows that begins at `top`.
+
+    Distances are Euclidean and exact [1]_; of equally near cells the leftmost counts, of those in
+    one column the upper.
+
+    Parameters
+    ----------
+    index, stays : ndarray, shape (rows, columns)
+        Of the band.
+    above, below : ndarray, shape (columns)
+        Rows of the nearest cells that stay above and below the band, -1 for none; `above` is then
+        what the next band needs.
+    above_values, below_values : ndarray, shape (columns)
+        Their values.
+    near, near_values : ndarray, shape (rows, columns)
+        Room.
+    spare : ndarray, shape (2, columns)
+        Room.
+    out : ndarray, shape (rows, columns)
+
+    References
+    ----------
+    .. [1] A. Meijster, J. Roerdink and W. Hesselink, "A general algorithm for computing distance
+       transforms in linear time", Mathematical Morphology and its Applications to Image and
+       Signal Processing, 2000.
+    """
+    rows, columns = stays.shape
+    for y in range(rows):
+        for x in range(columns):
+            if stays[y, x]:
+                above[x] = top + y
+                above_values[x] = index[y, x]
+            near[y, x] = above[x]
+            near_values[y, x] = above_values[x]
+    for y in range(rows - 1, -1, -1):
+        row = top + y
+        for x in range(columns):
+            if stays[y, x]:
+                below[x] = row
+                below_values[x] = index[y, x]
+            elif below[x] >= 0 and (near[y, x] < 0 or below[x] - row < row - near[y, x]):
+                near[y, x] = below[x]
+                near_values[y, x] = below_values[x]
+        _fill_row(near[y], near_values[y], row, spare[0], spare[1], out[y])
+
+
+@inlined
+def _fill_row(near: Rows, values: Index, row: int, places: Rows, starts: Rows, out: Index) -> None:
+    """Which column is the nearest: from `starts` on that at `places`, from left to right."""
+    columns, last = near.size, -1
+    for x in range(columns):
+        if near[x] < 0:
+            continue
+        mine = (near[x] - row) ** 2
+        while last >= 0:
+            start, place = starts[last], places[last]
+            if (start - place) ** 2 + (near[place] - row) ** 2 <= (start - x) ** 2 + mine:
+                break
+            last -= 1
+        if last < 0:
+            last, places[0], starts[0] = 0, x, 0
+            continue
+        place = places[last]
+        gap = x * x - place * place + mine - (near[place] - row) ** 2
+        start = 1 + gap // (2 * (x - place))
+        if start < columns:
+            last += 1
+            places[last], starts[last] = x, start
+    for x in range(columns - 1, -1, -1):
+        out[x] = values[places[last]]
+        if x == starts[last]:
+            last -= 1
