@@ -6,12 +6,15 @@ An engine takes an iterator of work and gives results as they finish.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from dask.delayed import Delayed
 from dask.local import get_sync
+from dask.threaded import get as get_threaded
 
 from batchstack.batch.jobs import Job, Result
+from batchstack.batch.progress import Told, hearing, nobody
 
 Say = Callable[[str], None]
 
@@ -43,18 +46,25 @@ class Work:
         Whether its graph has a task per tile instead of one for all.
     graph : callable
         The Dask graph of the job that it is given, under a name that is given too.
+    can_spread : bool
+        Whether threads that are idle may share it (`Job.spread`).
     """
 
     job: Job
     is_split: bool
     graph: Callable[[Job, str], Delayed]
+    can_spread: bool = False
 
 
 class Engine(Protocol):
     """Something that runs graphs."""
 
     def results(
-        self, work: Iterable[Work], stop: StopRequest, fault: Callable[[Result], str | None]
+        self,
+        work: Iterable[Work],
+        stop: StopRequest,
+        fault: Callable[[Result], str | None],
+        told: Told = nobody,
     ) -> Iterator[Result]:
         """Results in the order they finish; ends early if stopping is requested.
 
@@ -65,6 +75,8 @@ class Engine(Protocol):
         stop : StopRequest
         fault : callable
             Why what a result promises is not there, or None.
+        told : callable
+            Told now and then how far a stack is that takes longer than a second.
         """
 
 
@@ -72,19 +84,32 @@ class LoopEngine:
     """Runs every graph in this process, task after task."""
 
     def results(
-        self, work: Iterable[Work], stop: StopRequest, fault: Callable[[Result], str | None]
+        self,
+        work: Iterable[Work],
+        stop: StopRequest,
+        fault: Callable[[Result], str | None],
+        told: Told = nobody,
     ) -> Iterator[Result]:
         for one in work:
             if stop.drain:
                 return
-            result = compute_here(one.graph(one.job, one.job.name))
+            with hearing(told):
+                result = compute_here(one.graph(one.job, one.job.name))
             reason = result.unfit or (None if result.error else fault(result))
             if reason:
                 result = replace(result, error=f"{one.job.place} {one.job.id}: {reason}")
             yield result
 
 
-def compute_here(graph: Delayed) -> Result:
-    """What `graph.compute(scheduler="sync")` gives, without importing distributed."""
-    result: Result = get_sync(graph.__dask_graph__(), graph.key)
+def compute_here(graph: Delayed, threads: int = 1) -> Result:
+    """The value of the graph of one stack, worked out by threads of this process.
+
+    Parameters
+    ----------
+    graph : Delayed
+    threads : int
+        With one it is all done on the calling thread.
+    """
+    get = get_sync if threads == 1 else partial(get_threaded, num_workers=threads)
+    result: Result = get(graph.__dask_graph__(), graph.key)
     return result

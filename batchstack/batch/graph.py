@@ -1,9 +1,11 @@
 """The Dask graph of a stack.
 
-    fits a worker:   do_stack
-    does not:        stage_frame x N -> align_frames -> survey_one_tile x T -> settle_map
+    one task:        do_stack
+    tile by tile:    stage_frame x N -> align_frames -> survey_one_tile x T -> settle_map
                      -> fuse_one_tile x T -> encode_output x outputs -> finish_stack
 
+A stack that does not fit a worker goes tile by tile, and one that several threads share: that has
+few and large tiles (`tasks.tiles_of`).
 Surveying and settling are left out if no method looks up the decision map.
 
 Arguments are paths and boxes, results small values; pixels pass through scratch.
@@ -15,7 +17,6 @@ from dask.delayed import Delayed
 from batchstack.batch import tasks
 from batchstack.batch.alignment import not_aligned
 from batchstack.batch.jobs import Job
-from batchstack.fusion.engine import tiles
 from batchstack.fusion.methods import METHODS
 from batchstack.fusion.tiles import Box
 
@@ -34,6 +35,21 @@ def whole_graph(job: Job, name: str) -> Delayed:
         Unique among all graphs of the run; Dask's keys start with it.
     """
     return _task(tasks.do_stack, name, "stack", job)
+
+
+def stack_graph(job: Job, name: str, *, shape: tuple[int, int], is_split: bool) -> Delayed:
+    """The graph of a stack that fits a worker or does not, and is spread as its job says.
+
+    Parameters
+    ----------
+    job, name, shape
+        As for `split_graph`.
+    is_split : bool
+        Whether it does not fit a worker.
+    """
+    if is_split or job.spread:
+        return split_graph(job, name, shape)
+    return whole_graph(job, name)
 
 
 def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
@@ -58,7 +74,7 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
         if job.alignment.is_off
         else _task(tasks.align_frames, name, "align", job, staged)
     )
-    boxes = tiles(shape, job.tile, methods, job.fusion)
+    boxes = tasks.tiles_of(job, shape)
     surveyed: list[Delayed] = []
     settled: list[Delayed] = []
     if any(method.decided for method in methods):

@@ -34,6 +34,8 @@ _DTYPES = {
     ".tif": ("uint8", "uint16", "float32"),
 }
 _MAX_JPEG_SIDE = 65500
+# Megapixels of all frames from which a stack is worth sharing among threads: about a second.
+WORTH_SPREADING = 50.0
 
 Action = Literal["fuse", "skip", "refuse"]
 Digest = Callable[[Path], str]
@@ -421,3 +423,10 @@ def is_split(step: Step, memory_limit: int | None) -> bool:
     """Whether a stack is fused by one task per tile instead of by one task."""
     assert step.footprint is not None
     return memory_limit is not None and step.footprint.whole > memory_limit
+
+
+def can_spread(step: Step, memory_limit: int | None) -> bool:
+    """Whether several threads may share a stack that one task could do: it is large, and fits."""
+    assert step.footprint is not None
+    is_large = step.megapixels * len(step.row.frames) >= WORTH_SPREADING
+    return is_large and (memory_limit is None or step.footprint.spread <= memory_limit)

@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,24 @@ from batchstack.batch.alignment import (
 )
 from batchstack.batch.claim import Claim
 from batchstack.batch.jobs import Input, Job, Result, Scores
+from batchstack.batch.progress import READING, WRITING, begin, counted, done, this_worker
 from batchstack.batch.scoring import score_output
 from batchstack.batch.tile_files import bands, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
 from batchstack.errors import BatchstackError, OutputLostError, StackError
 from batchstack.fusion.decision import DecisionMap, resolved, settle
-from batchstack.fusion.engine import fuse_image, fuse_tile, output_form, survey_tile, tiles
+from batchstack.fusion.engine import (
+    fuse_image,
+    fuse_tile,
+    large_tiles,
+    output_form,
+    survey_tile,
+    tiles,
+)
 from batchstack.fusion.methods import METHODS, Method
 from batchstack.fusion.rules import map_level
 from batchstack.fusion.scratch import Scratch
-from batchstack.fusion.tiles import Box
+from batchstack.fusion.tiles import Box, ReadWindow
 from batchstack.images import (
     StagedImage,
     Written,
@@ -61,9 +70,6 @@ Pixels = npt.NDArray[Any]
 
 # By thread, what its stacks are like and the memory that they share.
 _kept: dict[int, tuple[tuple[Any, ...], Scratch]] = {}
-
-# Topic of the messages by which a worker says what it begins.
-STARTED = "batchstack-started"
 
 # What a split stack's decision map consists of, in scratch.
 _MAPS = ("decision", "confidence")
@@ -117,17 +123,20 @@ def do_stack(job: Job) -> Result:
 
 def stage_frame(job: Job, index: int, after: Sequence[Outcome] = ()) -> Outcome:
     """Decode one frame to uncompressed scratch, after the frames it depends on."""
-    return _failed(after) or _attempt(_stage_frame, job, job.scratch, index)
+    return _failed(after) or _attempt(_stage_one_frame, job, index, part=f"frame {index}")
 
 
 def align_frames(job: Job, staged: Sequence[Outcome]) -> Outcome:
     """Find where the staged frames of a split stack lie."""
-    return _failed(staged) or _attempt(_align_frames, job)
+    return _failed(staged) or _attempt(_align_frames, job, part="align")
 
 
 def survey_one_tile(job: Job, box: Box, staged: Sequence[Outcome], aligned: Outcome) -> Outcome:
     """Find the sharpest frame at each cell of one tile; the cells go to scratch."""
-    return _failed([*staged, aligned]) or _attempt(_survey_one_tile, job, box, aligned.value)
+    part = f"survey {box.top} {box.left}"
+    return _failed([*staged, aligned]) or _attempt(
+        _survey_one_tile, job, box, aligned.value, part=part
+    )
 
 
 def settle_map(job: Job, shape: tuple[int, int], surveyed: Sequence[Outcome]) -> Outcome:
@@ -140,12 +149,13 @@ def fuse_one_tile(
 ) -> Outcome:
     """Fuse one tile of a split stack; each output's pixels go to scratch."""
     before = [*staged, aligned, *settled]
-    return _failed(before) or _attempt(_fuse_one_tile, job, box, aligned.value)
+    part = f"tile {box.top} {box.left}"
+    return _failed(before) or _attempt(_fuse_one_tile, job, box, aligned.value, part=part)
 
 
 def encode_output(job: Job, name: str, aligned: Outcome, fused: Sequence[Outcome]) -> Outcome:
     """Score and write one output of a split stack from its tiles."""
-    return _failed(fused) or _attempt(_encode_output, job, name, aligned.value)
+    return _failed(fused) or _attempt(_encode_output, job, name, aligned.value, part=name)
 
 
 def finish_stack(
@@ -182,6 +192,21 @@ def finish_stack(
     )
 
 
+def tiles_of(job: Job, shape: tuple[int, int]) -> list[Box]:
+    """The tiles of a stack that is split, or spread over some threads.
+
+    Parameters
+    ----------
+    job : Job
+    shape : (int, int)
+        Rows and columns of a frame.
+    """
+    methods = _methods(job)
+    if not job.spread:
+        return tiles(shape, job.tile, methods, job.fusion)
+    return large_tiles(shape, job.spread, job.tile, len(job.frames), methods, job.fusion)
+
+
 def output_names(job: Job) -> list[str]:
     """Names of all outputs of a job, without ending."""
     return [name for method in _methods(job) for name in method.outputs]
@@ -206,25 +231,17 @@ def unfitness(claim: Claim) -> str | None:
 
 def here() -> str:
     """Address of the worker that this is; empty if it is none."""
-    worker = _worker()
+    worker = this_worker()
     return worker.address if worker else ""
 
 
-def _worker() -> Any:
-    distributed = sys.modules.get("distributed")
-    try:
-        return distributed and distributed.get_worker()
-    except ValueError:
-        return None
-
-
-def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
+def _attempt(work: Callable[..., Any], job: Job, *arguments: Any, part: str = "") -> Outcome:
     """Run a part of a job; what goes wrong becomes a message that names the row."""
     worker = here()
     unfit = job.held.unfitness()
     if unfit:
         return Outcome(unfit=unfit, worker=worker)
-    _announce(job)
+    begin(job, part)
     # One task, one core: the parallel work is in the tasks.
     cv2.setNumThreads(1)
     if work is not _fuse_stack:
@@ -245,14 +262,6 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
         return Outcome(error=f"{job.place} {job.id}: unexpected error\n{traceback.format_exc()}")
     seconds = time.perf_counter() - start
     return Outcome(value=value, seconds=seconds, peak_memory=peak_memory(), worker=worker)
-
-
-def _announce(job: Job) -> None:
-    """Tell the client that the job is being worked on: if the worker dies now, it was this."""
-    worker = _worker()
-    if worker:
-        message = {"run": job.held.run, "name": job.name, "worker": worker.address}
-        worker.log_event(STARTED, message)
 
 
 def _failed(outcomes: Sequence[Outcome]) -> Outcome | None:
@@ -313,6 +322,7 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
             inputs.append(_stage_frame(job, private, index))
             frames.append(_staged(job, private, index))
         _check_agrees(frames)
+        done(READING, len(frames) / len(job.frames))
     return frames, tuple(inputs)
 
 
@@ -321,7 +331,8 @@ def _fuse_and_write(
 ) -> dict[str, tuple[Written, Scores]]:
     size, methods, scratch = _size(frames[0].shape), _methods(job), _scratch(job)
     read = windows(frames)
-    outputs = fuse_image(read, len(frames), size, methods, job.fusion, job.tile, scratch)
+    counting = counted(read, _passes(job) * prod(size))
+    outputs = fuse_image(counting, len(frames), size, methods, job.fusion, job.tile, scratch)
     metadata = read_metadata(job.frames[0])
 
     def score_and_write(name: str) -> tuple[Written, Scores]:
@@ -335,6 +346,7 @@ def _fuse_and_write(
             empty=partial(scratch.array, "encoded"),
             publish=job.held.check,
         )
+        done(WRITING, (list(outputs).index(name) + 1) / len(outputs))
         return written, scores
 
     return {name: score_and_write(name) for name in output_names(job)}
@@ -384,20 +396,26 @@ def _stage_frame(job: Job, folder: Path, index: int) -> Input:
     return Input(str(path), status.st_size, status.st_mtime_ns, digest)
 
 
+def _stage_one_frame(job: Job, index: int) -> Input:
+    found = _stage_frame(job, job.scratch, index)
+    done(READING, 1 / len(job.frames))
+    return found
+
+
 def _align_frames(job: Job) -> Alignment:
     return align(job, _all_staged(job))
 
 
 def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
     frames = _all_staged(job)
-    read = aligned_windows(job, frames, alignment)
+    read = _counted(job, aligned_windows(job, frames, alignment), box, frames[0].size)
     cells = survey_tile(read, len(frames), box, frames[0].size, job.fusion)
     for name, values in zip(_MAPS, cells, strict=True):
         write_tile(job.scratch, name, box, values)
 
 
 def _settle_map(job: Job, shape: tuple[int, int]) -> None:
-    boxes = tiles(shape, job.tile, _methods(job), job.fusion)
+    boxes = tiles_of(job, shape)
     index, confidence = (np.concatenate(list(bands(job.scratch, name, boxes))) for name in _MAPS)
     settled = settle(index, confidence, job.fusion.evidence)
     for name, values in zip(_MAPS, settled, strict=True):
@@ -415,7 +433,7 @@ def _decision(job: Job, shape: tuple[int, int]) -> DecisionMap | None:
 def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
     frames = _all_staged(job)
     fused = fuse_tile(
-        aligned_windows(job, frames, alignment),
+        _counted(job, aligned_windows(job, frames, alignment), box, frames[0].size),
         len(frames),
         box,
         frames[0].size,
@@ -425,6 +443,17 @@ def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
     )
     for name, values in fused.items():
         write_tile(job.scratch, name, box, values)
+
+
+def _counted(job: Job, read: ReadWindow, box: Box, shape: tuple[int, int]) -> ReadWindow:
+    """A function that reads windows for a tile, and tells how far it is."""
+    pixels = prod(box.shape)
+    return counted(read, pixels, pixels / prod(shape) / _passes(job))
+
+
+def _passes(job: Job) -> int:
+    """How often the fusion of a stack reads its frames."""
+    return 1 + any(method.decided for method in _methods(job))
 
 
 def _all_staged(job: Job) -> list[Frame]:
@@ -442,7 +471,7 @@ def _staged(job: Job, folder: Path, index: int) -> Frame:
 def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, Scores]:
     frames, methods, area = _all_staged(job), _methods(job), alignment.area
     shape, dtype = output_form(name, methods, frames[0].shape, frames[0].dtype)
-    boxes = tiles(_size(shape), job.tile, methods, job.fusion)
+    boxes = tiles_of(job, _size(shape))
     read = aligned_windows(job, frames, alignment)
     scores = score_output(
         job, name, read, lambda box: tile_window(job.scratch, name, boxes, box), area
@@ -456,6 +485,7 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, 
         metadata=read_metadata(job.frames[0]),
         publish=job.held.check,
     )
+    done(WRITING, 1 / len(output_names(job)))
     return written, scores
 
 

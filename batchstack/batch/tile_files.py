@@ -12,6 +12,8 @@ from batchstack.images import StagedImage, write_npy
 
 Pixels = npt.NDArray[Any]
 
+_ROWS = 256  # of a band, at most
+
 
 def write_tile(scratch: Path, name: str, box: Box, values: Pixels) -> None:
     """Write one tile of an output or a map."""
@@ -21,8 +23,10 @@ def write_tile(scratch: Path, name: str, box: Box, values: Pixels) -> None:
 def bands(scratch: Path, name: str, boxes: Sequence[Box]) -> Iterator[Pixels]:
     """The tiles of an output or a map joined to bands of full rows, from top to bottom."""
     for top in sorted({box.top for box in boxes}):
-        row = [StagedImage(_path(scratch, name, box)).whole() for box in boxes if box.top == top]
-        yield np.concatenate(row, axis=1)
+        row = [StagedImage(_path(scratch, name, box)) for box in boxes if box.top == top]
+        for first in range(0, row[0].shape[0], _ROWS):
+            part = slice(first, first + _ROWS), slice(None)
+            yield np.concatenate([tile[part] for tile in row], axis=1)
 
 
 def rows_in(area: Box, bands: Iterator[Pixels]) -> Iterator[Pixels]:
