@@ -170,7 +170,7 @@ class DaskCluster:
         self._events.put(
             Died(
                 worker,
-                frozenset(_name(key) for key in message.get("processing-tasks", ())),
+                frozenset(_name_and_part(key) for key in message.get("processing-tasks", ())),
                 by_memory_limit=worker in self._over_limit,
                 expected=bool(message.get("expected")),
             )
@@ -182,7 +182,8 @@ class DaskCluster:
     def _on_started(self, event: tuple[float, Any]) -> None:
         message = event[1]
         if message["run"] == self._claim.run:
-            self._events.put(Started(message["name"], message["worker"]))
+            name, part = _name_and_part(message["task"])
+            self._events.put(Started(name, message["worker"], part))
 
     def _on_progress(self, event: tuple[float, Any]) -> None:
         message = event[1]
@@ -193,7 +194,13 @@ class DaskCluster:
 
 def _name(key: Any) -> str:
     """The name of the job that a task's key belongs to."""
-    return str(key).partition(SEPARATOR)[0]
+    return _name_and_part(key)[0]
+
+
+def _name_and_part(key: Any) -> tuple[str, str]:
+    """The name of the job that a task's key belongs to, and which of its tasks it is."""
+    name, _, part = str(key).partition(SEPARATOR)
+    return name, part
 
 
 def _state(worker: Mapping[str, Any]) -> WorkerState:

@@ -38,10 +38,11 @@ Fault = Callable[[Result], str | None]
 
 @dataclass(frozen=True)
 class Started:
-    """A job, or a part of it, is being worked on."""
+    """A part of a job, or all of it in one, is being worked on."""
 
     name: str
     worker: str
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ class Broken:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker is gone with the jobs that it held, running or waiting.
+    """A worker is gone with the parts of jobs that it held, running or waiting.
 
     Attributes
     ----------
     worker : str
-    names : frozenset of str
+    parts : frozenset of (str, str)
+        Names of jobs, and which parts of them.
     by_memory_limit : bool
         Whether it was ended for using too much memory.
     expected : bool
@@ -83,7 +85,7 @@ class Died:
     """
 
     worker: str
-    names: frozenset[str] = frozenset()
+    parts: frozenset[tuple[str, str]] = frozenset()
     by_memory_limit: bool = False
     expected: bool = False
 
@@ -128,6 +130,7 @@ class _Flight:
     workers: frozenset[str] | None  # it may run on, None for all
     alone: str | None = None  # the worker that does nothing else
     started: list[str] = field(default_factory=list)  # workers that have begun with it
+    begun: set[tuple[str, str]] = field(default_factory=set)  # by whom, and which part
     reached: Reached = field(default_factory=Reached)
     heard: float = float("-inf")  # when a worker last said that it began or went on with it
 
@@ -135,6 +138,11 @@ class _Flight:
     def in_parts(self) -> bool:
         """Whether it is more tasks than one, of which a death takes only some."""
         return self.stack.work.is_split or self.job.spread > 0
+
+    def forget(self, worker: str) -> None:
+        """Nothing of it is with a worker any more."""
+        self.started = [other for other in self.started if other != worker]
+        self.begun = {(other, part) for other, part in self.begun if other != worker}
 
 
 class Dispatcher:
@@ -284,6 +292,7 @@ class Dispatcher:
             self.visits["heard too late"] += 1
         elif isinstance(event, Started):
             flight.started.append(event.worker)
+            flight.begun.add((event.worker, event.part))
             flight.heard = self._cluster.now()
         elif isinstance(event, Advanced):
             flight.heard = self._cluster.now()
@@ -312,10 +321,15 @@ class Dispatcher:
         blameless = event.expected or event.worker in self._removed
         self._removed.discard(event.worker)
         self._crew.gone(event.worker)
-        for name in sorted(event.names & self._flying.keys()):
+        for name in sorted({name for name, _ in event.parts} & self._flying.keys()):
             flight = self._flying[name]
-            was_at_work = flight.alone or event.worker in flight.started
-            flight.started = [worker for worker in flight.started if worker != event.worker]
+            # What it has finished it held no longer.
+            was_at_work = flight.alone or any(
+                (name, part) in event.parts
+                for worker, part in flight.begun
+                if worker == event.worker
+            )
+            flight.forget(event.worker)
             if blameless:
                 self.visits["left by its worker"] += 1
                 if flight.alone:

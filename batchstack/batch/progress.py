@@ -149,8 +149,8 @@ def begin(job: Job, part: str) -> None:
     _thread.part = part
     worker = this_worker()
     if worker:
-        message = {"run": job.held.run, "name": job.name, "worker": worker.address}
-        worker.log_event(STARTED, message)
+        message = {"run": job.held.run, "worker": worker.address}
+        worker.log_event(STARTED, message | {"task": str(worker.get_current_task())})
 
 
 def done(phase: str, fraction: float) -> None:

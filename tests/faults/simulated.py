@@ -163,7 +163,7 @@ class SimulatedCluster:
                 busy += 1
                 task.running, task.turn = True, task.turn + 1
                 if worker.kind == "good" or worker.kind == "small":
-                    self.tell(Started(part[0], task.worker))
+                    self.tell(Started(part[0], task.worker, str(part[1])))
                     self.tell(Advanced(part[0], Advance("fusing", {str(part[1]): 0.1})))
                 # Some end before anyone has looked who works on them.
                 longest = self.random.choice([0.05, 20, 20])
@@ -238,7 +238,8 @@ class SimulatedCluster:
             if task.done_by == address:
                 task.done_by = None
         limit = bool(self.poison) and self.random.random() < 0.5
-        self.tell(Died(address, names, by_memory_limit=limit, expected=expected))
+        parts = frozenset((name, str(number)) for name, number in worker.held)
+        self.tell(Died(address, parts, by_memory_limit=limit, expected=expected))
         if not expected or self.random.random() < 0.8:
             self.at(self.random.uniform(1, 10), "join", worker.kind)
         self.assign()
@@ -257,6 +258,7 @@ class SimulatedCluster:
         if not self.answer():
             self.clock += 1
             return None
+        self.count_threads()
         return {
             address: WorkerState(
                 threads=worker.threads,
