@@ -191,6 +191,7 @@ def move_frames(
             for box in boxes:
                 pixels[box.slices] = read(index, box)
             moved.append(Frame(frame.path, pixels))
+    done(ALIGNING, 1.0)
     return moved
 
 

@@ -5,8 +5,8 @@ An engine takes an iterator of work and gives results as they finish.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol
 
 from dask.delayed import Delayed
@@ -101,15 +101,27 @@ class LoopEngine:
             yield result
 
 
-def compute_here(graph: Delayed, threads: int = 1) -> Result:
-    """The value of the graph of one stack, worked out by threads of this process.
+def compute_here(graph: Delayed) -> Result:
+    """What `graph.compute(scheduler="sync")` gives, without importing distributed."""
+    result: Result = get_sync(graph.__dask_graph__(), graph.key)
+    return result
+
+
+def compute_in_threads(graph: Delayed, threads: int, give_up: Callable[[], None]) -> Result:
+    """The same by so many threads of this process; none goes on after it.
 
     Parameters
     ----------
     graph : Delayed
     threads : int
-        With one it is all done on the calling thread.
+    give_up : callable
+        Called if it is interrupted: has tasks that go on end soon, which are waited for.
     """
-    get = get_sync if threads == 1 else partial(get_threaded, num_workers=threads)
-    result: Result = get(graph.__dask_graph__(), graph.key)
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            result: Result = get_threaded(graph.__dask_graph__(), graph.key, pool=pool)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            give_up()
+            raise
     return result

@@ -156,9 +156,10 @@ def begin(job: Job, part: str) -> None:
 def done(phase: str, fraction: float) -> None:
     """So much of a phase of the whole stack, from 0 to 1, this thread's part has done."""
     job = _thread.job
-    if job is None:
+    share = phase_shares(job)[phase] if job else 0.0
+    if job is None or not share:
         return
-    _thread.shares[f"{_thread.part} {phase}"] = phase_shares(job)[phase] * fraction
+    _thread.shares[f"{_thread.part} {phase}"] = share * fraction
     now = time.monotonic()
     if now - _thread.told < INTERVAL:
         return

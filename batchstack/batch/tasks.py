@@ -36,7 +36,15 @@ from batchstack.batch.alignment import (
 )
 from batchstack.batch.claim import Claim
 from batchstack.batch.jobs import Input, Job, Result, Scores
-from batchstack.batch.progress import READING, WRITING, begin, counted, done, this_worker
+from batchstack.batch.progress import (
+    ALIGNING,
+    READING,
+    WRITING,
+    begin,
+    counted,
+    done,
+    this_worker,
+)
 from batchstack.batch.scoring import score_output
 from batchstack.batch.tile_files import bands, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
@@ -403,7 +411,9 @@ def _stage_one_frame(job: Job, index: int) -> Input:
 
 
 def _align_frames(job: Job) -> Alignment:
-    return align(job, _all_staged(job))
+    found = align(job, _all_staged(job))
+    done(ALIGNING, 1.0)
+    return found
 
 
 def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:

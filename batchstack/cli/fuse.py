@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,15 @@ def _fuse(step: Step, job: Job, limit: int) -> Result:
                 from batchstack.batch.tasks import do_stack
 
                 return do_stack(job)
-            from batchstack.batch.engines import compute_here
+            from batchstack.batch.engines import compute_in_threads
             from batchstack.batch.graph import split_graph
 
             if not is_split(step, limit):
                 job = replace(job, spread=threads)
-            return compute_here(split_graph(job, job.name, step.shape), threads)
+            graph = split_graph(job, job.name, step.shape)
+            # Tasks whose scratch is gone end with the next rows that they want to read.
+            give_up = partial(files.remove_tree, job.scratch)
+            return compute_in_threads(graph, threads, give_up)
 
 
 def _threads(step: Step, limit: int) -> int:
