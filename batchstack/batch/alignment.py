@@ -17,7 +17,9 @@ from batchstack import files
 from batchstack.batch.jobs import Job
 from batchstack.batch.progress import ALIGNING, done
 from batchstack.errors import StackError
+from batchstack.fusion.fits import Fit
 from batchstack.fusion.registration import estimate_stack
+from batchstack.fusion.registration import link as link_of
 from batchstack.fusion.tiles import Box, ReadWindow
 from batchstack.fusion.warp import Transform, valid_area, warp_window
 from batchstack.images import Pixels, StagedImage, write_npy_rows
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
 ALGO_VERSION = 1
 
 _BAND = 2**20  # pixels that are moved at once
-# Of the time that aligning takes, what it takes to find where frames lie; to move them is the rest.
-_ESTIMATING = 0.7
+# Of the time that aligning takes in one task, what it takes to find where frames lie, not to move
+# them; and in more than one, what it takes to compare neighbours.
+_ESTIMATING, _LINKING = 0.7, 0.75
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,24 @@ def not_aligned(n_frames: int, size: tuple[int, int]) -> Alignment:
     return Alignment((Transform(),) * n_frames, Box(0, 0, *size))
 
 
-def align(job: Job, frames: Sequence[Frame]) -> Alignment:
+def link(job: Job, before: Frame, frame: Frame) -> Fit:
+    """How a frame lies relative to the one before it, which needs no others."""
+    one, other = cast(Sequence[Pixels], (before, frame))
+    model, data_range = job.alignment.align, job.fusion.data_range
+    fit = link_of(one, other, model=model, data_range=data_range)
+    done(ALIGNING, _LINKING / (len(job.frames) - 1))
+    return fit
+
+
+def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Alignment:
     """Find where the frames of a stack lie.
+
+    Parameters
+    ----------
+    job : Job
+    frames : sequence of Frame
+    links : sequence of Fit, optional
+        What `link` found of each two neighbours, so that it need not be found again.
 
     Raises
     ------
@@ -115,10 +134,12 @@ def align(job: Job, frames: Sequence[Frame]) -> Alignment:
     if job.alignment.is_off:
         return not_aligned(len(frames), frames[0].size)
     # Frames can be sliced like arrays, which is all that is asked of them.
-    sliceable = cast(Sequence[Pixels], _Counted(frames))
+    share = 1 - _LINKING if links else _ESTIMATING
+    sliceable = cast(Sequence[Pixels], _Counted(frames, share))
     transforms = estimate_stack(
-        sliceable, model=job.alignment.align, data_range=job.fusion.data_range
+        sliceable, model=job.alignment.align, data_range=job.fusion.data_range, links=links
     )
+    done(ALIGNING, share)
     area = valid_area(transforms, frames[0].size)
     if job.alignment.border == "fill":
         area = Box(0, 0, *frames[0].size)
@@ -128,14 +149,14 @@ def align(job: Job, frames: Sequence[Frame]) -> Alignment:
 class _Counted:
     """Frames that tell how far their alignment is by which of them is fetched."""
 
-    def __init__(self, frames: Sequence[Frame]) -> None:
-        self._frames = frames
+    def __init__(self, frames: Sequence[Frame], share: float) -> None:
+        self._frames, self._share = frames, share
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def __getitem__(self, index: int) -> Frame:
-        done(ALIGNING, _ESTIMATING * index / len(self._frames))
+        done(ALIGNING, self._share * index / len(self._frames))
         return self._frames[index]
 
 

@@ -1,12 +1,14 @@
 """The Dask graph of a stack.
 
     one task:        do_stack
-    tile by tile:    stage_frame x N -> align_frames -> survey_one_tile x T -> settle_map
+    tile by tile:    stage_frame x N -> link_frames x (N - 1) -> align_frames
+                     -> survey_one_tile x T -> settle_map
                      -> fuse_one_tile x T -> encode_output x outputs -> finish_stack
 
 A stack that does not fit a worker goes tile by tile, and one that several threads share: that has
 few and large tiles (`tasks.tiles_of`).
-Surveying and settling are left out if no method looks up the decision map.
+Linking and aligning are left out if frames are not to be aligned, surveying and settling if no
+method looks up the decision map.
 
 Arguments are paths and boxes, results small values; pixels pass through scratch.
 """
@@ -69,11 +71,16 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
         after = staged[:1] if job.resize else []
         staged.append(_task(tasks.stage_frame, name, f"stage-{index}", job, index, after))
     methods = [METHODS[method] for method in job.methods]
-    aligned = (
-        tasks.Outcome(value=not_aligned(len(job.frames), shape))
-        if job.alignment.is_off
-        else _task(tasks.align_frames, name, "align", job, staged)
-    )
+    aligned: tasks.Outcome | Delayed = tasks.Outcome(value=not_aligned(len(job.frames), shape))
+    linked: list[Delayed] = []
+    if not job.alignment.is_off:
+        linked = [
+            _task(
+                tasks.link_frames, name, f"link-{index}", job, index, staged[index - 1 : index + 1]
+            )
+            for index in range(1, len(staged))
+        ]
+        aligned = _task(tasks.align_frames, name, "align", job, staged, linked)
     boxes = tasks.tiles_of(job, shape)
     surveyed: list[Delayed] = []
     settled: list[Delayed] = []
@@ -92,7 +99,8 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
         for output in tasks.output_names(job)
     ]
     decided = surveyed + settled
-    return _task(tasks.finish_stack, name, "finish", job, staged, aligned, decided, fused, encoded)
+    before = (staged, linked, aligned, decided, fused, encoded)
+    return _task(tasks.finish_stack, name, "finish", job, *before)
 
 
 def _at(box: Box) -> str:

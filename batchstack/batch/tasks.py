@@ -31,13 +31,13 @@ from batchstack.batch.alignment import (
     Frame,
     align,
     aligned_windows,
+    link,
     move_frames,
     windows,
 )
 from batchstack.batch.claim import Claim
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.progress import (
-    ALIGNING,
     READING,
     WRITING,
     begin,
@@ -58,6 +58,7 @@ from batchstack.fusion.engine import (
     survey_tile,
     tiles,
 )
+from batchstack.fusion.fits import Fit
 from batchstack.fusion.methods import METHODS, Method
 from batchstack.fusion.rules import map_level
 from batchstack.fusion.scratch import Scratch
@@ -134,9 +135,16 @@ def stage_frame(job: Job, index: int, after: Sequence[Outcome] = ()) -> Outcome:
     return _failed(after) or _attempt(_stage_one_frame, job, index, part=f"frame {index}")
 
 
-def align_frames(job: Job, staged: Sequence[Outcome]) -> Outcome:
-    """Find where the staged frames of a split stack lie."""
-    return _failed(staged) or _attempt(_align_frames, job, part="align")
+def link_frames(job: Job, index: int, staged: Sequence[Outcome]) -> Outcome:
+    """Compare a staged frame with the one before it."""
+    return _failed(staged) or _attempt(_link_frames, job, index, part=f"link {index}")
+
+
+def align_frames(job: Job, staged: Sequence[Outcome], linked: Sequence[Outcome]) -> Outcome:
+    """Find where the staged frames of a split stack lie, by what each two neighbours say."""
+    before = [*staged, *linked]
+    links = [outcome.value for outcome in linked]
+    return _failed(before) or _attempt(_align_frames, job, links, part="align")
 
 
 def survey_one_tile(job: Job, box: Box, staged: Sequence[Outcome], aligned: Outcome) -> Outcome:
@@ -169,13 +177,14 @@ def encode_output(job: Job, name: str, aligned: Outcome, fused: Sequence[Outcome
 def finish_stack(
     job: Job,
     staged: Sequence[Outcome],
+    linked: Sequence[Outcome],
     aligned: Outcome,
     decided: Sequence[Outcome],
     fused: Sequence[Outcome],
     encoded: Sequence[Outcome],
 ) -> Result:
     """Gather what the tasks of a split stack did and remove its scratch."""
-    outcomes = [*staged, aligned, *decided, *fused, *encoded]
+    outcomes = [*staged, *linked, aligned, *decided, *fused, *encoded]
     failed = _failed(outcomes)
     megapixels = 0.0 if failed else _megapixels(StagedImage(_staged_path(job.scratch, 0)).shape)
     files.remove_tree(job.scratch)
@@ -410,10 +419,14 @@ def _stage_one_frame(job: Job, index: int) -> Input:
     return found
 
 
-def _align_frames(job: Job) -> Alignment:
-    found = align(job, _all_staged(job))
-    done(ALIGNING, 1.0)
-    return found
+def _link_frames(job: Job, index: int) -> Fit:
+    frames = [_staged(job, job.scratch, number) for number in (index - 1, index)]
+    _check_agrees(frames)
+    return link(job, *frames)
+
+
+def _align_frames(job: Job, links: Sequence[Fit]) -> Alignment:
+    return align(job, _all_staged(job), links)
 
 
 def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
