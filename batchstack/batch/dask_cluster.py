@@ -133,10 +133,11 @@ class DaskCluster:
             return None  # dropped meanwhile
         if future.status == "cancelled":
             raise ClusterLostError(_GONE)
-        if future.status != "finished":
-            error = future.exception(timeout=CALL)
-            return Broken(name, f"the cluster could not run it: {type(error).__name__}: {error}")
         try:
+            # One that is not finished any more has lost its result with a worker.
+            if future.status != "finished" and (error := future.exception(timeout=CALL)):
+                why = f"{type(error).__name__}: {error}"
+                return Broken(name, f"the cluster could not run it: {why}")
             with _cluster_calls():
                 return Finished(name, future.result(timeout=CALL))
         except TimeoutError:
