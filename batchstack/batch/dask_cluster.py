@@ -1,7 +1,7 @@
 """A Dask cluster as the dispatcher sees it: every call has a deadline, every event a name.
 
 What happened to workers comes from the scheduler's own topics of events; what they begin they
-tell themselves (`tasks.STARTED`).
+tell themselves (`progress.begin`), and how far they are.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from batchstack.batch import tasks
+from batchstack.batch import progress, tasks
 from batchstack.batch.claim import Claim
 from batchstack.batch.crew import WorkerState
-from batchstack.batch.dispatch import Broken, Died, Event, Finished, Started
+from batchstack.batch.dispatch import Advanced, Broken, Died, Event, Finished, Started
 from batchstack.batch.engines import Work
 from batchstack.batch.graph import SEPARATOR
 from batchstack.batch.jobs import Job
@@ -50,14 +50,15 @@ class DaskCluster:
         with _cluster_calls():
             self._client.subscribe_topic(_ALL, self._on_event)
             self._client.subscribe_topic(_MEMORY, self._on_memory)
-            self._client.subscribe_topic(tasks.STARTED, self._on_started)
+            self._client.subscribe_topic(progress.STARTED, self._on_started)
+            self._client.subscribe_topic(progress.PROGRESS, self._on_progress)
         return self
 
     def __exit__(self, *error: object) -> None:
         for answer in self._answers.values():
             answer.cancel()
         with suppress(Exception):  # the run is over, whatever the cluster says
-            for topic in (_ALL, _MEMORY, tasks.STARTED):
+            for topic in (_ALL, _MEMORY, progress.STARTED, progress.PROGRESS):
                 self._client.unsubscribe_topic(topic)
 
     # --- workers
@@ -122,7 +123,7 @@ class DaskCluster:
             event = self._events.get(timeout=seconds)
         except queue.Empty:
             return None
-        if isinstance(event, Started | Died):
+        if isinstance(event, Started | Advanced | Died):
             return event
         return self._outcome(event)
 
@@ -132,10 +133,11 @@ class DaskCluster:
             return None  # dropped meanwhile
         if future.status == "cancelled":
             raise ClusterLostError(_GONE)
-        if future.status != "finished":
-            error = future.exception(timeout=CALL)
-            return Broken(name, f"the cluster could not run it: {type(error).__name__}: {error}")
         try:
+            # One that is not finished any more has lost its result with a worker.
+            if future.status != "finished" and (error := future.exception(timeout=CALL)):
+                why = f"{type(error).__name__}: {error}"
+                return Broken(name, f"the cluster could not run it: {why}")
             with _cluster_calls():
                 return Finished(name, future.result(timeout=CALL))
         except TimeoutError:
@@ -169,7 +171,7 @@ class DaskCluster:
         self._events.put(
             Died(
                 worker,
-                frozenset(_name(key) for key in message.get("processing-tasks", ())),
+                frozenset(_name_and_part(key) for key in message.get("processing-tasks", ())),
                 by_memory_limit=worker in self._over_limit,
                 expected=bool(message.get("expected")),
             )
@@ -181,12 +183,25 @@ class DaskCluster:
     def _on_started(self, event: tuple[float, Any]) -> None:
         message = event[1]
         if message["run"] == self._claim.run:
-            self._events.put(Started(message["name"], message["worker"]))
+            name, part = _name_and_part(message["task"])
+            self._events.put(Started(name, message["worker"], part))
+
+    def _on_progress(self, event: tuple[float, Any]) -> None:
+        message = event[1]
+        if message["run"] == self._claim.run:
+            advance = progress.Advance(message["phase"], message["shares"])
+            self._events.put(Advanced(message["name"], advance))
 
 
 def _name(key: Any) -> str:
     """The name of the job that a task's key belongs to."""
-    return str(key).partition(SEPARATOR)[0]
+    return _name_and_part(key)[0]
+
+
+def _name_and_part(key: Any) -> tuple[str, str]:
+    """The name of the job that a task's key belongs to, and which of its tasks it is."""
+    name, _, part = str(key).partition(SEPARATOR)
+    return name, part
 
 
 def _state(worker: Mapping[str, Any]) -> WorkerState:

@@ -6,6 +6,8 @@ cluster in its place, which loses, doubles, delays and reorders what a real one 
 - As many stacks are handed out as keep the workers busy that are there now; those that come
   later get work, those that leave do not matter.
 - What a worker did that turns out not to fit is done elsewhere.
+- While more stacks are left than threads, each is one task; the last ones are spread, so that all
+  threads share them.
 - A stack whose worker died while it was worked on is tried once more, alone on a worker when
   all else is done; only then is it called the culprit.  One that was only waiting is not
   blamed.
@@ -21,6 +23,7 @@ from typing import Protocol
 from batchstack.batch.crew import PATIENCE, STALLED, Crew, Workers
 from batchstack.batch.engines import Say, StopRequest, Work
 from batchstack.batch.jobs import Job, Result
+from batchstack.batch.progress import Advance, Reached, Told, UnderWay, nobody
 
 # Graphs in flight per thread: one at work, one waiting, so that no thread idles.
 WINDOW_PER_THREAD = 2
@@ -35,10 +38,19 @@ Fault = Callable[[Result], str | None]
 
 @dataclass(frozen=True)
 class Started:
-    """A job, or a part of it, is being worked on."""
+    """A part of a job, or all of it in one, is being worked on."""
 
     name: str
     worker: str
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """Something of a job is done; it may be said late or never."""
+
+    name: str
+    advance: Advance
 
 
 @dataclass(frozen=True)
@@ -59,12 +71,13 @@ class Broken:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker is gone with the jobs that it held, running or waiting.
+    """A worker is gone with the parts of jobs that it held, running or waiting.
 
     Attributes
     ----------
     worker : str
-    names : frozenset of str
+    parts : frozenset of (str, str)
+        Names of jobs, and which parts of them.
     by_memory_limit : bool
         Whether it was ended for using too much memory.
     expected : bool
@@ -72,12 +85,12 @@ class Died:
     """
 
     worker: str
-    names: frozenset[str] = frozenset()
+    parts: frozenset[tuple[str, str]] = frozenset()
     by_memory_limit: bool = False
     expected: bool = False
 
 
-Event = Started | Finished | Broken | Died
+Event = Started | Advanced | Finished | Broken | Died
 
 
 class Cluster(Workers, Protocol):
@@ -117,6 +130,19 @@ class _Flight:
     workers: frozenset[str] | None  # it may run on, None for all
     alone: str | None = None  # the worker that does nothing else
     started: list[str] = field(default_factory=list)  # workers that have begun with it
+    begun: set[tuple[str, str]] = field(default_factory=set)  # by whom, and which part
+    reached: Reached = field(default_factory=Reached)
+    heard: float = float("-inf")  # when a worker last said that it began or went on with it
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether it is more tasks than one, of which a death takes only some."""
+        return self.stack.work.is_split or self.job.spread > 0
+
+    def forget(self, worker: str) -> None:
+        """Nothing of it is with a worker any more."""
+        self.started = [other for other in self.started if other != worker]
+        self.begun = {(other, part) for other, part in self.begun if other != worker}
 
 
 class Dispatcher:
@@ -154,8 +180,11 @@ class Dispatcher:
         self._suspects: deque[_Stack] = deque()
         self._removed: set[str] = set()
         self._progress = self._told = cluster.now()
+        self._listener: Told = nobody
 
-    def results(self, work: Iterable[Work], stop: StopRequest, fault: Fault) -> Iterator[Result]:
+    def results(
+        self, work: Iterable[Work], stop: StopRequest, fault: Fault, told: Told = nobody
+    ) -> Iterator[Result]:
         """Results in the order they finish; see `Engine`.
 
         Raises
@@ -163,7 +192,7 @@ class Dispatcher:
         ClusterLostError
             If the cluster goes away, does not answer, or has no worker to use for too long.
         """
-        waiting = map(_Stack, work)
+        waiting, self._listener = map(_Stack, work), told
         try:
             while not stop.abort:
                 yield from self._take_from(self._crew.look())
@@ -188,16 +217,30 @@ class Dispatcher:
         """Hand out what there is room for; whether anything is left."""
         usable = self._crew.usable
         everyone = usable.keys() if self._crew.is_mixed else None
-        window = WINDOW_PER_THREAD * sum(usable.values())
+        threads = sum(usable.values())
         while True:
-            if not self._again:
-                self._again.extend(islice(waiting, 1))
-            if not self._again or len(self._flying) >= window or self._alone():
+            # So many are looked at ahead that the last ones are known as such.
+            self._again.extend(islice(waiting, max(threads - len(self._again), not self._again)))
+            full = len(self._flying) >= WINDOW_PER_THREAD * threads
+            if not self._again or full or self._alone():
                 break
-            self._hand_out(self._again.popleft(), everyone)
+            spread = self._threads_for_next(threads)
+            self._hand_out(self._again.popleft(), everyone, spread=spread)
         if not self._again and len(self._alone()) == len(self._flying):
             self._try_alone(usable.keys() - self._alone())
         return bool(self._again or self._suspects)
+
+    def _threads_for_next(self, threads: int) -> int:
+        """How many threads share the next stack, 0 if it is done by one.
+
+        What waits is shared out as if each thread had to get as much of it, the last stack
+        among all: the threads that end sooner with what they have begun take more of its parts.
+        """
+        left = len(self._again)
+        if left >= threads or not self._again[0].work.can_spread:
+            return 0
+        self.visits["spread"] += 1
+        return -(-threads // left)
 
     def _alone(self) -> set[str]:
         """Workers that do one stack and nothing else."""
@@ -209,9 +252,14 @@ class Dispatcher:
             self._hand_out(self._suspects.popleft(), {worker}, alone=worker)
 
     def _hand_out(
-        self, stack: _Stack, workers: Collection[str] | None, alone: str | None = None
+        self,
+        stack: _Stack,
+        workers: Collection[str] | None,
+        *,
+        alone: str | None = None,
+        spread: int = 0,
     ) -> None:
-        job = replace(stack.work.job, attempt=stack.attempts)
+        job = replace(stack.work.job, attempt=stack.attempts, spread=spread)
         stack.attempts += 1
         allowed = None if workers is None else frozenset(workers)
         self._flying[job.name] = _Flight(stack, job, self._cluster.now(), allowed, alone)
@@ -244,6 +292,12 @@ class Dispatcher:
             self.visits["heard too late"] += 1
         elif isinstance(event, Started):
             flight.started.append(event.worker)
+            flight.begun.add((event.worker, event.part))
+            flight.heard = self._cluster.now()
+        elif isinstance(event, Advanced):
+            flight.heard = self._cluster.now()
+            flight.reached.take(event.advance)
+            self._listener(UnderWay(flight.job, flight.reached.fraction, flight.reached.phase))
         elif isinstance(event, Broken):
             yield from self._return(flight, event.reason)
         else:
@@ -267,10 +321,15 @@ class Dispatcher:
         blameless = event.expected or event.worker in self._removed
         self._removed.discard(event.worker)
         self._crew.gone(event.worker)
-        for name in sorted(event.names & self._flying.keys()):
+        for name in sorted({name for name, _ in event.parts} & self._flying.keys()):
             flight = self._flying[name]
-            was_at_work = flight.alone or event.worker in flight.started
-            flight.started = [worker for worker in flight.started if worker != event.worker]
+            # What it has finished it held no longer.
+            was_at_work = flight.alone or any(
+                (name, part) in event.parts
+                for worker, part in flight.begun
+                if worker == event.worker
+            )
+            flight.forget(event.worker)
             if blameless:
                 self.visits["left by its worker"] += 1
                 if flight.alone:
@@ -291,7 +350,7 @@ class Dispatcher:
             self.visits["called the culprit"] += 1
             self._land(flight)
             yield _failed(job, _culprit(stack))
-        elif stack.work.is_split and stack.deaths == 1:
+        elif flight.in_parts and stack.deaths == 1:
             # The cluster does the tile again that was lost, and keeps the others.
             self.visits["lost a tile"] += 1
             self._say(f"worker {event.worker} {how}; others go on with {job.id}")
@@ -323,7 +382,7 @@ class Dispatcher:
                 self.visits["lost by the cluster"] += 1
                 yield from self._return(self._flying[name], "the cluster lost it")
             for flight in list(self._flying.values()):
-                if stuck and not self._at_work(flight) and now - flight.since >= STALLED:
+                if stuck and self._may_wait(flight, now) and now - flight.since >= STALLED:
                     self.visits["may wait on a worker that is stuck"] += 1
                     yield from self._return(flight, "it waited on a worker that is stuck")
             if self._flying:
@@ -333,13 +392,14 @@ class Dispatcher:
         """Whether a worker that is there has begun with it."""
         return not self._crew.present.isdisjoint(flight.started)
 
+    def _may_wait(self, flight: _Flight, now: float) -> bool:
+        """Whether it may be nobody's work now: of one in parts, all that began may have ended."""
+        is_silent = flight.in_parts and now - flight.heard >= STALLED
+        return is_silent or not self._at_work(flight)
+
     def _what_takes_so_long(self, now: float) -> str:
         flights = sorted(self._flying.values(), key=lambda flight: flight.since)
-        held = [
-            f"{flight.started[-1]} has had {flight.job.id} for {now - flight.since:.0f} s"
-            for flight in flights
-            if self._at_work(flight)
-        ]
+        held = [_at_it(flight, now) for flight in flights if self._at_work(flight)]
         idle = len(flights) - len(held)
         words = held[:_SHOWN]
         if len(held) > _SHOWN:
@@ -347,6 +407,13 @@ class Dispatcher:
         if idle:
             words.append(f"{idle} wait for a worker")
         return f"no stack has finished for {now - self._progress:.0f} s: {'; '.join(words)}"
+
+
+def _at_it(flight: _Flight, now: float) -> str:
+    """Who works on a stack since when, and how far it is if that was told."""
+    words = f"{flight.started[-1]} has had {flight.job.id} for {now - flight.since:.0f} s"
+    done = round(100 * flight.reached.fraction)
+    return f"{words}, {done} % done" if done else words
 
 
 def _failed(job: Job, reason: str) -> Result:

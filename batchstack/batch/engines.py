@@ -5,13 +5,16 @@ An engine takes an iterator of work and gives results as they finish.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dask.delayed import Delayed
 from dask.local import get_sync
+from dask.threaded import get as get_threaded
 
 from batchstack.batch.jobs import Job, Result
+from batchstack.batch.progress import Told, hearing, nobody
 
 Say = Callable[[str], None]
 
@@ -43,18 +46,25 @@ class Work:
         Whether its graph has a task per tile instead of one for all.
     graph : callable
         The Dask graph of the job that it is given, under a name that is given too.
+    can_spread : bool
+        Whether threads that are idle may share it (`Job.spread`).
     """
 
     job: Job
     is_split: bool
     graph: Callable[[Job, str], Delayed]
+    can_spread: bool = False
 
 
 class Engine(Protocol):
     """Something that runs graphs."""
 
     def results(
-        self, work: Iterable[Work], stop: StopRequest, fault: Callable[[Result], str | None]
+        self,
+        work: Iterable[Work],
+        stop: StopRequest,
+        fault: Callable[[Result], str | None],
+        told: Told = nobody,
     ) -> Iterator[Result]:
         """Results in the order they finish; ends early if stopping is requested.
 
@@ -65,6 +75,8 @@ class Engine(Protocol):
         stop : StopRequest
         fault : callable
             Why what a result promises is not there, or None.
+        told : callable
+            Told now and then how far a stack is that takes longer than a second.
         """
 
 
@@ -72,12 +84,17 @@ class LoopEngine:
     """Runs every graph in this process, task after task."""
 
     def results(
-        self, work: Iterable[Work], stop: StopRequest, fault: Callable[[Result], str | None]
+        self,
+        work: Iterable[Work],
+        stop: StopRequest,
+        fault: Callable[[Result], str | None],
+        told: Told = nobody,
     ) -> Iterator[Result]:
         for one in work:
             if stop.drain:
                 return
-            result = compute_here(one.graph(one.job, one.job.name))
+            with hearing(told):
+                result = compute_here(one.graph(one.job, one.job.name))
             reason = result.unfit or (None if result.error else fault(result))
             if reason:
                 result = replace(result, error=f"{one.job.place} {one.job.id}: {reason}")
@@ -87,4 +104,24 @@ class LoopEngine:
 def compute_here(graph: Delayed) -> Result:
     """What `graph.compute(scheduler="sync")` gives, without importing distributed."""
     result: Result = get_sync(graph.__dask_graph__(), graph.key)
+    return result
+
+
+def compute_in_threads(graph: Delayed, threads: int, give_up: Callable[[], None]) -> Result:
+    """The same by so many threads of this process; none goes on after it.
+
+    Parameters
+    ----------
+    graph : Delayed
+    threads : int
+    give_up : callable
+        Called if it is interrupted: has tasks that go on end soon, which are waited for.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            result: Result = get_threaded(graph.__dask_graph__(), graph.key, pool=pool)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            give_up()
+            raise
     return result

@@ -1,10 +1,14 @@
 """The Dask graph of a stack.
 
-    fits a worker:   do_stack
-    does not:        stage_frame x N -> align_frames -> survey_one_tile x T -> settle_map
+    one task:        do_stack
+    tile by tile:    stage_frame x N -> link_frames x (N - 1) -> align_frames
+                     -> survey_one_tile x T -> settle_map
                      -> fuse_one_tile x T -> encode_output x outputs -> finish_stack
 
-Surveying and settling are left out if no method looks up the decision map.
+A stack that does not fit a worker goes tile by tile, and one that several threads share: that has
+few and large tiles (`tasks.tiles_of`).
+Linking and aligning are left out if frames are not to be aligned, surveying and settling if no
+method looks up the decision map.
 
 Arguments are paths and boxes, results small values; pixels pass through scratch.
 """
@@ -15,7 +19,6 @@ from dask.delayed import Delayed
 from batchstack.batch import tasks
 from batchstack.batch.alignment import not_aligned
 from batchstack.batch.jobs import Job
-from batchstack.fusion.engine import tiles
 from batchstack.fusion.methods import METHODS
 from batchstack.geometry import Box
 
@@ -36,6 +39,21 @@ def whole_graph(job: Job, name: str) -> Delayed:
     return _task(tasks.do_stack, name, "stack", job)
 
 
+def stack_graph(job: Job, name: str, *, shape: tuple[int, int], is_split: bool) -> Delayed:
+    """The graph of a stack that fits a worker or does not, and is spread as its job says.
+
+    Parameters
+    ----------
+    job, name, shape
+        As for `split_graph`.
+    is_split : bool
+        Whether it does not fit a worker.
+    """
+    if is_split or job.spread:
+        return split_graph(job, name, shape)
+    return whole_graph(job, name)
+
+
 def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
     """Tasks per frame, tile and output; its value is the stack's `Result`.
 
@@ -54,12 +72,18 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
         staged.append(_task(tasks.stage_frame, name, f"stage-{index}", job, index, after))
     methods = [METHODS[method] for method in job.methods]
     decided = any(method.decided for method in methods)
-    aligned = (
-        tasks.Outcome(value=not_aligned(len(job.frames), shape))
-        if job.alignment.is_off and not decided
-        else _task(tasks.align_frames, name, "align", job, staged)
-    )
-    boxes = tiles(shape, job.tile, methods, job.fusion)
+    aligned: tasks.Outcome | Delayed = tasks.Outcome(value=not_aligned(len(job.frames), shape))
+    linked: list[Delayed] = []
+    if not job.alignment.is_off:
+        linked = [
+            _task(
+                tasks.link_frames, name, f"link-{index}", job, index, staged[index - 1 : index + 1]
+            )
+            for index in range(1, len(staged))
+        ]
+    if decided or not job.alignment.is_off:
+        aligned = _task(tasks.align_frames, name, "align", job, staged, linked)
+    boxes = tasks.tiles_of(job, shape)
     surveyed: list[Delayed] = []
     settled: list[Delayed] = []
     if decided:
@@ -76,8 +100,8 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
         _task(tasks.encode_output, name, f"encode-{output}", job, output, aligned, fused)
         for output in tasks.output_names(job)
     ]
-    mapped = surveyed + settled
-    return _task(tasks.finish_stack, name, "finish", job, staged, aligned, mapped, fused, encoded)
+    before = (staged, linked, aligned, surveyed + settled, fused, encoded)
+    return _task(tasks.finish_stack, name, "finish", job, *before)
 
 
 def _at(box: Box) -> str:

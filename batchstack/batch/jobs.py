@@ -67,6 +67,8 @@ class Job:
         How often the stack was handed out before.
     claim : Claim, optional
         What its tasks must find; a plan has none yet.
+    spread : int
+        Threads that share the work on the stack; 0 if they do not.
     """
 
     id: str
@@ -84,6 +86,7 @@ class Job:
     number: int = 0
     attempt: int = 0
     claim: Claim | None = None
+    spread: int = 0
 
     @property
     def name(self) -> str:

@@ -67,6 +67,14 @@ class Footprint:
         """The largest of the tasks of a stack that is split into tiles."""
         return max(self.stage, self.align, self.settle, self.tile, self.encode)
 
+    @property
+    def spread(self) -> int:
+        """The largest of the tasks of a stack that fits a worker and is shared by several.
+
+        A large tile needs no more than the whole, which holds all outputs.
+        """
+        return max(self.whole, self.split)
+
 
 @lru_cache  # a long manifest has few kinds of stacks
 def predict(

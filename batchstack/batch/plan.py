@@ -30,6 +30,8 @@ _UP_TO_DATE = ("up to date",)
 _CHANNELS = {1: "grey", 3: "colour"}
 # Sides of tiles, in pixels, that are tried where the usual ones take too much memory.
 SMALLER_TILES = (512, 256, 128)
+# Megapixels of all frames from which a stack is worth sharing among threads: about a second.
+WORTH_SPREADING = 50.0
 
 Action = Literal["fuse", "skip", "refuse"]
 Digest = Callable[[Path], str]
@@ -403,3 +405,10 @@ def is_split(step: Step, memory_limit: int | None) -> bool:
     """Whether a stack is fused by one task per tile instead of by one task."""
     assert step.footprint is not None
     return memory_limit is not None and step.footprint.whole > memory_limit
+
+
+def can_spread(step: Step, memory_limit: int | None) -> bool:
+    """Whether several threads may share a stack that one task could do: it is large, and fits."""
+    assert step.footprint is not None
+    is_large = step.megapixels * len(step.row.frames) >= WORTH_SPREADING
+    return is_large and (memory_limit is None or step.footprint.spread <= memory_limit)

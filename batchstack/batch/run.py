@@ -17,7 +17,8 @@ from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.ledger import Ledger, Record
 from batchstack.batch.manifest import Row, write_records
-from batchstack.batch.plan import Step, is_split, output_key, row_options
+from batchstack.batch.plan import Step, can_spread, is_split, output_key, row_options
+from batchstack.batch.progress import UnderWay
 from batchstack.errors import FileError, OutputInUseError
 from batchstack.fusion.methods import METHODS
 from batchstack.options import RunOptions
@@ -68,7 +69,16 @@ class StackFailed:
     message: str
 
 
-Event = StackDone | StackFailed
+@dataclass(frozen=True)
+class StackUnderWay:
+    """So much of a stack, from 0 to 1, is done, and this is being done; a rough guess."""
+
+    row: Row
+    fraction: float
+    phase: str
+
+
+Event = StackUnderWay | StackDone | StackFailed
 Listener = Callable[[Event], None]
 
 
@@ -156,7 +166,7 @@ def run_plan(
     max_failures : int, optional
         Start nothing new after this many.
     listener : callable
-        Told of every stack that finishes or fails.
+        Told of every stack that finishes or fails, and now and then how far one is that lasts.
     stop : StopRequest, optional
         Set from outside to stop the run.
 
@@ -183,9 +193,8 @@ def run_plan(
     try:
         recorder.start()
         give_up_if_enough()
-        for result in engine.results(
-            _work(plan.steps, claim, plan.memory_limit), stop, recorder.fault
-        ):
+        work = _work(plan.steps, claim, plan.memory_limit)
+        for result in engine.results(work, stop, recorder.fault, recorder.hear):
             recorder.take(result)
             give_up_if_enough()
     except BaseException:
@@ -246,6 +255,10 @@ class _Recorder:
             self._claim.check()
             return f"{unseen} of it is not seen here; use an output directory that all hosts share"
         return None
+
+    def hear(self, told: UnderWay) -> None:
+        """Pass on how far a stack is."""
+        self._listener(StackUnderWay(self._rows[told.job.id], told.fraction, told.phase))
 
     def take(self, result: Result) -> None:
         """Record a result whose outputs are there."""
@@ -345,17 +358,16 @@ def _unseen(result: Result) -> str | None:
 
 def _work(steps: Sequence[Step], claim: Claim, memory_limit: int | None) -> Iterator[Work]:
     """Stacks with their graphs, one by one as the engine wants them."""
-    from batchstack.batch.graph import split_graph, whole_graph
+    from batchstack.batch.graph import stack_graph
 
     for number, step in enumerate(steps):
         if step.job is None:
             continue
         job = replace(step.job, number=number, claim=claim)
         _clear_leftovers(job)
-        if is_split(step, memory_limit):
-            yield Work(job, is_split=True, graph=partial(split_graph, shape=step.shape))
-        else:
-            yield Work(job, is_split=False, graph=whole_graph)
+        split = is_split(step, memory_limit)
+        graph = partial(stack_graph, shape=step.shape, is_split=split)
+        yield Work(job, split, graph, can_spread=can_spread(step, memory_limit))
 
 
 def _clear_leftovers(job: Job) -> None:

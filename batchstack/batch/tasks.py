@@ -8,7 +8,6 @@ and every file appears whole or not at all.
 """
 
 import os
-import sys
 import threading
 import time
 import traceback
@@ -16,6 +15,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from batchstack.batch.alignment import (
     Frame,
     align,
     aligned_windows,
+    link,
     move_frames,
     windows,
 )
@@ -35,6 +36,14 @@ from batchstack.batch.claim import Claim
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.peak import Peak
 from batchstack.batch.peak import leave as leave_peak
+from batchstack.batch.progress import (
+    READING,
+    WRITING,
+    begin,
+    counted,
+    done,
+    this_worker,
+)
 from batchstack.batch.scoring import score_output
 from batchstack.batch.settling import settle_files
 from batchstack.batch.tile_files import bands, join, rows_in, tile_window, write_tile
@@ -45,6 +54,7 @@ from batchstack.fusion.engine import (
     StackToFuse,
     fuse_image,
     fuse_tile,
+    large_tiles,
     output_form,
     survey_tile,
     tiles,
@@ -66,6 +76,7 @@ from batchstack.images import (
     write_image_rows,
     write_npy,
 )
+from batchstack.registration import Fit
 
 Pixels = npt.NDArray[Any]
 
@@ -73,9 +84,6 @@ Pixels = npt.NDArray[Any]
 # only wait for the disk, for the next ones.
 _kept: dict[int, tuple[tuple[Any, ...], Scratch]] = {}
 _free: list[tuple[tuple[Any, ...], Scratch]] = []
-
-# Topic of the messages by which a worker says what it begins.
-STARTED = "batchstack-started"
 
 # What a split stack's decision map consists of, in scratch.
 _MAPS = ("decision", "confidence")
@@ -129,17 +137,27 @@ def do_stack(job: Job) -> Result:
 
 def stage_frame(job: Job, index: int, after: Sequence[Outcome] = ()) -> Outcome:
     """Decode one frame to uncompressed scratch, after the frames it depends on."""
-    return _failed(after) or _attempt(_stage_frame, job, job.scratch, index)
+    return _failed(after) or _attempt(_stage_one_frame, job, index, part=f"frame {index}")
 
 
-def align_frames(job: Job, staged: Sequence[Outcome]) -> Outcome:
-    """Find where the staged frames of a split stack lie."""
-    return _failed(staged) or _attempt(_align_frames, job)
+def link_frames(job: Job, index: int, staged: Sequence[Outcome]) -> Outcome:
+    """Compare a staged frame with the one before it."""
+    return _failed(staged) or _attempt(_link_frames, job, index, part=f"link {index}")
+
+
+def align_frames(job: Job, staged: Sequence[Outcome], linked: Sequence[Outcome]) -> Outcome:
+    """Find where the staged frames of a split stack lie, by what each two neighbours say."""
+    before = [*staged, *linked]
+    links = [outcome.value for outcome in linked]
+    return _failed(before) or _attempt(_align_frames, job, links, part="align")
 
 
 def survey_one_tile(job: Job, box: Box, staged: Sequence[Outcome], aligned: Outcome) -> Outcome:
     """Find the sharpest frame at each cell of one tile; the cells go to scratch."""
-    return _failed([*staged, aligned]) or _attempt(_survey_one_tile, job, box, aligned.value)
+    part = f"survey {box.top} {box.left}"
+    return _failed([*staged, aligned]) or _attempt(
+        _survey_one_tile, job, box, aligned.value, part=part
+    )
 
 
 def settle_map(job: Job, shape: tuple[int, int], surveyed: Sequence[Outcome]) -> Outcome:
@@ -152,24 +170,26 @@ def fuse_one_tile(
 ) -> Outcome:
     """Fuse one tile of a split stack; each output's pixels go to scratch."""
     before = [*staged, aligned, *settled]
-    return _failed(before) or _attempt(_fuse_one_tile, job, box, aligned.value)
+    part = f"tile {box.top} {box.left}"
+    return _failed(before) or _attempt(_fuse_one_tile, job, box, aligned.value, part=part)
 
 
 def encode_output(job: Job, name: str, aligned: Outcome, fused: Sequence[Outcome]) -> Outcome:
     """Score and write one output of a split stack from its tiles."""
-    return _failed(fused) or _attempt(_encode_output, job, name, aligned.value)
+    return _failed(fused) or _attempt(_encode_output, job, name, aligned.value, part=name)
 
 
 def finish_stack(
     job: Job,
     staged: Sequence[Outcome],
+    linked: Sequence[Outcome],
     aligned: Outcome,
     decided: Sequence[Outcome],
     fused: Sequence[Outcome],
     encoded: Sequence[Outcome],
 ) -> Result:
     """Gather what the tasks of a split stack did and remove its scratch."""
-    outcomes = [*staged, aligned, *decided, *fused, *encoded]
+    outcomes = [*staged, *linked, aligned, *decided, *fused, *encoded]
     failed = _failed(outcomes)
     megapixels = 0.0 if failed else _megapixels(StagedImage(_staged_path(job.scratch, 0)).shape)
     files.remove_tree(job.scratch)
@@ -195,6 +215,21 @@ def finish_stack(
     )
 
 
+def tiles_of(job: Job, shape: tuple[int, int]) -> list[Box]:
+    """The tiles of a stack that is split, or spread over some threads.
+
+    Parameters
+    ----------
+    job : Job
+    shape : (int, int)
+        Rows and columns of a frame.
+    """
+    methods = _methods(job)
+    if not job.spread:
+        return tiles(shape, job.tile, methods, job.fusion)
+    return large_tiles(shape, job.spread, job.tile, len(job.frames), methods, job.fusion)
+
+
 def output_names(job: Job) -> list[str]:
     """Names of all outputs of a job, without ending."""
     return [name for method in _methods(job) for name in method.outputs]
@@ -207,25 +242,17 @@ def unfitness(claim: Claim) -> str | None:
 
 def here() -> str:
     """Address of the worker that this is; empty if it is none."""
-    worker = _worker()
+    worker = this_worker()
     return worker.address if worker else ""
 
 
-def _worker() -> Any:
-    distributed = sys.modules.get("distributed")
-    try:
-        return distributed and distributed.get_worker()
-    except ValueError:
-        return None
-
-
-def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
+def _attempt(work: Callable[..., Any], job: Job, *arguments: Any, part: str = "") -> Outcome:
     """Run a part of a job; what goes wrong becomes a message that names the row."""
     worker = here()
     unfit = job.held.unfitness()
     if unfit:
         return Outcome(unfit=unfit, worker=worker)
-    _announce(job)
+    begin(job, part)
     # One task, one core: the parallel work is in the tasks.
     cv2.setNumThreads(1)
     if work is not _fuse_stack:
@@ -249,14 +276,6 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any) -> Outcome:
         return Outcome(error=f"{job.place} {job.id}: unexpected error\n{traceback.format_exc()}")
     seconds = time.perf_counter() - start
     return Outcome(value=value, seconds=seconds, peak_memory=peak.size, worker=worker)
-
-
-def _announce(job: Job) -> None:
-    """Tell the client that the job is being worked on: if the worker dies now, it was this."""
-    worker = _worker()
-    if worker:
-        message = {"run": job.held.run, "name": job.name, "worker": worker.address}
-        worker.log_event(STARTED, message)
 
 
 def _failed(outcomes: Sequence[Outcome]) -> Outcome | None:
@@ -318,6 +337,7 @@ def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
             inputs.append(_stage_frame(job, private, index))
             frames.append(_staged(job, private, index))
         _check_agrees(frames)
+        done(READING, len(frames) / len(job.frames))
     return frames, tuple(inputs)
 
 
@@ -325,7 +345,8 @@ def _fuse_and_write(
     job: Job, frames: Sequence[Frame], alignment: Alignment
 ) -> dict[str, tuple[Written, Scores]]:
     read, area, scratch = windows(frames), alignment.area, _scratch(job)
-    outputs = fuse_image(_to_fuse(job, frames, read, alignment), job.tile, scratch)
+    counting = counted(read, _passes(job) * prod(frames[0].size))
+    outputs = fuse_image(_to_fuse(job, frames, counting, alignment), job.tile, scratch)
     empty = partial(scratch.array, "encoded")
     encoding = Encoding(job.quality, read_metadata(job.frames[0]), empty)
 
@@ -339,6 +360,7 @@ def _fuse_and_write(
             publish=job.held.check,
             finish=behind,
         )
+        done(WRITING, (list(outputs).index(name) + 1) / len(outputs))
         return written, scores
 
     files.make_folder(job.folder)
@@ -355,7 +377,7 @@ def _let_the_next_begin() -> None:
     """Free the core for another stack while this one waits for the disk."""
     leave_peak()
     _free.append(_kept.pop(threading.get_ident()))
-    if _worker():
+    if this_worker():
         import distributed
 
         distributed.secede()
@@ -406,9 +428,21 @@ def _stage_frame(job: Job, folder: Path, index: int) -> Input:
     return Input(str(path), status.st_size, status.st_mtime_ns, digest)
 
 
-def _align_frames(job: Job) -> Alignment:
+def _stage_one_frame(job: Job, index: int) -> Input:
+    found = _stage_frame(job, job.scratch, index)
+    done(READING, 1 / len(job.frames))
+    return found
+
+
+def _link_frames(job: Job, index: int) -> Fit:
+    frames = [_staged(job, job.scratch, number) for number in (index - 1, index)]
+    _check_agrees(frames)
+    return link(job, *frames)
+
+
+def _align_frames(job: Job, links: Sequence[Fit]) -> Alignment:
     frames = _all_staged(job)
-    alignment = align(job, frames)
+    alignment = align(job, frames, links)
     return _with_map_level(job, frames, aligned_windows(job, frames, alignment), alignment)
 
 
@@ -422,14 +456,14 @@ def _with_map_level(
 
 def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
     frames = _all_staged(job)
-    read = aligned_windows(job, frames, alignment)
+    read = _counted(job, aligned_windows(job, frames, alignment), box, frames[0].size)
     cells = survey_tile(_to_fuse(job, frames, read, alignment), box)
     for name, values in zip(_MAPS, cells, strict=True):
         write_tile(job.scratch, name, box, values)
 
 
 def _settle_map(job: Job, shape: tuple[int, int]) -> None:
-    boxes = tiles(shape, job.tile, _methods(job), job.fusion)
+    boxes = tiles_of(job, shape)
     surveyed = [job.scratch / f"surveyed-{name}.npy" for name in _MAPS]
     for name, path in zip(_MAPS, surveyed, strict=True):
         join(job.scratch, name, boxes, path)
@@ -448,8 +482,8 @@ def _decision(job: Job, alignment: Alignment) -> DecisionMap | None:
 
 def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
     frames = _all_staged(job)
-    stack = _to_fuse(job, frames, aligned_windows(job, frames, alignment), alignment)
-    fused = fuse_tile(stack, box, _decision(job, alignment))
+    read = _counted(job, aligned_windows(job, frames, alignment), box, frames[0].size)
+    fused = fuse_tile(_to_fuse(job, frames, read, alignment), box, _decision(job, alignment))
     for name, values in fused.items():
         write_tile(job.scratch, name, box, values)
 
@@ -459,6 +493,17 @@ def _to_fuse(
 ) -> StackToFuse:
     options = replace(job.fusion, map_level=alignment.map_level)
     return StackToFuse(read, len(frames), frames[0].size, _methods(job), options)
+
+
+def _counted(job: Job, read: ReadWindow, box: Box, shape: tuple[int, int]) -> ReadWindow:
+    """A function that reads windows for a tile, and tells how far it is."""
+    pixels = prod(box.shape)
+    return counted(read, pixels, pixels / prod(shape) / _passes(job))
+
+
+def _passes(job: Job) -> int:
+    """How often the fusion of a stack reads its frames."""
+    return 1 + any(method.decided for method in _methods(job))
 
 
 def _all_staged(job: Job) -> list[Frame]:
@@ -476,7 +521,7 @@ def _staged(job: Job, folder: Path, index: int) -> Frame:
 def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, Scores]:
     frames, methods, area = _all_staged(job), _methods(job), alignment.area
     shape, dtype = output_form(name, methods, frames[0].shape, frames[0].dtype)
-    boxes = tiles(_size(shape), job.tile, methods, job.fusion)
+    boxes = tiles_of(job, _size(shape))
     read = aligned_windows(job, frames, alignment)
     scores = score_output(
         job, name, read, lambda box: tile_window(job.scratch, name, boxes, box), area
@@ -489,6 +534,7 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, 
         encoding=Encoding(job.quality, read_metadata(job.frames[0])),
         publish=job.held.check,
     )
+    done(WRITING, 1 / len(output_names(job)))
     return written, scores
 
 

@@ -15,6 +15,8 @@ from batchstack.images.info import BAND_BYTES
 
 Pixels = npt.NDArray[Any]
 
+_ROWS = 256  # of a band, at most
+
 
 def write_tile(scratch: Path, name: str, box: Box, values: Pixels) -> None:
     """Write one tile of an output or a map."""

@@ -1,7 +1,8 @@
-"""`batchstack fuse`: one stack, in this process."""
+"""`batchstack fuse`: one stack, in this process, by as many threads as it is worth."""
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from batchstack import files
 from batchstack.batch.claim import claim
 from batchstack.batch.jobs import Job, Result
 from batchstack.batch.ledger import Ledger
-from batchstack.batch.machine import ClusterOptions, worker_memory
+from batchstack.batch.machine import ClusterOptions, cores, worker_memory
 from batchstack.batch.manifest import Manifest, Row
-from batchstack.batch.plan import is_split, make_plan
+from batchstack.batch.plan import Step, can_spread, is_split, make_plan
+from batchstack.batch.progress import UnderWay, hearing
+from batchstack.batch.run import StackUnderWay
 from batchstack.cli import options as shared
+from batchstack.cli.progress import Progress
 from batchstack.cli.screen import tell
 from batchstack.errors import ExitCode, OptionError
 from batchstack.fusion.warm import warm_up
@@ -57,7 +61,7 @@ def command(
         sys.exit(ExitCode.REFUSED if step.hopeless else ExitCode.FAILED)
     warm_up(step.job.methods, tell)
     with claim(output, lasting=False) as held:
-        result = _fuse(replace(step.job, claim=held), step.shape, split=is_split(step, limit))
+        result = _fuse(step, replace(step.job, claim=held), limit)
     if result.error or result.unfit:
         tell((result.error or result.unfit or "").removeprefix("fuse : "))
         sys.exit(ExitCode.FAILED)
@@ -75,12 +79,34 @@ def _frames(frames: tuple[Path, ...], back: Path | None, front: Path | None) -> 
     return frames
 
 
-def _fuse(job: Job, shape: tuple[int, int], *, split: bool) -> Result:
-    if not split:
-        from batchstack.batch.tasks import do_stack
+def _fuse(step: Step, job: Job, limit: int) -> Result:
+    threads = _threads(step, limit)
+    with Progress(1, alone=True) as progress:
 
-        return do_stack(job)
-    from batchstack.batch.engines import compute_here
-    from batchstack.batch.graph import split_graph
+        def told(stack: UnderWay) -> None:
+            progress(StackUnderWay(step.row, stack.fraction, stack.phase))
 
-    return compute_here(split_graph(job, job.name, shape))
+        with hearing(told):
+            if threads == 1 and not is_split(step, limit):
+                from batchstack.batch.tasks import do_stack
+
+                return do_stack(job)
+            from batchstack.batch.engines import compute_in_threads
+            from batchstack.batch.graph import split_graph
+
+            if not is_split(step, limit):
+                job = replace(job, spread=threads)
+            graph = split_graph(job, job.name, step.shape)
+            # Tasks whose scratch is gone end with the next rows that they want to read.
+            give_up = partial(files.remove_tree, job.scratch)
+            return compute_in_threads(graph, threads, give_up)
+
+
+def _threads(step: Step, limit: int) -> int:
+    """As many as there are cores and memory for, one for a small stack."""
+    assert step.footprint is not None
+    if is_split(step, limit):
+        return max(1, min(cores(), limit // step.footprint.split))
+    if can_spread(step, limit):
+        return max(1, min(cores(), limit // step.footprint.spread))
+    return 1

@@ -8,16 +8,17 @@ from types import TracebackType
 import click
 from tqdm import tqdm
 
-from batchstack.batch.run import FAILED, Event, StackDone, Summary
+from batchstack.batch.run import FAILED, Event, StackDone, StackUnderWay, Summary
 from batchstack.batch.scoring import SORT_BY, worst_first
 from batchstack.cli.screen import tell
 
 SECONDS_BETWEEN_LINES = 10.0
 WORST_SHOWN = 3
+_BAR = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
 
 
 class Progress:
-    """A listener of a run.
+    """A listener of a run: the bar grows within stacks too.
 
     Parameters
     ----------
@@ -25,17 +26,26 @@ class Progress:
         Stacks to fuse.
     verbose : bool
         Name every stack when it is done.
+    alone : bool
+        The stack is the only one that there can be: none is counted, and nothing stays.
     """
 
-    def __init__(self, total: int, *, verbose: bool = False) -> None:
-        self._verbose = verbose
+    def __init__(self, total: int, *, verbose: bool = False, alone: bool = False) -> None:
+        self._verbose, self._alone = verbose, alone
         self._total = total
         self._done = self._failed = 0
         self._megapixels = 0.0
+        self._under_way: dict[str, StackUnderWay] = {}
         self._start = self._last_line = time.monotonic()
         self._bar = tqdm(
-            total=total, unit="stack", disable=not sys.stderr.isatty(), dynamic_ncols=True
+            total=total,
+            bar_format=_BAR,
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            leave=not alone,
+            delay=1 if alone else 0,
         )
+        self._show()
 
     def __enter__(self) -> "Progress":
         return self
@@ -49,7 +59,10 @@ class Progress:
         self._bar.close()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, StackDone):
+        self._under_way.pop(event.row.id, None)
+        if isinstance(event, StackUnderWay):
+            self._under_way[event.row.id] = event
+        elif isinstance(event, StackDone):
             self._done += 1
             self._megapixels += event.result.megapixels * len(event.result.job.frames)
             for warning in event.result.warnings:
@@ -57,25 +70,35 @@ class Progress:
             if self._verbose:
                 methods = ", ".join(event.result.job.methods)
                 tell(f"{event.row.id}: {methods} in {event.result.seconds:.1f} s")
-            self._bar.update()
         else:
             self._failed += 1
             tell(event.message)
-            self._bar.update()
-        self._bar.set_postfix_str(f"{self._failed} failed, {self._rate():.1f} MP/s")
+        self._show()
         self._line_now_and_then()
 
-    def _rate(self) -> float:
-        return self._megapixels / max(time.monotonic() - self._start, 1e-9)
+    def _show(self) -> None:
+        """Have the bar stand where all stacks are, finished or not."""
+        within = sum(stack.fraction for stack in self._under_way.values())
+        self._bar.set_description_str(self._words(), refresh=False)
+        self._bar.update(self._done + self._failed + within - self._bar.n)
+
+    def _words(self) -> str:
+        """How far the run is, and the stack that was heard of last."""
+        words = f"{self._done + self._failed} of {self._total} stacks, {self._failed} failed"
+        if self._megapixels:
+            rate = self._megapixels / max(time.monotonic() - self._start, 1e-9)
+            words += f", {rate:.1f} MP/s"
+        if not self._under_way:
+            return "" if self._alone else words
+        last = list(self._under_way.values())[-1]
+        doing = f"{100 * last.fraction:.0f} % done, {last.phase}"
+        return doing if self._alone else f"{words}; {last.row.id} {doing}"
 
     def _line_now_and_then(self) -> None:
         now = time.monotonic()
         if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            tell(
-                f"{self._done + self._failed} of {self._total} stacks, {self._failed} failed, "
-                f"{self._rate():.1f} MP/s"
-            )
+            tell(self._words())
 
 
 def closing_summary(summary: Summary, output: Path) -> str:

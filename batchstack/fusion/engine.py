@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ Pixels = npt.NDArray[Any]
 
 # Frames times columns of a stripe, and its columns at least and at most.
 _COLUMNS, _LEAST, _MOST = 65536, 1024, 4096
+# Rows that a large tile has at least: what is read round them is then a small part of the work.
+_LEAST_ROWS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +213,42 @@ def tiles(
     """
     side = DEFAULT_TILE if tile is None else _checked(tile)
     return list(partition(shape, side, len(level_reaches(methods, coarsest(options)))))
+
+
+def large_tiles(
+    shape: tuple[int, int],
+    count: int,
+    tile: int | None,
+    n_frames: int,
+    methods: Sequence[Method],
+    options: FusionOptions,
+) -> list[Box]:
+    """Tiles for `count` threads that share the work on one image, in reading order.
+
+    They are the stripes of `fuse_image`, cut across only as often as it takes to share them
+    evenly: what is computed twice is little, unlike with many small `tiles`.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of the image.
+    count : int
+    tile : int, optional
+        Columns of the stripes, by default `stripe_columns`.
+    n_frames, methods, options
+        As for `fuse_tile`.
+    """
+    options = coarsest(options)
+    stripes = _stripes(shape, stripe_columns(tile, n_frames), methods, options)
+    # A multiple of the threads, or two for each, among which the last to end matters less.
+    cuts = min(count // gcd(count, len(stripes)), -(-2 * count // len(stripes)))
+    step = grid_step(len(level_reaches(methods, options)))
+    rows = -(-max(-(-shape[0] // cuts), _LEAST_ROWS) // step) * step
+    return [
+        Box(top, stripe.left, min(top + rows, shape[0]), stripe.right)
+        for top in range(0, shape[0], rows)
+        for stripe in stripes
+    ]
 
 
 def _checked(tile: int) -> int:

@@ -6,7 +6,8 @@ Usable on its own, from a notebook for example::
     transforms = estimate_stack([back, front])
 """
 
-from batchstack.registration.estimation import estimate, estimate_stack
+from batchstack.registration.estimation import estimate, estimate_stack, link
+from batchstack.registration.fits import Fit
 from batchstack.registration.warp import Transform, valid_area, warp_window
 
-__all__ = ["Transform", "estimate", "estimate_stack", "valid_area", "warp_window"]
+__all__ = ["Fit", "Transform", "estimate", "estimate_stack", "link", "valid_area", "warp_window"]

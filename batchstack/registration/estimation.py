@@ -45,7 +45,7 @@ from batchstack.registration.views import (
 )
 from batchstack.registration.warp import Matrix, Pixels, Transform
 
-__all__ = ["MODELS", "Model", "estimate", "estimate_stack"]
+__all__ = ["MODELS", "Model", "estimate", "estimate_stack", "link"]
 
 # Pixels of the level where the search begins, and of the one where agreement is judged.
 _COARSEST, _JUDGED = 100_000, 400_000
@@ -96,12 +96,30 @@ def estimate(
     return estimate_stack((reference, frame), model=model, data_range=data_range)[1]
 
 
+def link(
+    before: Pixels, frame: Pixels, *, model: Model = "auto", data_range: float | None = None
+) -> Fit:
+    """What `estimate_stack` finds between two neighbours, whatever the other frames are.
+
+    Parameters
+    ----------
+    before, frame : (H, W) or (H, W, 3) arrays
+        Neighbours in a stack, the one nearer to the reference first.
+    model, data_range
+        As for `estimate_stack`.
+    """
+    pair = Pair(View(before, data_range), View(frame, data_range))
+    _check(pair.reference, pair.frame, model)
+    return _link(pair, model)
+
+
 def estimate_stack(
     frames: Sequence[Pixels],
     *,
     model: Model = "auto",
     reference: int = 0,
     data_range: float | None = None,
+    links: Sequence[Fit] = (),
 ) -> tuple[Transform, ...]:
     """Find the transforms of all frames of a stack.
 
@@ -121,6 +139,8 @@ def estimate_stack(
         Index of the frame that stays where it is.
     data_range : float, optional
         The stored value that means 1.0; by default 255, 65535 or 1.0 by data type.
+    links : sequence of Fit, optional
+        The `link` of each two neighbours, if found before; the reference is then the first frame.
 
     Returns
     -------
@@ -139,7 +159,8 @@ def estimate_stack(
                 found[index] = stays[index] = Transform()
                 continue
             pair = Pair(fixed, frame)
-            chain = _follow(chain, pair, before, model)
+            step = links[index - 1] if links else _link(Pair(before, frame), model)
+            chain = step if before is fixed else _follow(chain, pair, step, model)
             found[index], stays[index] = _decide(pair, chain, model)
             before = frame
     # All or nothing: a threshold between two neighbours would tear them apart.
@@ -161,12 +182,12 @@ def _check(reference: View, frame: View, model: str) -> None:
 # --- measuring
 
 
-def _follow(chain: Fit, pair: Pair, before: View, model: Model) -> Fit:
+def _link(pair: Pair, model: Model) -> Fit:
+    return _verified(pair, _measure(pair, model))
+
+
+def _follow(chain: Fit, pair: Pair, step: Fit, model: Model) -> Fit:
     """Transform of the next frame: over its neighbour, or directly where that is more exact."""
-    link = Pair(before, pair.frame)
-    step = _verified(link, _measure(link, model))
-    if before is pair.reference:
-        return step
     over_neighbour = composed(chain, step)
     if over_neighbour.error < _GOOD:
         return over_neighbour

@@ -3,6 +3,7 @@
 Workers come late, leave, die, freeze, pause, do not answer, have another version or do not see
 the outputs; completions are lost, doubled, delayed and reordered; stacks kill their workers;
 the scheduler is silent or goes away.
+A stack that is spread has a part for each thread; what a worker has done of it is lost with it.
 """
 
 import heapq
@@ -14,9 +15,17 @@ from pathlib import Path
 
 from batchstack.batch.claim import Claim
 from batchstack.batch.crew import WorkerState
-from batchstack.batch.dispatch import WINDOW_PER_THREAD, Broken, Died, Finished, Started
+from batchstack.batch.dispatch import (
+    WINDOW_PER_THREAD,
+    Advanced,
+    Broken,
+    Died,
+    Finished,
+    Started,
+)
 from batchstack.batch.engines import Work
 from batchstack.batch.jobs import Job, Result
+from batchstack.batch.progress import Advance
 from batchstack.errors import ClusterLostError
 from batchstack.options import AlignOptions, FusionOptions
 
@@ -45,14 +54,14 @@ def job(number):
 
 @dataclass
 class Worker:
-    """A simulated worker; `kind` is what is wrong with it."""
+    """A simulated worker; `kind` is what is wrong with it, a part is its stack and number."""
 
     kind: str  # good, old, blind, small, silent
     threads: int = 1
     paused_until: float = 0.0
     frozen_at: float = 0.0
     frozen_until: float = 0.0
-    held: list = field(default_factory=list)  # names, in the order they came
+    held: list = field(default_factory=list)  # parts, in the order they came
 
 
 @dataclass
@@ -61,6 +70,7 @@ class Task:
     work: Work
     allowed: frozenset | None
     worker: str | None = None
+    done_by: str | None = None
     running: bool = False
     turn: int = 0  # grows whenever it is started anew, so that old ends are told from new ones
 
@@ -72,8 +82,12 @@ class SimulatedCluster:
         self.random = random.Random(seed)
         self.clock = 0.0
         self.workers_ = {}
-        self.tasks = {}
+        self.tasks = {}  # by part
         self.done = set()  # names that the cluster has finished with, told or not
+        self.bad = {}  # name to the worker that did a part of it and should not have
+        self.drawn = 0  # stacks that the dispatcher has asked for
+        self.handed_out = set()  # stacks
+        self.n_stacks = n_stacks
         self.heap = []
         self.order = count()
         self.names = count()
@@ -90,6 +104,7 @@ class SimulatedCluster:
         }
         self.poison = {f"s{i}" for i in range(n_stacks) if chance() < 0.05 * (seed % 3 == 0)}
         self.split = {f"s{i}" for i in range(n_stacks) if chance() < 0.2}
+        self.large = {f"s{i}" for i in range(n_stacks) if chance() < 0.5} - self.split
         for _ in range(self.random.randint(0, 3)):
             self.join("good")
         for _ in range(self.random.randint(1, 5)):
@@ -124,8 +139,8 @@ class SimulatedCluster:
 
     def assign(self):
         """Give what waits to the workers that hold least, as Dask does."""
-        for name, task in self.tasks.items():
-            if task.worker is None and name not in self.done:
+        for part, task in self.tasks.items():
+            if task.worker is None and not task.done_by and part[0] not in self.done:
                 able = [
                     address
                     for address, worker in self.workers_.items()
@@ -134,37 +149,38 @@ class SimulatedCluster:
                 ]
                 if able:
                     task.worker = min(able, key=lambda a: len(self.workers_[a].held))
-                    self.workers_[task.worker].held.append(name)
+                    self.workers_[task.worker].held.append(part)
         for worker in self.workers_.values():
             self.start(worker)
 
     def start(self, worker):
         if self.clock < max(worker.paused_until, worker.frozen_until):
             return
-        busy = sum(self.tasks[name].running for name in worker.held)
-        for name in worker.held:
-            task = self.tasks[name]
+        busy = sum(self.tasks[part].running for part in worker.held)
+        for part in worker.held:
+            task = self.tasks[part]
             if busy < worker.threads and not task.running:
                 busy += 1
                 task.running, task.turn = True, task.turn + 1
                 if worker.kind == "good" or worker.kind == "small":
-                    self.tell(Started(name, task.worker))
+                    self.tell(Started(part[0], task.worker, str(part[1])))
+                    self.tell(Advanced(part[0], Advance("fusing", {str(part[1]): 0.1})))
                 # Some end before anyone has looked who works on them.
                 longest = self.random.choice([0.05, 20, 20])
-                self.at(self.random.uniform(0.01, longest), "end", name, task.turn)
+                self.at(self.random.uniform(0.01, longest), "end", part, task.turn)
 
     def tell(self, event):
         delay = self.random.uniform(0, 30) if self.happens("delay") else 0.001
         self.at(delay, "tell", event)
 
-    def end(self, name, turn):
+    def end(self, part, turn):
         """A task comes to its end, if its worker still works on it."""
-        task = self.tasks.get(name)
+        task, name = self.tasks.get(part), part[0]
         if task is None or name in self.done or not task.running or task.turn != turn:
             return
         worker = self.workers_[task.worker]
         if self.clock < worker.frozen_until:
-            self.at(worker.frozen_until - self.clock + 0.1, "end", name, turn)
+            self.at(worker.frozen_until - self.clock + 0.1, "end", part, turn)
             return
         if task.job.id in self.poison or self.happens("die"):
             self.die(task.worker, expected=False)
@@ -172,39 +188,58 @@ class SimulatedCluster:
         if self.happens("freeze"):
             worker.frozen_at = self.clock
             worker.frozen_until = self.clock + self.random.choice([20, 200, 1e9])
-            self.at(worker.frozen_until - self.clock + 0.1, "end", name, turn)
+            self.at(worker.frozen_until - self.clock + 0.1, "end", part, turn)
             return
         if self.happens("pause"):
             worker.paused_until = self.clock + self.random.choice([5, 100])
             self.at(worker.paused_until - self.clock + 0.1, "assign")
-        worker.held.remove(name)
-        self.done.add(name)
+        worker.held.remove(part)
+        address, task.worker, task.done_by, task.running = task.worker, None, task.worker, False
+        if worker.kind in ("blind", "old"):
+            self.bad.setdefault(name, (worker.kind, address))
+        if all(one.done_by for one in self.parts(name)):
+            self.complete(task.job, worker.kind, address)
+        if self.happens("leave"):
+            self.die(address, expected=True)
+        self.assign()
+
+    def parts(self, name):
+        return [task for part, task in self.tasks.items() if part[0] == name]
+
+    def complete(self, job, kind, address):
+        """All parts are done: the result is on its way, if nothing happens to it."""
+        self.done.add(job.name)
         if not self.happens("lose"):
-            event = Broken(name, "the network broke") if self.happens("break") else None
-            event = event or Finished(name, self.result(task, worker))
+            event = Broken(job.name, "the network broke") if self.happens("break") else None
+            event = event or Finished(
+                job.name, self.result(job, *self.bad.get(job.name, (kind, address)))
+            )
             self.tell(event)
             if self.happens("double"):
                 self.tell(event)
-        if self.happens("leave"):
-            self.die(task.worker, expected=True)
-        self.assign()
 
-    def result(self, task, worker):
-        if worker.kind == "blind":
-            return Result(task.job, unfit="it does not see /out", worker=task.worker)
-        version = "0" if worker.kind == "old" else "1"
-        return Result(task.job, worker=task.worker, versions=(("batchstack", version),))
+    def result(self, job, kind, address):
+        if kind == "blind":
+            return Result(job, unfit="it does not see /out", worker=address)
+        version = "0" if kind == "old" else "1"
+        return Result(job, worker=address, versions=(("batchstack", version),))
 
     def die(self, address, *, expected):
         worker = self.workers_.pop(address)
-        for name in worker.held:
-            task = self.tasks[name]
-            if task.running and not expected:
-                self.deaths[task.job.id] += 1
-                self.last_beside[task.job.id] = len(worker.held) - 1
+        held = [self.tasks[part] for part in worker.held]
+        names = frozenset(task.job.name for task in held)
+        if not expected:
+            for stack in {task.job.id for task in held if task.running}:
+                self.deaths[stack] += 1
+                self.last_beside[stack] = len(names) - 1
+        for task in held:
             task.worker, task.running = None, False
+        for task in self.tasks.values():
+            if task.done_by == address:
+                task.done_by = None
         limit = bool(self.poison) and self.random.random() < 0.5
-        self.tell(Died(address, frozenset(worker.held), by_memory_limit=limit, expected=expected))
+        parts = frozenset((name, str(number)) for name, number in worker.held)
+        self.tell(Died(address, parts, by_memory_limit=limit, expected=expected))
         if not expected or self.random.random() < 0.8:
             self.at(self.random.uniform(1, 10), "join", worker.kind)
         self.assign()
@@ -223,6 +258,7 @@ class SimulatedCluster:
         if not self.answer():
             self.clock += 1
             return None
+        self.count_threads()
         return {
             address: WorkerState(
                 threads=worker.threads,
@@ -246,12 +282,27 @@ class SimulatedCluster:
 
     def submit(self, job, work, workers):
         self.answer()
-        assert job.name not in self.tasks, "a name is used once"
-        self.tasks[job.name] = Task(job, work, workers)
-        threads = sum(worker.threads for worker in self.workers_.values())
-        assert len(self.tasks) <= WINDOW_PER_THREAD * max(threads, self.most_threads)
-        self.most_threads = max(threads, self.most_threads)
+        assert not self.parts(job.name), "a name is used once"
+        self.handed_out.add(job.id)
+        self.count_threads()
+        if job.spread:
+            assert job.id in self.large, "spread though it is not worth it"
+            assert self.drawn == self.n_stacks, "spread though others may come"
+            assert 2 <= job.spread <= self.most_threads
+        for number in range(max(1, job.spread)):
+            self.tasks[job.name, number] = Task(job, work, workers)
+        assert len({name for name, _ in self.tasks}) <= WINDOW_PER_THREAD * self.most_threads
         self.assign()
+
+    def count_threads(self):
+        threads = sum(worker.threads for worker in self.workers_.values())
+        self.most_threads = max(threads, self.most_threads)
+
+    def draw(self):
+        """The dispatcher asks for one more stack: not long before it is handed out."""
+        self.drawn += 1
+        self.count_threads()
+        assert self.drawn - len(self.handed_out) <= max(1, self.most_threads), "not lazy"
 
     def next_event(self, seconds):
         self.answer()
@@ -292,13 +343,14 @@ class SimulatedCluster:
     def lost(self, names):
         if not self.answer():
             return ()
-        return [name for name in names if name in self.done or name not in self.tasks]
+        return [name for name in names if name in self.done or not self.parts(name)]
 
     def drop(self, name):
-        task = self.tasks.pop(name)
         self.done.add(name)
-        if task.worker in self.workers_ and name in self.workers_[task.worker].held:
-            self.workers_[task.worker].held.remove(name)
+        for part in [part for part in self.tasks if part[0] == name]:
+            task = self.tasks.pop(part)
+            if task.worker in self.workers_ and part in self.workers_[task.worker].held:
+                self.workers_[task.worker].held.remove(part)
 
     def remove(self, worker):
         if worker in self.workers_ and self.random.random() < 0.8:
@@ -308,4 +360,10 @@ class SimulatedCluster:
 def works(cluster, n_stacks):
     for number in range(n_stacks):
         one = job(number)
-        yield Work(one, is_split=one.id in cluster.split, graph=lambda job, name: None)
+        cluster.draw()
+        yield Work(
+            one,
+            is_split=one.id in cluster.split,
+            graph=lambda job, name: None,
+            can_spread=one.id in cluster.large,
+        )

@@ -27,6 +27,7 @@ PATHS = {
     "refused a worker",
     "result was not accepted",
     "scheduler did not answer",
+    "spread",
     "suspected",
     "took work from a frozen worker",
     "tried alone",
@@ -53,9 +54,9 @@ def simulate(seed):
     if seed % 14 == 0:
         # Someone interrupts a run whose workers have all paused.
         cluster.when_all_pause = lambda: setattr(stop, "drain", True)
-    results, is_lost = [], False
+    results, is_lost, heard = [], False, []
     try:
-        for result in dispatcher.results(works(cluster, N_STACKS), stop, fault):
+        for result in dispatcher.results(works(cluster, N_STACKS), stop, fault, heard.append):
             results.append(result)
             if drain_after is not None and len(results) >= drain_after:
                 stop.drain = True
@@ -78,6 +79,7 @@ def simulate(seed):
             assert cluster.last_beside[stack] == 0, "blamed with others beside it"
             assert "killed" in result.error or "memory limit" in result.error
     assert all("\n" not in message for message in said)
+    assert all(0 < told.fraction <= 1 for told in heard)
     return dispatcher.visits
 
 

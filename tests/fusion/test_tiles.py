@@ -6,9 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchstack.errors import OptionError, StackError
-from batchstack.fusion import METHODS, fuse
+from batchstack.fusion import METHODS, engine, fuse
 from batchstack.fusion.codes import DATA_RANGES
-from batchstack.fusion.engine import StackToFuse, decide, fuse_tile, tiles
+from batchstack.fusion.engine import (
+    StackToFuse,
+    decide,
+    fuse_tile,
+    large_tiles,
+    stripe_columns,
+    tiles,
+)
 from batchstack.fusion.methods import level_reaches, select_methods
 from batchstack.fusion.pyramid import level_shape
 from batchstack.fusion.tiles import grid_step, partition, tile_plan
@@ -178,3 +185,33 @@ def test_unknown_method_and_tile_are_refused():
         fuse(frames, ["all_chanels"])
     with pytest.raises(OptionError, match="tile"):
         fuse(frames, tile=0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 9000), st.integers(1, 9000)),
+    threads=st.integers(1, 70),
+    n_frames=st.integers(2, 40),
+    tile=st.sampled_from([None, 500, 2000]),
+    levels=st.integers(1, 9),
+)
+def test_large_tiles_partition_the_image_and_keep_threads_busy(
+    shape, threads, n_frames, tile, levels
+):
+    options, methods = FusionOptions(levels=levels), select_methods(["all_channels"])
+    boxes = large_tiles(shape, threads, tile, n_frames, methods, options)
+    step = grid_step(len(level_reaches(methods, engine.resolved(options, shape))))
+    assert all(box.top % step == box.left % step == 0 for box in boxes)
+    assert sum(box.shape[0] * box.shape[1] for box in boxes) == shape[0] * shape[1]
+    covered = [(row, column) for row in (0, shape[0] - 1) for column in (0, shape[1] - 1)]
+    assert all(sum(holds(box, place) for box in boxes) == 1 for place in covered)
+    rows = max(box.shape[0] for box in boxes)
+    stripes = sum(box.top == 0 for box in boxes)
+    assert max(box.shape[1] for box in boxes) < stripe_columns(tile, n_frames) + step
+    if rows >= 2 * engine._LEAST_ROWS:  # they could be lower still
+        assert len(boxes) >= threads
+    assert len(boxes) <= max(2 * threads, stripes) + stripes
+
+
+def holds(box, place):
+    return box.top <= place[0] < box.bottom and box.left <= place[1] < box.right
