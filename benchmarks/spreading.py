@@ -17,9 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
-from batchstack.fusion.synthetic import make_stack
 
 from batchstack.images import write_image
+from batchstack.scenes import make_stack
 
 DISTINCT = 6  # renders; the frames are copies of them
 

@@ -6,6 +6,7 @@ Headers are read of stacks that are not done, pixels never.
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
@@ -125,14 +126,21 @@ class _Known:
         place = frame.resolve()
         return place.stem in self._outputs and place.parent in self._folders
 
+    def is_shared(self, stack_id: str) -> bool:
+        """Whether links lead the outputs of a stack to the folder of another."""
+        parts = Path(stack_id).parts
+        folders = [self.directory.joinpath(*parts[: n + 1]) for n in range(len(parts))]
+        return any(map(files.is_link, folders)) and self._folders[folders[-1].resolve()] > 1
+
     @cached_property
     def _outputs(self) -> frozenset[str]:
         return frozenset(name for method in METHODS.values() for name in method.outputs)
 
     @cached_property
-    def _folders(self) -> frozenset[Path]:
-        # Made only when a frame is named like an output, which is rare: a plan may be long.
-        return frozenset((self.directory / row.id).resolve() for row in self._rows)
+    def _folders(self) -> Counter[Path]:
+        # Made only when a frame is named like an output, or a folder is a link, which is rare:
+        # a plan may be long.
+        return Counter((self.directory / row.id).resolve() for row in self._rows)
 
     def key(
         self, method: Method, options: RunOptions, suffix: str, *, resized: bool
@@ -228,6 +236,11 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         raise StackError(
             f"{path}: has the name of an output of this run, which would replace it; rename it, "
             "or give another output directory"
+        )
+    if known.is_shared(row.id):
+        raise StackError(
+            f"{known.directory / row.id}: leads to the folder of another stack, whose outputs "
+            "would be replaced; remove the link, or give another output directory"
         )
     todo = [method for method in methods if method.name in reasons]
     frames = [probe(path) for path in paths]

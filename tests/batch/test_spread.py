@@ -6,7 +6,6 @@ from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
-from batchstack.fusion.synthetic import make_stack
 
 from batchstack.batch import progress
 from batchstack.batch.ledger import Ledger
@@ -16,6 +15,7 @@ from batchstack.batch.tasks import tiles_of
 from batchstack.errors import ExitCode
 from batchstack.fusion import METHODS
 from batchstack.options import AlignOptions
+from batchstack.scenes import Camera, make_stack
 from tests.batch.conftest import do_split, do_whole
 from tests.faults.ward import Ward
 
@@ -34,7 +34,7 @@ def low_tiles():
 @pytest.fixture
 def step(workspace, files):
     def make(n_frames=2, *, limit=None, shape=SHAPE, suffix=".png", move=MOVE, **options):
-        scene = make_stack(shape, frames=n_frames, blur=3.0, scene="hair", **move)
+        scene = make_stack(shape, frames=n_frames, blur=3.0, scene="hair", camera=Camera(**move))
         manifest = load_manifest(files(suffix=suffix, s=scene), known_methods=METHODS)
         out = workspace.root / "out"
         (found,) = make_plan(manifest, out, RunOptions(**options), Ledger(out), memory_limit=limit)

@@ -41,6 +41,21 @@ def test_a_frame_that_an_output_would_replace_is_refused_and_stays(workspace, li
     workspace.run("fuse", "-o", "other", "--methods", "direct", given, front)
 
 
+def test_links_lead_no_stack_to_the_folder_of_another(workspace):
+    """They would replace each other's outputs, and both be up to date ever after."""
+    frames = workspace.stack("a")
+    out = workspace.root / "out"
+    (out / "a").mkdir(parents=True)
+    (out / "b").symlink_to(out / "a")
+    (out / "elsewhere").mkdir()
+    (out / "c").symlink_to(out / "elsewhere")
+    workspace.manifest({"a": frames, "b": frames, "c": frames, "b/x": frames, "a/x": frames})
+    said = workspace.run(*RUN, "-o", "out", code=1).stderr
+    assert f"pairs.csv:3 b: {out / 'b'}: leads to the folder of another stack" in said
+    assert f"pairs.csv:5 b/x: {out / 'b' / 'x'}: leads to the folder of another stack" in said
+    assert "3 done, 0 skipped, 2 failed" in said
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_scratch_folder_that_vanishes_ends_the_run_and_blames_no_stack(workspace, workers):
     stacks = {f"s{i}": workspace.stack(f"s{i}") for i in range(12)}
