@@ -200,7 +200,7 @@ def test_large_tiles_partition_the_image_and_keep_threads_busy(
 ):
     options, methods = FusionOptions(levels=levels), select_methods(["all_channels"])
     boxes = large_tiles(shape, threads, tile, n_frames, methods, options)
-    step = grid_step(len(level_reaches(methods, engine.resolved(options, shape))))
+    step = grid_step(len(level_reaches(methods, engine.coarsest(options))))
     assert all(box.top % step == box.left % step == 0 for box in boxes)
     assert sum(box.shape[0] * box.shape[1] for box in boxes) == shape[0] * shape[1]
     covered = [(row, column) for row in (0, shape[0] - 1) for column in (0, shape[1] - 1)]
