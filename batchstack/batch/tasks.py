@@ -360,14 +360,16 @@ def _fuse_and_write(
             publish=job.held.check,
             finish=behind,
         )
-        done(WRITING, (list(outputs).index(name) + 1) / len(outputs))
         return written, scores
 
     files.make_folder(job.folder)
     with files.Behind() as behind:
         if job.folder != job.held.directory:
             behind(partial(files.sync_names, job.folder.parent, job.held.directory))
-        written = {name: score_and_write(name, behind) for name in output_names(job)}
+        written = {}
+        for name in output_names(job):
+            written[name] = score_and_write(name, behind)
+            done(WRITING, len(written) / len(outputs))
         behind(partial(files.sync_names, job.folder, job.folder))
         _let_the_next_begin()
     return written

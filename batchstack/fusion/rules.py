@@ -81,7 +81,7 @@ SHARP_REACH = SPACING + gaussian_reach(SHARP_SIGMA)
 
 
 def map_level(options: FusionOptions) -> int:
-    """Level of the decision map in resolved options."""
+    """Level of the decision map, in options that have it."""
     assert options.map_level is not None
     return options.map_level
 
