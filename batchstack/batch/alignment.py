@@ -1,6 +1,6 @@
-"""Frames of a stack as fusion sees them: checked as they are read, moved onto the first.
+"""Frames of a stack as fusion sees them: checked as they are read, moved, and in one light.
 
-Where the frames lie is found once per stack.
+Where the frames lie and how their light differs is found once per stack.
 A split stack moves each window when a tile asks for it; one task that does a whole stack moves
 each frame once, to the same pixels.
 Fusion works on the whole image whatever moved; outputs are cropped when they are written.
@@ -14,21 +14,29 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from batchstack import files
-from batchstack.batch.jobs import Job
+from batchstack.batch.jobs import Alignment, Job
 from batchstack.batch.progress import ALIGNING, done
 from batchstack.errors import StackError
 from batchstack.fusion.tiles import ReadWindow
 from batchstack.geometry import Box
 from batchstack.images import Pixels, StagedImage, write_npy_rows
-from batchstack.options import AlignOptions
-from batchstack.registration import Fit, Transform, estimate_stack, valid_area, warp_window
+from batchstack.registration import (
+    Exposures,
+    Fit,
+    Light,
+    Transform,
+    compare_light,
+    estimate_stack,
+    valid_area,
+    warp_window,
+)
 from batchstack.registration import link as link_of
 
 if TYPE_CHECKING:
     from batchstack.fusion.scratch import Scratch
 
 # Raised whenever registration or resampling change the outputs of the same input and options.
-ALGO_VERSION = 1
+ALGO_VERSION = 2
 
 _BAND = 2**20  # pixels that are moved at once
 # Of the time that aligning takes in one task, what it takes to find where frames lie, not to move
@@ -73,28 +81,9 @@ class Frame:
         return pixels
 
 
-@dataclass(frozen=True)
-class Alignment:
-    """Where the frames of a stack lie.
-
-    Attributes
-    ----------
-    transforms : tuple of Transform
-        One for each frame, onto the first.
-    area : Box
-        What of the image is written.
-    map_level : int, optional
-        Of the decision map, as the moved frames show it; None if none is looked up.
-    """
-
-    transforms: tuple[Transform, ...]
-    area: Box
-    map_level: int | None = None
-
-
 def not_aligned(n_frames: int, size: tuple[int, int]) -> Alignment:
     """Frames of `size` (rows, columns) as they are."""
-    return Alignment((Transform(),) * n_frames, Box(0, 0, *size))
+    return Alignment((Transform(),) * n_frames, (Light(),) * n_frames, size, Box(0, 0, *size))
 
 
 def link(job: Job, before: Frame, frame: Frame) -> Fit:
@@ -107,7 +96,7 @@ def link(job: Job, before: Frame, frame: Frame) -> Fit:
 
 
 def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Alignment:
-    """Find where the frames of a stack lie.
+    """Find where the frames of a stack lie, and what brings them to one light.
 
     Parameters
     ----------
@@ -123,17 +112,43 @@ def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Align
     """
     if job.alignment.is_off:
         return not_aligned(len(frames), frames[0].size)
-    # Frames can be sliced like arrays, which is all that is asked of them.
     share = 1 - _LINKING if links else _ESTIMATING
-    sliceable = cast(Sequence[Pixels], _Counted(frames, share))
-    transforms = estimate_stack(
-        sliceable, model=job.alignment.align, data_range=job.fusion.data_range, links=links
-    )
+    transforms = _transforms(job, _Counted(frames, share), links)
     done(ALIGNING, share)
-    area = valid_area(transforms, frames[0].size)
-    if job.alignment.border == "fill":
-        area = Box(0, 0, *frames[0].size)
-    return Alignment(transforms, area)
+    exposures = _exposures(job, frames, transforms)
+    matched = exposures is not None and (exposures.differ or job.alignment.match_exposure == "on")
+    size = frames[0].size
+    whole = Box(0, 0, *size)
+    area = whole if job.alignment.border == "fill" else valid_area(transforms, size)
+    return Alignment(
+        transforms,
+        exposures.lights if exposures and matched else (Light(),) * len(frames),
+        size,
+        area,
+        spread=exposures.spread if exposures and exposures.is_known else None,
+    )
+
+
+def _transforms(job: Job, frames: "_Counted", links: Sequence[Fit]) -> tuple[Transform, ...]:
+    if not job.alignment.moves:
+        return (Transform(),) * len(frames)
+    # Frames can be sliced like arrays, which is all that is asked of them.
+    return estimate_stack(
+        cast(Sequence[Pixels], frames),
+        model=job.alignment.align,
+        data_range=job.fusion.data_range,
+        links=links,
+    )
+
+
+def _exposures(
+    job: Job, frames: Sequence[Frame], transforms: Sequence[Transform]
+) -> Exposures | None:
+    """How the light of frames differs, if it is to be matched."""
+    if job.alignment.match_exposure == "off":
+        return None
+    sliceable = cast(Sequence[Pixels], frames)
+    return compare_light(sliceable, transforms, data_range=job.fusion.data_range)
 
 
 class _Counted:
@@ -160,7 +175,7 @@ def aligned_windows(job: Job, frames: Sequence[Frame], alignment: Alignment) -> 
             alignment.transforms[index],
             box,
             frame.size,
-            gain=job.alignment.match_exposure,
+            light=alignment.lights[index],
             data_range=job.fusion.data_range,
         )
 
@@ -182,9 +197,9 @@ def move_frames(
     """
     read = aligned_windows(job, frames, alignment)
     moved = []
-    for index, (frame, transform) in enumerate(zip(frames, alignment.transforms, strict=True)):
+    for index, frame in enumerate(frames):
         done(ALIGNING, _ESTIMATING + (1 - _ESTIMATING) * index / len(frames))
-        if transform.is_identity and not job.alignment.match_exposure:
+        if alignment.transforms[index].is_identity and alignment.lights[index].is_identity:
             moved.append(frame)
             continue
         rows, columns = frame.size
@@ -206,13 +221,34 @@ def move_frames(
     return moved
 
 
-def describe(transform: Transform, options: AlignOptions) -> dict[str, Any]:
-    """A transform as the ledger keeps it, short for a frame that stays as it is."""
+def describe(alignment: Alignment) -> dict[str, Any]:
+    """What the ledger keeps of an alignment: of the stack, and in "align" of each frame."""
+    facts: dict[str, Any] = {}
+    if alignment.crop:
+        facts["cropped"] = round(100 * alignment.crop, 2)
+    if alignment.widest:
+        facts["widest"] = alignment.widest
+    if alignment.spread is not None:
+        facts["light"] = round(alignment.spread, 4)
+    frames = zip(alignment.transforms, alignment.lights, strict=True)
+    return facts | {"align": [_frame_facts(*frame) for frame in frames]}
+
+
+def _frame_facts(transform: Transform, light: Light) -> dict[str, Any]:
+    """Short for a frame that stays as it is; without an error where none was measured."""
     facts: dict[str, Any] = {"model": transform.model}
     if not transform.is_identity:
-        facts |= {"matrix": list(transform.matrix), "error": round(transform.error, 4)}
-    if options.match_exposure or not transform.is_identity:
-        facts["gain"] = list(transform.gain)
+        facts["matrix"] = list(transform.matrix)
+        if transform.error and not transform.note:
+            facts["error"] = round(transform.error, 4)
+    if not light.is_identity:
+        facts |= {"gain": _rounded(light.gain), "dark": round(light.dark, 5)}
+    if light.slopes:
+        facts["slopes"] = [_rounded(channel) for channel in light.slopes]
     if transform.note:
         facts["note"] = transform.note
     return facts
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 5) for value in values]

@@ -74,7 +74,7 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
     decided = any(method.decided for method in methods)
     aligned: tasks.Outcome | Delayed = tasks.Outcome(value=not_aligned(len(job.frames), shape))
     linked: list[Delayed] = []
-    if not job.alignment.is_off:
+    if job.alignment.moves:
         linked = [
             _task(
                 tasks.link_frames, name, f"link-{index}", job, index, staged[index - 1 : index + 1]

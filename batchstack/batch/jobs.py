@@ -1,16 +1,21 @@
 """What travels between the client and the workers: small frozen values, never pixels."""
 
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 from batchstack.batch.claim import Claim
 from batchstack.formats import keeping, of_suffix
 from batchstack.fusion.methods import DEPTH_MAPS
+from batchstack.geometry import Box
 from batchstack.images import Written
 from batchstack.options import AlignOptions, FusionOptions
-from batchstack.registration import Transform
+from batchstack.registration import Light, Transform
 
 Scores = dict[str, float]  # measure to value
+
+# Two frames show as much of the scene if the areas differ by less.
+_AS_WIDE = 5e-4
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,52 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """Where the frames of a stack lie, and what brings them to one light.
+
+    Attributes
+    ----------
+    transforms : tuple of Transform
+        One for each frame, onto the reference.
+    lights : tuple of Light
+        One for each frame.
+    size : (int, int)
+        Rows and columns of a frame.
+    area : Box
+        What of the image is written.
+    spread : float, optional
+        How far the light of a frame departs from the stack's median, at most, as natural
+        logarithm; None if it was not compared.
+    map_level : int, optional
+        Of the decision map, as the moved frames show it; None if none is looked up.
+    """
+
+    transforms: tuple[Transform, ...]
+    lights: tuple[Light, ...]
+    size: tuple[int, int]
+    area: Box
+    spread: float | None = None
+    map_level: int | None = None
+
+    @property
+    def crop(self) -> float:
+        """The share of the picture that is not written."""
+        return 1 - prod(self.area.shape) / prod(self.size)
+
+    @property
+    def widest(self) -> str:
+        """Which end of the stack shows most of the scene; empty if both show as much."""
+        (a, b, _, d, e, _), (f, g, _, i, j, _) = (
+            transform.matrix for transform in (self.transforms[0], self.transforms[-1])
+        )
+        # The larger the scene is on a frame, the less there is of it.
+        growth = (f * j - g * i) / (a * e - b * d) - 1
+        if abs(growth) < _AS_WIDE:
+            return ""
+        return "first" if growth > 0 else "last"
+
+
+@dataclass(frozen=True)
 class Result:
     """What became of a job.
 
@@ -135,10 +186,8 @@ class Result:
         Output name to its scores, for outputs that have some.
     megapixels : float
         Of one frame.
-    transforms : tuple of Transform
-        Where each frame was found, back to front.
-    map_level : int, optional
-        Of the decision map, if one was looked up.
+    alignment : Alignment, optional
+        Where the frames were found.
     seconds : float
         Busy time, summed over the job's tasks.
     peak_memory : int
@@ -154,10 +203,14 @@ class Result:
     outputs: dict[str, Written] = field(default_factory=dict)
     scores: dict[str, Scores] = field(default_factory=dict)
     megapixels: float = 0.0
-    transforms: tuple[Transform, ...] = ()
-    map_level: int | None = None
+    alignment: Alignment | None = None
     seconds: float = 0.0
     peak_memory: int = 0
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """Where each frame was found, back to front."""
+        return self.alignment.transforms if self.alignment else ()
 
     @property
     def is_moved(self) -> bool:

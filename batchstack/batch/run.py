@@ -275,11 +275,11 @@ class _Recorder:
             "megapixels": round(result.megapixels, 3),
             "peak_memory": result.peak_memory,
         }
-        options = result.job.alignment
-        if not options.is_off:
-            facts["align"] = [describe(transform, options) for transform in result.transforms]
-        if result.map_level is not None:
-            facts["map_level"] = result.map_level
+        alignment = result.alignment
+        if alignment and not result.job.alignment.is_off:
+            facts |= describe(alignment)
+        if alignment and alignment.map_level is not None:
+            facts["map_level"] = alignment.map_level
         self._ledger.append_done(row.id, self._records(row, result), facts)
         self._sync_now_and_then()
         summary.done += 1

@@ -182,6 +182,17 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True)
+class Switch(Choice):
+    """auto, on or off; what flags are written as means the last two."""
+
+    names: tuple[str, ...] = ("auto", "on", "off")
+
+    def parse(self, text: str) -> str:
+        known = _FLAGS.get(text.lower())
+        return text if known is None else ("off", "on")[known]
+
+
+@dataclass(frozen=True)
 class Flag(Kind):
     """True or false."""
 

@@ -7,7 +7,22 @@ Usable on its own, from a notebook for example::
 """
 
 from batchstack.registration.estimation import estimate, estimate_stack, link
+from batchstack.registration.exposure import Exposures, compare_light
 from batchstack.registration.fits import Fit
+from batchstack.registration.light import Light
+from batchstack.registration.residuals import residual
 from batchstack.registration.warp import Transform, valid_area, warp_window
 
-__all__ = ["Fit", "Transform", "estimate", "estimate_stack", "link", "valid_area", "warp_window"]
+__all__ = [
+    "Exposures",
+    "Fit",
+    "Light",
+    "Transform",
+    "compare_light",
+    "estimate",
+    "estimate_stack",
+    "link",
+    "residual",
+    "valid_area",
+    "warp_window",
+]
