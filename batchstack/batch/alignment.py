@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from batchstack import files
-from batchstack.batch.jobs import Alignment, Job
+from batchstack.batch.jobs import Job
+from batchstack.batch.placement import Alignment
 from batchstack.batch.progress import ALIGNING, done
 from batchstack.errors import StackError
 from batchstack.fusion.tiles import ReadWindow
@@ -27,6 +28,7 @@ from batchstack.registration import (
     Transform,
     compare_light,
     estimate_stack,
+    residual,
     valid_area,
     warp_window,
 )
@@ -110,12 +112,13 @@ def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Align
     StackError
         If pixels are not finite, or the moved frames have no area in common.
     """
-    if job.alignment.is_off:
+    if job.is_as_it_is:
         return not_aligned(len(frames), frames[0].size)
     share = 1 - _LINKING if links else _ESTIMATING
     transforms = _transforms(job, _Counted(frames, share), links)
     done(ALIGNING, share)
-    exposures = _exposures(job, frames, transforms)
+    sliceable = cast(Sequence[Pixels], frames)
+    exposures = _exposures(job, sliceable, transforms)
     matched = exposures is not None and (exposures.differ or job.alignment.match_exposure == "on")
     size = frames[0].size
     whole = Box(0, 0, *size)
@@ -126,11 +129,14 @@ def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Align
         size,
         area,
         spread=exposures.spread if exposures and exposures.is_known else None,
+        residual=residual(sliceable, transforms, data_range=job.fusion.data_range),
     )
 
 
 def _transforms(job: Job, frames: "_Counted", links: Sequence[Fit]) -> tuple[Transform, ...]:
-    if not job.alignment.moves:
+    if job.device:
+        return job.device.transforms
+    if not job.is_linked:
         return (Transform(),) * len(frames)
     # Frames can be sliced like arrays, which is all that is asked of them.
     return estimate_stack(
@@ -142,13 +148,12 @@ def _transforms(job: Job, frames: "_Counted", links: Sequence[Fit]) -> tuple[Tra
 
 
 def _exposures(
-    job: Job, frames: Sequence[Frame], transforms: Sequence[Transform]
+    job: Job, frames: Sequence[Pixels], transforms: Sequence[Transform]
 ) -> Exposures | None:
     """How the light of frames differs, if it is to be matched."""
     if job.alignment.match_exposure == "off":
         return None
-    sliceable = cast(Sequence[Pixels], frames)
-    return compare_light(sliceable, transforms, data_range=job.fusion.data_range)
+    return compare_light(frames, transforms, data_range=job.fusion.data_range)
 
 
 class _Counted:
@@ -219,36 +224,3 @@ def move_frames(
             moved.append(Frame(frame.path, pixels))
     done(ALIGNING, 1.0)
     return moved
-
-
-def describe(alignment: Alignment) -> dict[str, Any]:
-    """What the ledger keeps of an alignment: of the stack, and in "align" of each frame."""
-    facts: dict[str, Any] = {}
-    if alignment.crop:
-        facts["cropped"] = round(100 * alignment.crop, 2)
-    if alignment.widest:
-        facts["widest"] = alignment.widest
-    if alignment.spread is not None:
-        facts["light"] = round(alignment.spread, 4)
-    frames = zip(alignment.transforms, alignment.lights, strict=True)
-    return facts | {"align": [_frame_facts(*frame) for frame in frames]}
-
-
-def _frame_facts(transform: Transform, light: Light) -> dict[str, Any]:
-    """Short for a frame that stays as it is; without an error where none was measured."""
-    facts: dict[str, Any] = {"model": transform.model}
-    if not transform.is_identity:
-        facts["matrix"] = list(transform.matrix)
-        if transform.error and not transform.note:
-            facts["error"] = round(transform.error, 4)
-    if not light.is_identity:
-        facts |= {"gain": _rounded(light.gain), "dark": round(light.dark, 5)}
-    if light.slopes:
-        facts["slopes"] = [_rounded(channel) for channel in light.slopes]
-    if transform.note:
-        facts["note"] = transform.note
-    return facts
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, 5) for value in values]

@@ -74,14 +74,14 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
     decided = any(method.decided for method in methods)
     aligned: tasks.Outcome | Delayed = tasks.Outcome(value=not_aligned(len(job.frames), shape))
     linked: list[Delayed] = []
-    if job.alignment.moves:
+    if job.is_linked:
         linked = [
             _task(
                 tasks.link_frames, name, f"link-{index}", job, index, staged[index - 1 : index + 1]
             )
             for index in range(1, len(staged))
         ]
-    if decided or not job.alignment.is_off:
+    if decided or not job.is_as_it_is:
         aligned = _task(tasks.align_frames, name, "align", job, staged, linked)
     boxes = tasks.tiles_of(job, shape)
     surveyed: list[Delayed] = []

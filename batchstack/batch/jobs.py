@@ -1,21 +1,20 @@
 """What travels between the client and the workers: small frozen values, never pixels."""
 
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
+from typing import Any
 
+from batchstack.batch import placement
 from batchstack.batch.claim import Claim
+from batchstack.batch.device import DeviceSet
+from batchstack.batch.placement import Alignment
 from batchstack.formats import keeping, of_suffix
 from batchstack.fusion.methods import DEPTH_MAPS
-from batchstack.geometry import Box
 from batchstack.images import Written
 from batchstack.options import AlignOptions, FusionOptions
-from batchstack.registration import Light, Transform
+from batchstack.registration import Transform
 
 Scores = dict[str, float]  # measure to value
-
-# Two frames show as much of the scene if the areas differ by less.
-_AS_WIDE = 5e-4
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ class Job:
         What its tasks must find; a plan has none yet.
     spread : int
         Threads that share the work on the stack; 0 if they do not.
+    device : DeviceSet, optional
+        Transforms that are given, so that none are measured.
     """
 
     id: str
@@ -92,6 +93,17 @@ class Job:
     attempt: int = 0
     claim: Claim | None = None
     spread: int = 0
+    device: DeviceSet | None = None
+
+    @property
+    def is_as_it_is(self) -> bool:
+        """Whether frames are neither moved nor brought to one light."""
+        return self.alignment.is_off and self.device is None
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether it is measured where frames lie."""
+        return self.alignment.align != "off" and self.device is None
 
     @property
     def name(self) -> str:
@@ -115,52 +127,6 @@ class Job:
             # They are grey, and losses would be steps of depth.
             wanted = keeping(wanted, DEPTH_MAPS[name], 1)
         return self.folder / f"{name}{wanted.suffix}"
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """Where the frames of a stack lie, and what brings them to one light.
-
-    Attributes
-    ----------
-    transforms : tuple of Transform
-        One for each frame, onto the reference.
-    lights : tuple of Light
-        One for each frame.
-    size : (int, int)
-        Rows and columns of a frame.
-    area : Box
-        What of the image is written.
-    spread : float, optional
-        How far the light of a frame departs from the stack's median, at most, as natural
-        logarithm; None if it was not compared.
-    map_level : int, optional
-        Of the decision map, as the moved frames show it; None if none is looked up.
-    """
-
-    transforms: tuple[Transform, ...]
-    lights: tuple[Light, ...]
-    size: tuple[int, int]
-    area: Box
-    spread: float | None = None
-    map_level: int | None = None
-
-    @property
-    def crop(self) -> float:
-        """The share of the picture that is not written."""
-        return 1 - prod(self.area.shape) / prod(self.size)
-
-    @property
-    def widest(self) -> str:
-        """Which end of the stack shows most of the scene; empty if both show as much."""
-        (a, b, _, d, e, _), (f, g, _, i, j, _) = (
-            transform.matrix for transform in (self.transforms[0], self.transforms[-1])
-        )
-        # The larger the scene is on a frame, the less there is of it.
-        growth = (f * j - g * i) / (a * e - b * d) - 1
-        if abs(growth) < _AS_WIDE:
-            return ""
-        return "first" if growth > 0 else "last"
 
 
 @dataclass(frozen=True)
@@ -218,10 +184,15 @@ class Result:
         return not all(transform.is_identity for transform in self.transforms)
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says of its alignment."""
+        if self.alignment is None or self.job.is_as_it_is:
+            return {}
+        return placement.describe(self.alignment)
+
+    @property
     def warnings(self) -> list[str]:
-        """A complete message for each frame that could not be aligned."""
+        """What is worth looking at, each a complete message."""
         return [
-            f"{self.job.place} {self.job.id}: {path}: {transform.note}"
-            for path, transform in zip(self.job.frames, self.transforms, strict=False)
-            if transform.note
+            f"{self.job.place} {self.job.id}: {said}" for said in placement.warnings(self.facts)
         ]

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from batchstack import files
 from batchstack.batch.alignment import ALGO_VERSION as REGISTRATION_VERSION
+from batchstack.batch.device import DeviceSet, load_device_set
 from batchstack.batch.jobs import Input, Job
 from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
@@ -98,9 +99,13 @@ def make_plan(
     ------
     ManifestError
         If options of rows contradict those of the run.
+    OptionError, FileError
+        If transforms are given and cannot be read.
     """
     wishes = _row_options(manifest.rows, options)
-    known = _Known(directory.absolute(), manifest.rows, ledger, memory_limit)
+    given = options.alignment.transforms
+    device = load_device_set(Path(given)) if given else None
+    known = _Known(directory.absolute(), manifest.rows, ledger, memory_limit, device)
     with collector_paused():
         return [
             _guarded_step(row, wish, known) for row, wish in zip(manifest.rows, wishes, strict=True)
@@ -111,9 +116,15 @@ class _Known:
     """What is the same for all stacks of a plan, and what need be found out only once."""
 
     def __init__(
-        self, directory: Path, rows: Sequence[Row], ledger: Ledger, memory_limit: int | None
+        self,
+        directory: Path,
+        rows: Sequence[Row],
+        ledger: Ledger,
+        memory_limit: int | None,
+        device: DeviceSet | None,
     ) -> None:
         self.directory, self.ledger, self.memory_limit = directory, ledger, memory_limit
+        self.device = device
         self._rows = rows
         # A file that several methods or stacks use is read once.
         self.digest: Digest = cache(file_digest)
@@ -149,12 +160,19 @@ class _Known:
         at = (method.name, id(options), suffix, resized)
         key = self._keys.get(at)
         if key is None:
-            key = self._keys[at] = output_key(method, options, suffix, resized=resized)
+            key = self._keys[at] = output_key(
+                method, options, suffix, resized=resized, device=self.device
+            )
         return key
 
 
 def output_key(
-    method: Method, options: RunOptions, suffix: str, *, resized: bool = False
+    method: Method,
+    options: RunOptions,
+    suffix: str,
+    *,
+    resized: bool = False,
+    device: DeviceSet | None = None,
 ) -> dict[str, Any]:
     """Everything but the inputs that a method's outputs depend on.
 
@@ -166,6 +184,8 @@ def output_key(
         Ending of the outputs.
     resized : bool
         Whether frames were of different size and resized.
+    device : DeviceSet, optional
+        Transforms that are given.
     """
     wanted, parts = of_suffix(suffix), set(method.parts)
     key: dict[str, Any] = {"algorithm": method.algo_version, "format": wanted.choice}
@@ -174,6 +194,8 @@ def output_key(
     if not options.alignment.is_off:
         parts.add("alignment")
         key["registration"] = REGISTRATION_VERSION
+    if device:
+        key["transforms"] = device.digest
     if resized:
         parts.add("resized")
     return key | options.used_by(parts)
@@ -245,6 +267,8 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     todo = [method for method in methods if method.name in reasons]
     frames = [probe(path) for path in paths]
     _check_frames(frames, resize=options.resize)
+    if known.device:
+        known.device.check(len(frames), (frames[0].height, frames[0].width))
     job = Job(
         id=row.id,
         place=row.place,
@@ -258,6 +282,7 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         tile=options.tile,
         score=options.score,
         folder=known.directory / row.id,
+        device=known.device,
     )
     _refuse_long_names(job)
     return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)

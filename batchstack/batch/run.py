@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batchstack import files
-from batchstack.batch.alignment import describe
+from batchstack.batch import placement
 from batchstack.batch.claim import Claim
 from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
@@ -276,15 +276,14 @@ class _Recorder:
             "peak_memory": result.peak_memory,
         }
         alignment = result.alignment
-        if alignment and not result.job.alignment.is_off:
-            facts |= describe(alignment)
+        facts |= result.facts
         if alignment and alignment.map_level is not None:
             facts["map_level"] = alignment.map_level
         self._ledger.append_done(row.id, self._records(row, result), facts)
         self._sync_now_and_then()
         summary.done += 1
         summary.aligned += result.is_moved
-        summary.not_aligned += bool(result.warnings)
+        summary.not_aligned += placement.not_aligned(facts)
         if result.scores:
             summary.scores[row.id] = result.scores
         summary.megapixels += result.megapixels * len(result.job.frames)
@@ -307,7 +306,9 @@ class _Recorder:
         job, options = result.job, row_options(row, self._options)
         return {
             name: Record(
-                output_key(METHODS[name], options, job.suffix, resized=job.resize),
+                output_key(
+                    METHODS[name], options, job.suffix, resized=job.resize, device=job.device
+                ),
                 result.inputs,
                 {
                     job.output_path(output).name: result.outputs[output]

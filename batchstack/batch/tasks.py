@@ -32,9 +32,10 @@ from batchstack.batch.alignment import (
     windows,
 )
 from batchstack.batch.claim import Claim
-from batchstack.batch.jobs import Alignment, Input, Job, Result, Scores
+from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.peak import Peak
 from batchstack.batch.peak import leave as leave_peak
+from batchstack.batch.placement import Alignment
 from batchstack.batch.progress import (
     READING,
     WRITING,

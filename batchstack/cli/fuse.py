@@ -14,6 +14,7 @@ from batchstack.batch.jobs import Job, Result
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.machine import ClusterOptions, cores, worker_memory
 from batchstack.batch.manifest import Manifest, Row
+from batchstack.batch.placement import cost_of_crop
 from batchstack.batch.plan import Step, can_spread, is_split, make_plan
 from batchstack.batch.progress import UnderWay, hearing
 from batchstack.batch.run import StackUnderWay
@@ -67,6 +68,8 @@ def command(
         sys.exit(ExitCode.FAILED)
     for warning in result.warnings:
         tell(f"warning: {warning.removeprefix('fuse : ')}")
+    if cost := cost_of_crop(result.facts):
+        tell(cost)
     for name in result.outputs:
         click.echo(click.format_filename(step.job.output_path(name)))
 

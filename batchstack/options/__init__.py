@@ -11,7 +11,17 @@ from typing import Any, Literal, get_args
 from batchstack import formats
 from batchstack.errors import OptionError
 from batchstack.options.declaration import Option, Options, declared, documented, option
-from batchstack.options.kinds import Choice, Flag, Names, Number, Odd, OddSizes, Switch, Whole
+from batchstack.options.kinds import (
+    Choice,
+    FileName,
+    Flag,
+    Names,
+    Number,
+    Odd,
+    OddSizes,
+    Switch,
+    Whole,
+)
 
 __all__ = [
     "ALIGN_MODELS",
@@ -198,15 +208,26 @@ class AlignOptions(Options):
         used_by={"alignment"},
     )
 
+    transforms: str | None = option(
+        None,
+        FileName(),
+        group="Alignment",
+        help="Take the transforms of this file, which 'batchstack align' has written, instead of "
+        "measuring each stack: one crop and one scale for all",
+        shown="measured",
+        used_by=(),  # what the file says is in every key
+        column=False,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.transforms and self.align == "off":
+            raise OptionError("transforms are given, but align is 'off'; give the one or the other")
+
     @property
     def is_off(self) -> bool:
         """Whether frames are taken as they are; then the other options mean nothing."""
         return self.align == "off" and self.match_exposure != "on"
-
-    @property
-    def moves(self) -> bool:
-        """Whether it is looked where frames lie."""
-        return self.align != "off"
 
 
 @documented

@@ -213,6 +213,23 @@ class Flag(Kind):
 
 
 @dataclass(frozen=True)
+class FileName(Kind):
+    """The name of a file, which others read."""
+
+    noun = "file"
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, str) and value != ""
+
+    @property
+    def wanted(self) -> str:
+        return "the name of a file"
+
+
+@dataclass(frozen=True)
 class Names(Kind):
     """Names of which others know whether there are such."""
 

@@ -26,7 +26,7 @@ Bytes = npt.NDArray[np.uint8]
 # Pixels of the images that are compared, neighbours that are looked at, windows that are followed
 # of each, and how many of them tell something.
 _PIXELS, _NEIGHBOURS, _WINDOWS, _LEAST_WINDOWS = 150_000, 8, 200, 30
-_SIDE, _PERCENTILE = 21, 95
+_SIDE, _NEAREST, _PERCENTILE = 21, 7, 95
 
 
 def residual(
@@ -56,9 +56,9 @@ def residual(
     count = min(len(frames) - 1, _NEIGHBOURS)
     left = []
     for index in np.linspace(0, len(frames) - 2, count).round().astype(int):
-        pair = (_view(frames[i], factor, data_range) for i in (index, index + 1))
+        one, other = (_view(frames[i], factor, data_range) for i in (index, index + 1))
         step = _between(transforms[index], transforms[index + 1], factor)
-        left.append(_left(*pair, step))
+        left.append(_left(one, other, step))
     known = np.concatenate(left)
     if known.size < _LEAST_WINDOWS:
         return None
@@ -92,11 +92,16 @@ def _view(frame: Pixels, factor: int, data_range: float | None) -> Bytes:
     smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
     detail = smooth - cv2.blur(cv2.blur(smooth, (19, 19)), (19, 19))
     contrast = cv2.blur(detail * detail, (31, 31))
-    return np.clip(detail / np.sqrt(contrast + 1) * 40 + 128, 0, 255).astype(np.uint8)
+    scaled = np.clip(detail / np.sqrt(contrast + 1) * 40 + 128, 0, 255)
+    return np.asarray(np.rint(scaled), np.uint8)
 
 
 def _left(one: Bytes, other: Bytes, step: Matrix) -> Numbers:
-    """Distances of the windows from where the best affine transform has them."""
+    """How far windows lie from where the best affine transform has them.
+
+    What counts is the median of a window and its nearest: windows that were mistaken, at the rim
+    of a blurred thing for example, scatter, where geometry moves neighbours alike.
+    """
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = (one.shape[1], one.shape[0])
     moved = cv2.warpAffine(other, step[:2], size, flags=how)
@@ -110,9 +115,12 @@ def _left(one: Bytes, other: Bytes, step: Matrix) -> Numbers:
     for _ in range(10):
         root = np.sqrt(weights)[:, None]
         found = np.linalg.lstsq(design * root, moves * root, rcond=None)[0]
-        missed = np.hypot(*(moves - design @ found).T)
-        weights = 1 / (1 + (missed / max(float(np.median(missed)), 0.02)) ** 2)
-    return np.asarray(missed, np.float64)
+        missed = moves - design @ found
+        distance = np.hypot(*missed.T)
+        weights = 1 / (1 + (distance / max(float(np.median(distance)), 0.02)) ** 2)
+    apart = np.linalg.norm(points[:, None] - points, axis=2)
+    nearest = np.argsort(apart, axis=1, kind="stable")[:, :_NEAREST]
+    return np.asarray(np.hypot(*np.median(missed[nearest], axis=1).T), np.float64)
 
 
 def _followed(one: Bytes, other: Bytes, inside: Bytes) -> tuple[Numbers, Numbers]:
@@ -121,7 +129,7 @@ def _followed(one: Bytes, other: Bytes, inside: Bytes) -> tuple[Numbers, Numbers
     start = cv2.goodFeaturesToTrack(one, _WINDOWS, 0.02, spacing, mask=inside, blockSize=11)
     if start is None:
         return np.empty((0, 2)), np.empty((0, 2))
-    how: dict[str, Any] = {"winSize": (_SIDE, _SIDE), "maxLevel": 2}
+    how: dict[str, Any] = {"winSize": (_SIDE, _SIDE), "maxLevel": 1}
     end, there, _ = cv2.calcOpticalFlowPyrLK(one, other, start, None, **how)
     again, back, _ = cv2.calcOpticalFlowPyrLK(other, one, end, None, **how)
     agree = np.linalg.norm(again - start, axis=2) < 0.3
