@@ -17,7 +17,7 @@ from skimage.transform import warp as resampled
 from batchstack import scenes
 from batchstack.errors import OptionError, StackError
 from batchstack.geometry import Box
-from batchstack.registration import Transform, estimation, fits, views, warp
+from batchstack.registration import Light, Transform, estimation, fits, views, warp
 
 Image = npt.NDArray[Any]
 SHAPE = (420, 520)
