@@ -29,6 +29,7 @@ PATHS = {
     "scheduler did not answer",
     "spread",
     "suspected",
+    "taken back",
     "took work from a frozen worker",
     "tried alone",
     "waited for workers",
