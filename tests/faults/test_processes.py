@@ -335,7 +335,7 @@ def test_a_stopped_client_goes_on_when_it_is_thawed(ward):
     ward.wait_until_held(2, run)
     stop(run.process.pid)
     ward.open()
-    wait_for(lambda: ward.finished("out") == 2, seconds=240)
+    wait_for(lambda: ward.finished("out") >= 2, seconds=240)  # or what waited for them as well
     thaw(run.process.pid)
     assert "0 failed" in run.end(0)
     oracle.judge(done=6)
