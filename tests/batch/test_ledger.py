@@ -301,7 +301,7 @@ strange = st.recursive(
     | st.builds(OLD.__or__, st.dictionaries(st.sampled_from(NAMES), strange)).map(as_line)
 )
 @example(content=as_line({"id": "s", "error": "e", "row": {"id": "s", "of a later version": "1"}}))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_journal_is_read_and_takes_lines(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("any")
     journal(folder, content)
