@@ -15,7 +15,7 @@ from batchstack.registration import TOO_SMALL, Light, Transform
 # Two frames show as much of the scene if the areas differ by less.
 _AS_WIDE = 5e-4
 # Residuals beyond, in pixels, are said.
-RESIDUAL_LIMIT = 3.0
+RESIDUAL_LIMIT = 2.0
 
 
 @dataclass(frozen=True)

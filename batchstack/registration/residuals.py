@@ -12,20 +12,21 @@ References
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.registration.light import Numbers, Values, white_of
+from batchstack.registration.light import Numbers, white_of
 from batchstack.registration.warp import Matrix, Pixels, Transform
 
 Bytes = npt.NDArray[np.uint8]
 
 # Pixels of the images that are compared, neighbours that are looked at, windows that are followed
 # of each, and how many of them tell something.
-_PIXELS, _NEIGHBOURS, _WINDOWS, _LEAST_WINDOWS = 150_000, 8, 200, 30
+_PIXELS, _NEIGHBOURS, _WINDOWS, _LEAST_WINDOWS = 100_000, 4, 150, 30
 _SIDE, _NEAREST, _PERCENTILE = 21, 7, 95
 
 
@@ -46,7 +47,7 @@ def residual(
     Returns
     -------
     float or None
-        The 95th percentile over windows of neighbours, of eight pairs of them at most; None if
+        The 95th percentile over windows of neighbours, of four pairs of them at most; None if
         too few windows could be followed.
     """
     rows, columns = frames[0].shape[:2]
@@ -54,11 +55,11 @@ def residual(
     if min(rows, columns) < 4 * _SIDE * factor:
         return None
     count = min(len(frames) - 1, _NEIGHBOURS)
+    view = cache(lambda index: _view(frames[index], factor, data_range))
     left = []
     for index in np.linspace(0, len(frames) - 2, count).round().astype(int):
-        one, other = (_view(frames[i], factor, data_range) for i in (index, index + 1))
         step = _between(transforms[index], transforms[index + 1], factor)
-        left.append(_left(one, other, step))
+        left.append(_left(view(index), view(index + 1), step))
     known = np.concatenate(left)
     if known.size < _LEAST_WINDOWS:
         return None
@@ -88,7 +89,7 @@ def _view(frame: Pixels, factor: int, data_range: float | None) -> Bytes:
     reduced = np.concatenate(parts)
     white = data_range or white_of(reduced.dtype)
     values = reduced.astype(np.float32) * np.float32(255 / white)
-    grey = cast(Values, values.mean(axis=2) if values.ndim == 3 else values)
+    grey = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY) if values.ndim == 3 else values
     smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
     detail = smooth - cv2.blur(cv2.blur(smooth, (19, 19)), (19, 19))
     contrast = cv2.blur(detail * detail, (31, 31))

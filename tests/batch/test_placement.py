@@ -45,7 +45,7 @@ def test_only_moves_that_may_matter_count_as_not_aligned():
 
 
 def test_what_no_affine_transform_follows_is_told_above_the_limit():
-    assert warnings(facts("", residual=2.9)) == []
+    assert warnings(facts("", residual=1.9)) == []
     (told,) = warnings(facts("", residual=4.25))
     assert told.startswith("neighbouring frames lie up to 4.2 px apart")
 

@@ -39,7 +39,7 @@ def test_moves_that_are_affine_leave_nothing():
 def test_the_more_a_lens_bends_the_more_is_left():
     frames, places = stack()
     found = [residual(bent(frames, pixels), places) for pixels in (0.5, 4.0, 8.0)]
-    assert found[0] < 0.5 < 1.0 < found[1] < found[2]
+    assert found[0] < 0.3 < 0.6 < found[1] < found[2]
 
 
 @pytest.mark.parametrize("flat", [np.zeros, np.ones])
