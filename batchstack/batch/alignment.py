@@ -22,7 +22,7 @@ from batchstack.fusion.tiles import ReadWindow
 from batchstack.geometry import Box
 from batchstack.images import Pixels, StagedImage, write_npy_rows
 from batchstack.registration import (
-    Exposures,
+    TOO_SMALL,
     Fit,
     Light,
     Transform,
@@ -118,18 +118,16 @@ def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Align
     transforms = _transforms(job, _Counted(frames, share), links)
     done(ALIGNING, share)
     sliceable = cast(Sequence[Pixels], frames)
-    exposures = _exposures(job, sliceable, transforms)
-    matched = exposures is not None and (exposures.differ or job.alignment.match_exposure == "on")
+    lights, spread = _lights(job, sliceable, transforms)
     size = frames[0].size
     whole = Box(0, 0, *size)
-    area = whole if job.alignment.border == "fill" else valid_area(transforms, size)
     return Alignment(
         transforms,
-        exposures.lights if exposures and matched else (Light(),) * len(frames),
+        lights,
         size,
-        area,
-        spread=exposures.spread if exposures and exposures.is_known else None,
-        residual=residual(sliceable, transforms, data_range=job.fusion.data_range),
+        whole if job.alignment.border == "fill" else valid_area(transforms, size),
+        spread,
+        residual(sliceable, transforms, data_range=job.fusion.data_range),
     )
 
 
@@ -147,13 +145,26 @@ def _transforms(job: Job, frames: "_Counted", links: Sequence[Fit]) -> tuple[Tra
     )
 
 
-def _exposures(
+def _lights(
     job: Job, frames: Sequence[Pixels], transforms: Sequence[Transform]
-) -> Exposures | None:
-    """How the light of frames differs, if it is to be matched."""
-    if job.alignment.match_exposure == "off":
-        return None
-    return compare_light(frames, transforms, data_range=job.fusion.data_range)
+) -> tuple[tuple[Light, ...], float | None]:
+    """What brings frames to one light, and how far theirs departs from it, if it was compared.
+
+    A frame that may not show what the others do stays as it is.
+    """
+    lights = [Light()] * len(frames)
+    placed = [i for i, transform in enumerate(transforms) if transform.note in ("", TOO_SMALL)]
+    if job.alignment.match_exposure == "off" or len(placed) < 2:
+        return tuple(lights), None
+    exposures = compare_light(
+        [frames[i] for i in placed],
+        [transforms[i] for i in placed],
+        data_range=job.fusion.data_range,
+    )
+    if exposures.differ or job.alignment.match_exposure == "on":
+        for index, light in zip(placed, exposures.lights, strict=True):
+            lights[index] = light
+    return tuple(lights), exposures.spread if exposures.is_known else None
 
 
 class _Counted:

@@ -16,6 +16,8 @@ from batchstack.registration import TOO_SMALL, Light, Transform
 _AS_WIDE = 5e-4
 # Residuals beyond, in pixels, are said.
 RESIDUAL_LIMIT = 2.0
+# How notes of frames that stay start.
+_PREFIX = "not aligned: "
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _rounded(values: Sequence[float]) -> list[float]:
 
 def not_aligned(facts: Mapping[str, Any]) -> bool:
     """Whether some frame could not be aligned, though its move may matter."""
-    return any(reason != TOO_SMALL for _, reason in _kept(facts))
+    return any(f"{_PREFIX}{reason}" != TOO_SMALL for _, reason in _kept(facts))
 
 
 def warnings(facts: Mapping[str, Any]) -> list[str]:
@@ -128,7 +130,7 @@ def _kept(facts: Mapping[str, Any]) -> list[tuple[int, str]]:
     """Frames, counted from 1, that keep their neighbour's place, and why."""
     frames = facts.get("align")
     return [
-        (number, str(frame["note"]).removeprefix("not aligned: "))
+        (number, str(frame["note"]).removeprefix(_PREFIX))
         for number, frame in enumerate(frames if isinstance(frames, list) else [], start=1)
         if isinstance(frame, dict) and "note" in frame
     ]

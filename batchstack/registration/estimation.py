@@ -52,7 +52,7 @@ _SMALLEST, _LEAST_AGREEMENT = 64, 0.1
 _TOO_LITTLE = "too little common detail to align"
 # Less agreement than by this much is none that can be told.
 _TOLD = 0.005
-TOO_SMALL = "a move is smaller than can be told"
+TOO_SMALL = "not aligned: a move is smaller than can be told"
 
 # Predicted error of the corners, in pixels, that needs no refinement.
 _GOOD = 0.03
@@ -258,7 +258,7 @@ def _verified(pair: Pair, fit: Fit) -> Fit:
         if after >= as_is:
             reason = f"the frames hardly agree anywhere ({after:.3f})"
         elif after > as_is - _TOLD:
-            reason = TOO_SMALL
+            return Fit(error=float("inf"), note=TOO_SMALL)
         else:
             reason = f"agreement would fall from {as_is:.3f} to {after:.3f}"
     return Fit(error=float("inf"), note=f"not aligned: {reason}")

@@ -37,8 +37,9 @@ _DARKEST, _BRIGHTEST, _CLIPPED = 0.01, 0.995, 0.02
 
 # Frames differ if their light does by more than this and by as many standard errors.
 LEAST_DIFFERENCE, _STANDARD_ERRORS = 0.01, 4.0
-# A more complicated explanation is taken if it leaves no more than this share of the scatter.
-_CLEARLY_LESS = 0.8
+# A more complicated explanation is taken if it leaves no more than this share of the scatter, and
+# speaks for itself at all by the other.
+_CLEARLY_LESS, _LESS = 0.8, 0.95
 # A block that is not known counts as such a part of one whose light did not change, or else a
 # parabola would shoot up where nothing holds it.
 _UNKNOWN = 0.2
@@ -78,13 +79,22 @@ class Exposures:
     @property
     def differ(self) -> bool:
         """Whether the frames' light differs beyond doubt, and by more than rounding hides."""
-        return self.spread > max(LEAST_DIFFERENCE, _STANDARD_ERRORS * self.error)
+        return self.differ_by(LEAST_DIFFERENCE)
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether light falls off otherwise from frame to frame."""
+        return bool(self.levels[..., 1:].any())
+
+    def differ_by(self, least: float) -> bool:
+        """Whether the frames' light differs beyond doubt, and by more than `least`."""
+        return self.spread > max(least, _STANDARD_ERRORS * self.error)
 
     @property
     def lights(self) -> tuple[Light, ...]:
         """What brings each frame to the median of the stack."""
         power = SRGB_POWER if self.dark == SRGB_DARK else 1.0
-        if not self.levels[..., 1:].any():
+        if not self.is_uneven:
             gains = np.exp(-self.levels[..., 0] / power)
             return tuple(Light(tuple(gain), dark=self.dark) for gain in gains.tolist())
         design = terms(*np.meshgrid(*[np.linspace(-1, 1, 9)] * 2)).reshape(6, -1)
@@ -117,12 +127,21 @@ def compare_light(
     """
     means = partial(_block_means, frames, transforms, data_range)
     light, places = means(_linear)
-    logarithms, dark = np.log(light), SRGB_DARK
-    if min(_known(logarithms)) < _LEAST_BLOCKS:
+    if min(_known(light)) < _LEAST_BLOCKS:
         return Exposures(np.zeros((*light.shape[:2], 6)), float("inf"))
-    if _differ(_polished(logarithms), logarithms):
-        logarithms, dark = _of_best_curve(logarithms, means(_plain)[0])
-    return Exposures(*_levels(logarithms, places), dark)
+    found = Exposures(*_levels(np.log(light), places))
+    if not found.differ:
+        return found
+    # What only one curve shows is an effect of blur on what was taken for light: it stays.
+    stored = means(_plain)[0]
+    plain = Exposures(*_levels(np.log(stored), places, _LESS), dark=0.0)
+    if not plain.differ_by(LEAST_DIFFERENCE / SRGB_POWER):
+        return plain
+    logarithms, dark = np.log(light), SRGB_DARK
+    if np.abs(found.levels[..., 0]).max() > LEAST_DIFFERENCE:
+        logarithms, dark = _of_best_curve(logarithms, stored)
+    share = _CLEARLY_LESS if found.is_uneven and plain.is_uneven else 0.0
+    return Exposures(*_levels(logarithms, places, share), dark)
 
 
 # --- what frames differ by
@@ -150,25 +169,25 @@ def _doubt(logarithms: Numbers) -> float:
     return _scatter(_left(logarithms, levels)) / max(float(np.abs(levels).mean()), 1e-9)
 
 
-def _differ(levels: Numbers, logarithms: Numbers) -> bool:
-    error = _error(_left(logarithms, levels), logarithms)
-    return bool(np.abs(levels).max() > max(LEAST_DIFFERENCE, _STANDARD_ERRORS * error))
+def _levels(
+    logarithms: Numbers, places: Numbers, share: float = _CLEARLY_LESS
+) -> tuple[Numbers, float]:
+    """Levels (N, C, 6) and their standard error from (N, C, B) blocks, NaN where not known.
 
-
-def _levels(logarithms: Numbers, places: Numbers) -> tuple[Numbers, float]:
-    """Levels (N, C, 6) and their standard error from (N, C, B) blocks, NaN where not known."""
+    Light is uneven if parabolas leave no more than this share of the scatter.
+    """
     plain = _polished(logarithms)
     levels = np.concatenate([plain, np.zeros((*plain.shape[:2], 5))], axis=2)
     left = _left(logarithms, plain)
-    if _foretold(left, places) < _CLEARLY_LESS * _scatter(left):
+    if share and _foretold(left, places) < share * _scatter(left):
         levels = _with_fields(logarithms, levels, places)
         left = _left(logarithms, levels @ places)
     return levels, _error(left, logarithms)
 
 
-def _known(logarithms: Numbers) -> Numbers:
+def _known(blocks: Numbers) -> Numbers:
     """How many blocks of each frame and channel can be compared with others."""
-    known = np.isfinite(logarithms)
+    known = np.isfinite(blocks)
     return np.asarray((known & (known.sum(axis=0) > 1)).sum(axis=2), np.float64).ravel()
 
 

@@ -5,7 +5,7 @@ import pytest
 from batchstack.batch.placement import cost_of_crop, not_aligned, warnings
 from batchstack.registration import TOO_SMALL
 
-SMALL = f"not aligned: {TOO_SMALL}"
+WHY = TOO_SMALL.removeprefix("not aligned: ")
 FELL = "not aligned: agreement would fall from 0.{} to 0.1"
 
 
@@ -17,8 +17,8 @@ def facts(*notes, **others):
     ("notes", "told"),
     [
         (["", ""], []),
-        (["", SMALL, "", SMALL], [f"2 of 4 frames keep their neighbour's place: {TOO_SMALL}"]),
-        (["", SMALL], [f"frame 2 of 2 keeps its neighbour's place: {TOO_SMALL}"]),
+        (["", TOO_SMALL, "", TOO_SMALL], [f"2 of 4 frames keep their neighbour's place: {WHY}"]),
+        (["", TOO_SMALL], [f"frame 2 of 2 keeps its neighbour's place: {WHY}"]),
         (
             ["", FELL.format(5), FELL.format(6)],
             [
@@ -27,7 +27,7 @@ def facts(*notes, **others):
             ],
         ),
         (
-            ["", FELL.format(5), SMALL],
+            ["", FELL.format(5), TOO_SMALL],
             [
                 "2 of 3 frames keep their neighbour's place; frame 2: agreement would fall "
                 "from 0.5 to 0.1; the record has the other reasons"
@@ -41,7 +41,7 @@ def test_a_stack_has_one_line_whatever_its_frames(notes, told):
 
 def test_only_moves_that_may_matter_count_as_not_aligned():
     assert not_aligned(facts("", FELL.format(5)))
-    assert not not_aligned(facts("", SMALL))
+    assert not not_aligned(facts("", TOO_SMALL))
 
 
 def test_what_no_affine_transform_follows_is_told_above_the_limit():

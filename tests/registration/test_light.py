@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -139,6 +140,17 @@ def test_frames_without_anything_between_black_and_white_are_left_alone():
     found = compare_light(frames, [Transform()] * 2)
     assert not found.is_known and not found.differ
     assert all(light.is_identity for light in found.lights)
+
+
+def test_texture_that_was_blurred_as_stored_is_no_light():
+    # Blur of code values darkens the light of what is blurred, in each frame on another side.
+    rng = np.random.default_rng(4)
+    sharp = np.clip(rng.normal(128, 50, SHAPE), 0, 255).astype(np.uint8)
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 3)
+    half = np.arange(SHAPE[1]) < SHAPE[1] // 2
+    frames = [np.where(half, blurred, sharp), np.where(half, sharp, blurred)]
+    for pair in (frames, [sharp, blurred]):
+        assert not compare_light(pair, [Transform()] * 2).differ
 
 
 @given(
