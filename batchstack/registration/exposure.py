@@ -132,15 +132,17 @@ def compare_light(
     found = Exposures(*_levels(np.log(light), places))
     if not found.differ:
         return found
-    # What only one curve shows is an effect of blur on what was taken for light: it stays.
+    # What one curve shows and the other hardly does, is what blur makes of something that is not
+    # light: it stays.
     stored = means(_plain)[0]
     plain = Exposures(*_levels(np.log(stored), places, _LESS), dark=0.0)
-    if not plain.differ_by(LEAST_DIFFERENCE / SRGB_POWER):
-        return plain
+    share = _CLEARLY_LESS if plain.is_uneven else 0.0
+    found = Exposures(*_levels(np.log(light), places, share))
+    if not plain.differ_by(max(LEAST_DIFFERENCE, found.spread / 2) / SRGB_POWER):
+        return Exposures(np.zeros_like(found.levels), found.error)
     logarithms, dark = np.log(light), SRGB_DARK
     if np.abs(found.levels[..., 0]).max() > LEAST_DIFFERENCE:
         logarithms, dark = _of_best_curve(logarithms, stored)
-    share = _CLEARLY_LESS if found.is_uneven and plain.is_uneven else 0.0
     return Exposures(*_levels(logarithms, places, share), dark)
 
 
