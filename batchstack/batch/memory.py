@@ -44,6 +44,22 @@ _REGISTRATION = 150 * 2**20
 
 
 @dataclass(frozen=True)
+class Way:
+    """How a stack is done.
+
+    Attributes
+    ----------
+    tile : int, optional
+        Side of the tiles in pixels.
+    hold : bool
+        Whether a task that does all holds the frames.
+    """
+
+    tile: int | None
+    hold: bool
+
+
+@dataclass(frozen=True)
 class Footprint:
     """Predicted peaks of a stack's tasks, in bytes of resident memory.
 
@@ -80,8 +96,7 @@ def predict(
     alignment: AlignOptions,
     *,
     suffix: str,
-    tile: int | None,
-    hold: bool,
+    way: Way,
     score: bool = False,
 ) -> Footprint:
     """Predict the memory of a stack's tasks.
@@ -96,10 +111,7 @@ def predict(
     alignment : AlignOptions
     suffix : str
         Ending of the outputs.
-    tile : int, optional
-        Side of the tiles in pixels.
-    hold : bool
-        Whether a task that does all holds the frames.
+    way : Way
     score : bool
         Whether the fused images are scored.
 
@@ -107,6 +119,7 @@ def predict(
     -------
     Footprint
     """
+    tile, hold = way.tile, way.hold
     process, registration, moving = PROCESS, 0, 0
     if not alignment.is_off:
         process, registration, moving = PROCESS + _ALIGN_PROCESS, _REGISTRATION, _WARP_VALUES

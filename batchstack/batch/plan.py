@@ -18,7 +18,7 @@ from batchstack.batch.alignment import ALGO_VERSION as REGISTRATION_VERSION
 from batchstack.batch.jobs import Input, Job
 from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
-from batchstack.batch.memory import Footprint, predict
+from batchstack.batch.memory import Footprint, Way, predict
 from batchstack.errors import BatchstackError, OptionError, StackError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
 from batchstack.fusion.methods import METHODS, Method, select_methods
@@ -372,7 +372,7 @@ def _fitted(
     """A step that fuses, or refuses what the format or the memory cannot hold."""
     first = frames[0]
     problem = _format_problem(of_suffix(job.suffix), first)
-    for tile, hold in _ways(job, memory_limit):
+    for way in _ways(job, memory_limit):
         footprint = predict(
             max(frames, key=lambda frame: (frame.nbytes, not frame.read_by_rows)),
             len(frames),
@@ -380,12 +380,11 @@ def _fitted(
             job.fusion,
             job.alignment,
             suffix=job.suffix,
-            tile=tile,
-            hold=hold,
+            way=way,
             score=job.score,
         )
-        if memory_limit is None or _needed(footprint, hold) <= memory_limit:
-            job = replace(job, tile=tile, hold=hold)
+        if memory_limit is None or _needed(footprint, way.hold) <= memory_limit:
+            job = replace(job, tile=way.tile, hold=way.hold)
             break
     else:
         problem = problem or _memory_problem(job, first, footprint, memory_limit or 0)
@@ -395,16 +394,16 @@ def _fitted(
     return Step(row, "fuse", reasons, job, footprint, shape)
 
 
-def _ways(job: Job, memory_limit: int | None) -> Iterator[tuple[int | None, bool]]:
-    """Sides of tiles and whether frames are held, the fastest first.
+def _ways(job: Job, memory_limit: int | None) -> Iterator[Way]:
+    """How a stack may be done, the fastest first.
 
     Of unknown memory no more than a pair is taken.
     """
     tiles = (None, *SMALLER_TILES) if job.tile is None else (job.tile,)
     if len(job.frames) == 2 or memory_limit is not None:
-        yield tiles[0], True
+        yield Way(tiles[0], hold=True)
     for tile in tiles:
-        yield tile, False
+        yield Way(tile, hold=False)
 
 
 def _needed(footprint: Footprint, hold: bool) -> int:
