@@ -212,7 +212,8 @@ def move_frames(
     move fewer pixels.  Frames that stay as they are, are not copied.
     """
     read = aligned_windows(job, frames, alignment)
-    moved = []
+    moved: list[Frame] = []
+    spare: Pixels | None = None
     for index, frame in enumerate(frames):
         done(ALIGNING, _ESTIMATING + (1 - _ESTIMATING) * index / len(frames))
         if alignment.transforms[index].is_identity and alignment.lights[index].is_identity:
@@ -229,9 +230,11 @@ def move_frames(
             files.remove(frame.pixels.path)
             moved.append(Frame(frame.path, StagedImage(target)))
         else:
-            pixels = memory.array(f"moved {index}", frame.shape, frame.dtype)
+            if spare is None:
+                spare = memory.array("moved", frame.shape, frame.dtype)
             for box in boxes:
-                pixels[box.slices] = read(index, box)
-            moved.append(Frame(frame.path, pixels))
+                spare[box.slices] = read(index, box)
+            moved.append(Frame(frame.path, spare))
+            spare = frame.pixels  # the next is moved to where this was
     done(ALIGNING, 1.0)
     return moved
