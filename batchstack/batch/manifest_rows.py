@@ -185,7 +185,9 @@ class RowChecker:
     def _matches(self, pattern: str) -> list[str]:
         from natsort import natsorted, ns
 
-        found = sorted(matching_files(self.base, _expand(pattern)))
+        matching = matching_files(self.base, _expand(pattern))
+        # Outputs beside the frames, of an earlier run or of `fuse`, are none of them.
+        found = sorted(name for name in matching if not is_named_as_output(name))
         if len(found) < 2:
             count = f"only one file, {found[0]!r}," if found else "no file"
             place = self.base / _expand(pattern)
@@ -318,7 +320,7 @@ def _segment_fault(segment: str) -> str | None:
         return f"{segment!r} is a reserved name on Windows"
     if len(segment.encode()) > _LONGEST_SEGMENT:
         return f"a segment is longer than {_LONGEST_SEGMENT} bytes"
-    if _same_name(segment).rpartition(".")[0] in _outputs():
+    if is_named_as_output(segment):
         return f"{segment!r} is the name of an output, which the stack of that folder may write"
     return None
 
@@ -326,6 +328,12 @@ def _segment_fault(segment: str) -> str | None:
 def _same_name(text: str) -> str:
     """The same for names that are one where case, or how accents are encoded, does not count."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def is_named_as_output(path: str) -> bool:
+    """Whether a file has the name of one that methods write."""
+    name = path.rpartition("/")[2]
+    return _same_name(name).rpartition(".")[0] in _outputs()
 
 
 @cache
