@@ -85,11 +85,14 @@ class Alignment:
         What of the image is written.
     map_level : int, optional
         Of the decision map, as the moved frames show it; None if none is looked up.
+    data_range : float, optional
+        The value for white, if it was found in the frames of a split stack.
     """
 
     transforms: tuple[Transform, ...]
     area: Box
     map_level: int | None = None
+    data_range: float | None = None
 
 
 def not_aligned(n_frames: int, size: tuple[int, int]) -> Alignment:

@@ -14,8 +14,11 @@ import imagecodecs
 from batchstack.errors import ImageError
 from batchstack.formats import FORMATS
 from batchstack.images.claims import DEFLATE, check_claim, file_size
+from batchstack.images.icc import FAULT, is_sound
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size
+from batchstack.images.shots import shot
+from batchstack.images.white import of_bits
 
 (_SIGNATURE,) = FORMATS["png"].magic
 _ANCILLARY = 0x20  # in the first letter of a chunk's type: it is a small one
@@ -68,10 +71,32 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     # A byte before every row names its filter.
     stored = height * (1 + -(-width * depth * _SAMPLES[colour] // 8))
     check_claim(path, (height, width), stored, held, DEFLATE)
-    orientation = exif_orientation(chunks.get(b"eXIf"))
+    exif = _exif(chunks.get(b"eXIf"))
+    orientation = exif_orientation(exif)
     height, width = oriented_size(height, width, orientation)
-    dtype = "uint16" if depth == 16 else "uint8"
-    return ImageInfo(path, "png", height, width, _CHANNELS[colour], dtype, orientation)
+    faulty = b"iCCP" in chunks and _profile(chunks[b"iCCP"]) is None
+    return ImageInfo(
+        path,
+        "png",
+        height,
+        width,
+        _CHANNELS[colour],
+        "uint16" if depth == 16 else "uint8",
+        orientation,
+        data_range=of_bits(max(chunks.get(b"sBIT", b"\0"))) if depth == 16 else None,
+        shot=shot(exif),
+        notes=(FAULT,) if faulty else (),
+    )
+
+
+def _exif(payload: bytes | None) -> bytes | None:
+    return payload and payload.removeprefix(b"Exif\0\0")
+
+
+def _profile(payload: bytes) -> bytes | None:
+    """The colour profile of an iCCP chunk, None if it is damaged."""
+    profile = _inflate(payload.partition(b"\0")[2][1:])
+    return profile if is_sound(profile) else None
 
 
 def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
@@ -109,9 +134,9 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     exif = xmp = icc = resolution = None
     for kind, payload in _chunks(file):
         if kind == b"eXIf":
-            exif = payload.removeprefix(b"Exif\0\0")
+            exif = _exif(payload)
         elif kind == b"iCCP":
-            icc = _inflate(payload.partition(b"\0")[2][1:])
+            icc = _profile(payload)
         elif kind == b"iTXt" and payload.startswith(_XMP_KEY + b"\0"):
             xmp = _international_text(payload)
         elif kind == b"pHYs" and len(payload) == 9:
