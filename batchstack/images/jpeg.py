@@ -20,6 +20,7 @@ from PIL.Image import Exif
 from PIL.JpegImagePlugin import JpegImageFile
 
 from batchstack.errors import ImageError
+from batchstack.formats import FORMATS
 from batchstack.images.claims import JPEG, check_claim, file_size
 from batchstack.images.icc import FAULT, joined
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
@@ -151,14 +152,19 @@ def _markers(data: bytes | bytearray | memoryview) -> Iterator[tuple[int, int]]:
         at = place - 2 + int.from_bytes(data[place - 2 : place])
 
 
-def has_end(data: bytes) -> bool:
+def has_end(data: bytes | memoryview) -> bool:
     """Whether the pixels of a JPEG stream inside another file have their end, whatever follows."""
+    return _end(data) is not None
+
+
+def _end(data: bytes | memoryview) -> int | None:
+    """The place of the marker behind the pixels, None if there is none."""
     at = max((place for _, place in _markers(data)), default=0)
     while found := _SCAN_END.search(data, at):
         if data[found.end() - 1] == _END:
-            return True
+            return found.start()
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
-    return False
+    return None
 
 
 def _frame(data: bytes, place: int) -> tuple[int, int, int, int]:
@@ -182,14 +188,13 @@ def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixel
             decoded = _decoded(data, info, room)
             break
         except ValueError as error:
-            stray = _STRAY.search(str(error))
-            end = bytes(data[-_HEAD:]).rfind(b"\xff\xd9") if stray else -1
-            if stray is None or end < int(stray[1]):
+            stray, end = _STRAY.search(str(error)), _end(data)
+            if stray is None or end is None or end < int(stray[1]):
                 raise
-            # Of these bytes some may be of the pixels; if so, these are found to be cut off.
-            place = len(data) - min(_HEAD, len(data)) + end - int(stray[1])
-            data[place : place + 2] = b"\xff\xd9"
-            data = data[: place + 2]
+            # If some of these bytes are of the pixels, it is found that those are cut off.
+            end -= int(stray[1])
+            data[end : end + 2] = FORMATS["jpeg"].end
+            data = data[: end + 2]
     else:
         decoded = _decoded(data, info, room)
     yield decoded[..., 0] if info.channels == 1 else decoded

@@ -19,7 +19,7 @@ import numpy as np
 from PIL.Image import Exif
 from tifffile import TIFF, TiffFile
 
-from batchstack.errors import ImageError
+from batchstack.errors import ImageError, PageStackError
 from batchstack.formats import DEVELOP, DTYPES, FORMATS, RAW_SUFFIXES
 from batchstack.images.claims import check_claim, tiff_expansion
 from batchstack.images.icc import FAULT, is_sound
@@ -238,9 +238,11 @@ def _refuse_stacks(path: Path, page: Any) -> None:
     planes = (page.parent.imagej_metadata or {}).get("images", 1)
     count = max(pages, page.imagedepth, planes if isinstance(planes, int) else 1)
     if count > 1:
-        raise ImageError(
-            f"{path}: holds {count} pages, a frame must be one image; "
-            "split it, e.g. magick in.tif out-%03d.tif"
+        stem = str(path.with_suffix(""))
+        raise PageStackError(
+            f"{path}: holds {count} pages, a frame must be one image; split it, e.g. "
+            f"python -c \"import tifffile as t; [t.imwrite({stem!r} + f'-{{n:04}}.tif', page) "
+            f'for n, page in enumerate(t.imread({str(path)!r}))]", and give {stem + "-*.tif"!r}'
         )
 
 
