@@ -27,6 +27,7 @@ _CHANNELS = {0: 1, 2: 3, 3: 3}  # grey, RGB, palette
 # Bits of a sample, and samples of a stored pixel.
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8)}
 _SAMPLES = {0: 1, 2: 3, 3: 1}
+_METHODS = ((0, 0, 0), (0, 0, 1))  # of compression, filters and interlacing
 _XMP_KEY = b"XML:com.adobe.xmp"
 _METRES_PER_INCH = 0.0254
 _TEXT_ROOM = 2**24  # bytes that a profile or an XMP packet may have when it is inflated
@@ -61,12 +62,13 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     ihdr = chunks.get(b"IHDR", b"")
     if len(ihdr) != 13:
         raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
-    width, height, depth, colour = struct.unpack(">IIBB", ihdr[:10])
+    width, height, depth, colour, *methods = struct.unpack(">IIBBBBB", ihdr)
     if colour in (4, 6):
         raise ImageError(f"{path}: has an alpha channel; {_ALPHA_HINT}")
     if b"tRNS" in chunks:
         raise ImageError(f"{path}: has transparent colours (tRNS); {_ALPHA_HINT}")
-    if depth not in _DEPTHS.get(colour, ()) or not width or not height:
+    is_known = depth in _DEPTHS.get(colour, ()) and tuple(methods) in _METHODS
+    if not is_known or not width or not height:
         raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
     # A byte before every row names its filter.
     stored = height * (1 + -(-width * depth * _SAMPLES[colour] // 8))

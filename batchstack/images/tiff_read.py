@@ -7,6 +7,7 @@ file of any size is read in bounded memory.
 import logging
 import math
 import reprlib
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -56,20 +57,31 @@ _NUMBERS = (
 _MOST_PAGES = 1000
 _MOST_BELOW = 8
 
-# What tifffile notices is said by errors, or does not matter; it would go to the screen.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
+_reading = threading.local()
+
+
+def _is_asked_for(record: logging.LogRecord) -> bool:
+    """Whether what tifffile logs is for others than us: what it notices here, errors say."""
+    return not getattr(_reading, "pages", 0)
+
+
+logging.getLogger("tifffile").addFilter(_is_asked_for)
 
 
 @contextmanager
 def open_page(path: Path, file: BinaryIO) -> Iterator[Any]:
     """Give the first page of an open file, whose numbers can be relied on to be numbers."""
-    with np.errstate(all="ignore"):  # damaged numbers overflow anywhere
-        # The name tells one vendor's files of more than 4 GB.
-        tiff = TiffFile(file, name=path.name)
-    with tiff:
-        page = tiff.pages.first
-        _refuse_wrong_numbers(path, page, _SIDES + _NUMBERS)
-        yield page
+    _reading.pages = getattr(_reading, "pages", 0) + 1
+    try:
+        with np.errstate(all="ignore"):  # damaged numbers overflow anywhere
+            # The name tells one vendor's files of more than 4 GB.
+            tiff = TiffFile(file, name=path.name)
+        with tiff:
+            page = tiff.pages.first
+            _refuse_wrong_numbers(path, page, _SIDES + _NUMBERS)
+            yield page
+    finally:
+        _reading.pages -= 1
 
 
 def read_header(path: Path, file: BinaryIO) -> ImageInfo:
@@ -134,6 +146,8 @@ def _orientation(page: Any) -> int:
 def _number(tags: Any, tag: int) -> int:
     """The value of a tag, 0 if it is missing or anything but a number."""
     value = tags.valueof(tag)
+    if isinstance(value, bytes) and len(value) == 1:  # of type BYTE
+        return value[0]
     return int(value) if isinstance(value, int) else 0
 
 
@@ -291,7 +305,7 @@ def _mend_counts(path: Path, page: Any) -> None:
             if 0 < offset <= size - needed and (count == 0 or count > needed):
                 counts[index] = needed
         elif 0 < offset < size and (count == 0 or offset + count > size):
-            places = (size, page.offset, *offsets)
+            places = (size, page.offset, *offsets, *(tag.valueoffset for tag in page.tags))
             counts[index] = min(place for place in places if place > offset) - offset
             page.databytecounts = tuple(counts)
             if page.offset < offset and not _decodes(path, page, index, needed):
