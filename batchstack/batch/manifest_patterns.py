@@ -52,7 +52,7 @@ class Spellings:
         names = self._known.get(folder)
         if names is None:
             names = self._known[folder] = {}
-            for name, _ in _content(folder, ""):
+            for name, _ in sorted(_content(folder, "")):
                 names.setdefault(same_name(name), []).append(name)
         alike = names.get(same_name(part), [])
         return [part] if part in alike else alike

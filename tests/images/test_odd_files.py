@@ -131,7 +131,9 @@ def test_wrong_byte_counts_are_mended(tmp_path, compression, layout, change):
 
 @pytest.mark.parametrize("compression", CODED)
 @pytest.mark.parametrize("layout", [{}, {"tile": (32, 48)}])
-def test_a_tiff_that_is_cut_off_is_refused_by_its_header_if_pixels_are_missing(tmp_path, compression, layout):
+def test_a_tiff_that_is_cut_off_is_refused_by_its_header_if_pixels_are_missing(
+    tmp_path, compression, layout
+):
     path = tmp_path / "a.tif"
     tifffile.imwrite(
         path, noise((96, 130, 3)), photometric="rgb", compression=compression, **layout
