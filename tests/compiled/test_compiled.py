@@ -19,6 +19,9 @@ import batchstack
 from batchstack import compiled
 from batchstack.compiled import kept
 
+# They share a copy that has compiled.
+pytestmark = pytest.mark.xdist_group("compiled")
+
 # The first of two rows that the kernel `reduce` of kernels/pyramid.py makes of rows 0, 1, 2: it
 # asks the routine `mirrored` of `compiled` for the two rows before, 2 and 1, and their mean is
 # (2 + 4 + 0 + 4 + 2) / 16.
