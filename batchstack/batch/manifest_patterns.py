@@ -1,8 +1,8 @@
 """Patterns of a manifest: which files they match."""
 
 import fnmatch
-import glob
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +13,7 @@ from batchstack import files
 from batchstack.errors import ManifestError
 
 _LONGEST = 4096  # characters, what Linux takes for a path
+_NO_NAMES = {PurePath("/").anchor, ".."}  # parts of a path that no folder has listed
 _MOST = 100_000  # places; links and .. can lead to ever more of them
 
 
@@ -47,7 +48,7 @@ class Spellings:
         return found
 
     def _in(self, folder: Path, part: str) -> list[str]:
-        if part in (os.sep, os.pardir):
+        if part in _NO_NAMES:
             return [part]
         names = self._known.get(folder)
         if names is None:
@@ -122,9 +123,14 @@ def _matches(names: Iterable[str], part: str) -> list[str]:
     if found:
         raise ManifestError(
             f"{part!r} is a name, and as a pattern it matches {found[0]!r}; write "
-            f"{glob.escape(part)!r} for the name"
+            f"{_plain(part)!r} for the name"
         )
     return [part]
+
+
+def _plain(name: str) -> str:
+    """The pattern that matches a name and nothing else."""
+    return re.sub(r"[*?[]", r"[\g<0>]", name)
 
 
 def _similar(names: Iterable[str], part: str) -> list[str]:
@@ -171,7 +177,7 @@ def _below(base: Path, starts: Iterable[str]) -> Iterator[str]:
 
 def _children(base: Path, at: str, part: str, matches: Matches, *, folders: bool) -> Iterator[str]:
     """What one part of a pattern matches in a folder: folders, or all but folders."""
-    if part in (os.sep, os.pardir) or (matches is _matches and not is_pattern(part)):
+    if part in _NO_NAMES or (matches is _matches and not is_pattern(part)):
         name = os.path.join(at, part)  # noqa: PTH118
         # A folder that is not there has nothing in it, which shows when it is read.
         if folders or _is_folder(base / name) is False:

@@ -56,7 +56,8 @@ def _open(file: BinaryIO) -> JpegImageFile:
             file.seek(0)
             data = bytearray(file.read())
             _fill_gaps(data)
-            return JpegImageFile(BytesIO(data))
+            file = BytesIO(data)
+            return JpegImageFile(file)
 
 
 def read_header(path: Path, file: BinaryIO) -> ImageInfo:
