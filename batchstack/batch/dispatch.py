@@ -239,7 +239,7 @@ class Dispatcher:
             self.visits["taken back"] += 1
             self._land(flight)
         if ahead:
-            self._say(f"{len(ahead)} that no worker has begun with are left for the next run")
+            self._say(f"{len(ahead)} that no worker is at work on are left for the next run")
 
     def _threads_for_next(self, threads: int) -> int:
         """How many threads share the next stack, 0 if it is done by one.

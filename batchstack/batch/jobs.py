@@ -63,6 +63,8 @@ class Job:
         What the plan found odd about the frames, each naming a file.
     tile : int, optional
         Side of the tiles in pixels.
+    hold : bool
+        Whether a task that does all holds the frames in memory; otherwise they are staged.
     score : bool
         Whether to score the fused images.
     folder : Path
@@ -87,6 +89,7 @@ class Job:
     quality: int
     resize: bool
     tile: int | None
+    hold: bool
     score: bool
     folder: Path
     number: int = 0

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from batchstack.batch.frame_checks import (
 from batchstack.batch.jobs import Input, Job
 from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
-from batchstack.batch.memory import Footprint, predict
+from batchstack.batch.memory import Footprint, Way, predict
 from batchstack.batch.white import stated_range
 from batchstack.errors import BatchstackError, OptionError, StackError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
@@ -276,6 +276,7 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         data_range=stated_range(frames, options.fusion),
         warnings=oddities(frames),
         tile=options.tile,
+        hold=False,
         score=options.score,
         folder=known.directory / row.id,
     )
@@ -376,7 +377,7 @@ def _fitted(
     """A step that fuses, or refuses what the format or the memory cannot hold."""
     first = frames[0]
     problem = _format_problem(of_suffix(job.suffix), first)
-    for tile in (None, *SMALLER_TILES) if job.tile is None else (job.tile,):
+    for way in _ways(job, memory_limit):
         footprint = predict(
             max(frames, key=lambda frame: (frame.nbytes, not frame.read_by_rows)),
             len(frames),
@@ -384,12 +385,11 @@ def _fitted(
             job.fusion,
             job.alignment,
             suffix=job.suffix,
-            tile=tile,
+            way=way,
             score=job.score,
         )
-        needed = min(footprint.whole, footprint.split)
-        if memory_limit is None or needed <= memory_limit:
-            job = replace(job, tile=tile)
+        if memory_limit is None or _needed(footprint, way.hold) <= memory_limit:
+            job = replace(job, tile=way.tile, hold=way.hold)
             break
     else:
         problem = problem or _memory_problem(job, first, footprint, memory_limit or 0)
@@ -397,6 +397,23 @@ def _fitted(
     if problem:
         return Step(row, "refuse", (problem,), shape=shape, hopeless=True)
     return Step(row, "fuse", reasons, job, footprint, shape)
+
+
+def _ways(job: Job, memory_limit: int | None) -> Iterator[Way]:
+    """How a stack may be done, the fastest first.
+
+    Of unknown memory no more than a pair is taken.
+    """
+    tiles = (None, *SMALLER_TILES) if job.tile is None else (job.tile,)
+    if len(job.frames) == 2 or memory_limit is not None:
+        yield Way(tiles[0], hold=True)
+    for tile in tiles:
+        yield Way(tile, hold=False)
+
+
+def _needed(footprint: Footprint, hold: bool) -> int:
+    """Bytes that the largest task takes, of the way that takes least."""
+    return footprint.whole if hold else min(footprint.whole, footprint.split)
 
 
 def _memory_problem(job: Job, first: ImageInfo, footprint: Footprint, memory_limit: int) -> str:

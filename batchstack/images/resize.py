@@ -37,7 +37,8 @@ def cropped(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
     Returns
     -------
     ndarray, shape (h, w) or (h, w, 3), of the same type
-        Contiguous.
+        New memory, contiguous: that of `pixels` may be used for something else.
     """
     top, left = ((have - want) // 2 for have, want in zip(pixels.shape, shape, strict=False))
-    return np.ascontiguousarray(pixels[top : top + shape[0], left : left + shape[1]])
+    result: Pixels = np.array(pixels[top : top + shape[0], left : left + shape[1]], order="C")
+    return result

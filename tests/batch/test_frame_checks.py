@@ -84,6 +84,7 @@ def test_the_middle_is_cropped():
     pixels = np.arange(7 * 6).reshape(7, 6).astype(np.uint8)
     np.testing.assert_array_equal(cropped(pixels, (5, 3)), pixels[1:6, 1:4])
     assert cropped(pixels, (5, 3)).flags.c_contiguous
+    assert not np.shares_memory(cropped(pixels, (5, 6)), pixels)
 
 
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="needs exiftool")

@@ -250,7 +250,7 @@ def test_a_run_without_workers_ends_when_it_has_waited(stopped):
 def test_a_drained_run_does_not_wait_for_workers(stopped):
     stopped.wait_until_said("no sign of life")
     stopped.signal(signal.SIGINT)
-    assert "no worker can finish what is under way; it is left" in stopped.end(130, seconds=120)
+    assert "that no worker is at work on are left for the next run" in stopped.end(130, seconds=120)
 
 
 @pytest.mark.long
@@ -750,7 +750,7 @@ def test_a_signal_drains_the_run(ward, signals):
     for number in signals:
         run.signal(number)
         run.wait_until_said("stopping after the stacks under way")
-    run.wait_until_said("2 that no worker has begun with are left for the next run")
+    run.wait_until_said("2 that no worker is at work on are left for the next run")
     ward.open()
     said = run.end(130)
     assert "2 done, 0 skipped, 0 failed, 10 not started" in said
