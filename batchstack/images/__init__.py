@@ -8,7 +8,7 @@ imported when the first file of their kind is met.
 from batchstack.images.info import Encoding, ImageInfo, Metadata, Pixels, Written
 from batchstack.images.probe import image_kind, probe
 from batchstack.images.read import file_digest, read_image, read_image_and_digest, read_metadata
-from batchstack.images.resize import resized
+from batchstack.images.resize import cropped, resized
 from batchstack.images.scratch import StagedImage, stage_image, write_npy, write_npy_rows
 from batchstack.images.verify import check_image
 from batchstack.images.write import output_format, write_image, write_image_rows
@@ -21,6 +21,7 @@ __all__ = [
     "StagedImage",
     "Written",
     "check_image",
+    "cropped",
     "file_digest",
     "image_kind",
     "output_format",

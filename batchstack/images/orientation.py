@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from batchstack.images.exif import Entry, byte_order, first_directory, whole_number
 from batchstack.images.info import ImageInfo, Metadata, Pixels
 
 _TAG = 0x0112
-_SHORT = 3
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:>|\s*=\s*[\"']))[1-8](?=[<\"'])")
 
 
@@ -48,17 +48,19 @@ def oriented_size(height: int, width: int, orientation: int) -> tuple[int, int]:
 
 def stored_shape(info: ImageInfo) -> tuple[int, ...]:
     """Return the shape of an image before `orient`."""
-    return (*oriented_size(info.height, info.width, info.orientation), *info.shape[2:])
+    return (*info.stored_size, *info.shape[2:])
 
 
 def exif_orientation(exif: bytes | None) -> int:
-    """Return the orientation an EXIF block states, 1 where it states none that is valid."""
-    place = _find(exif or b"")
-    if place is None:
-        return 1
-    order, offset, _ = place
-    (value,) = struct.unpack_from(order + "H", exif or b"", offset)
-    return value if 1 <= value <= 8 else 1
+    """Return the orientation an EXIF block states, 1 where it states none that is valid.
+
+    It may be a whole number of any type, though only SHORT is in order.
+    """
+    return _valid(whole_number(exif or b"", _entry(exif or b"")))
+
+
+def _valid(value: int | None) -> int:
+    return value if value and 1 <= value <= 8 else 1
 
 
 def upright_exif(exif: bytes) -> bytes:
@@ -66,15 +68,21 @@ def upright_exif(exif: bytes) -> bytes:
 
     The thumbnail is unlinked where the orientation changes: it shows the old one.
     """
-    place = _find(exif)
-    if place is None or exif_orientation(exif) == 1:
+    entry, order = _entry(exif), byte_order(exif)
+    if entry is None or order is None or exif_orientation(exif) == 1:
         return exif
-    order, offset, link = place
     block = bytearray(exif)
-    struct.pack_into(order + "H", block, offset, 1)
+    struct.pack_into(entry.format, block, entry.place, 1)
+    (start,) = struct.unpack_from(order + "I", exif, 4)
+    (count,) = struct.unpack_from(order + "H", exif, start)
+    link = start + 2 + 12 * count
     if link + 4 <= len(block):
         struct.pack_into(order + "I", block, link, 0)
     return bytes(block)
+
+
+def _entry(exif: bytes) -> Entry | None:
+    return first_directory(exif).get(_TAG)
 
 
 def upright(metadata: Metadata) -> Metadata:
@@ -86,21 +94,3 @@ def upright(metadata: Metadata) -> Metadata:
 def upright_xmp(xmp: bytes) -> bytes:
     """Return an XMP packet that says orientation 1, of the same length."""
     return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
-
-
-def _find(exif: bytes) -> tuple[str, int, int] | None:
-    """Return byte order, offset of the value and offset of the link to the thumbnail."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None:
-        return None
-    try:
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        link = start + 2 + 12 * count
-        for entry in range(start + 2, link, 12):
-            if struct.unpack_from(order + "HHI", exif, entry) == (_TAG, _SHORT, 1):
-                struct.unpack_from(order + "H", exif, entry + 8)
-                return order, entry + 8, link
-    except struct.error:
-        return None
-    return None

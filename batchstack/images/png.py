@@ -14,8 +14,11 @@ import imagecodecs
 from batchstack.errors import ImageError
 from batchstack.formats import FORMATS
 from batchstack.images.claims import DEFLATE, check_claim, file_size
+from batchstack.images.icc import FAULT, is_sound
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size
+from batchstack.images.shots import shot
+from batchstack.images.white import of_bits
 
 (_SIGNATURE,) = FORMATS["png"].magic
 _ANCILLARY = 0x20  # in the first letter of a chunk's type: it is a small one
@@ -24,6 +27,7 @@ _CHANNELS = {0: 1, 2: 3, 3: 3}  # grey, RGB, palette
 # Bits of a sample, and samples of a stored pixel.
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8)}
 _SAMPLES = {0: 1, 2: 3, 3: 1}
+_METHODS = ((0, 0, 0), (0, 0, 1))  # of compression, filters and interlacing
 _XMP_KEY = b"XML:com.adobe.xmp"
 _METRES_PER_INCH = 0.0254
 _TEXT_ROOM = 2**24  # bytes that a profile or an XMP packet may have when it is inflated
@@ -58,20 +62,43 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     ihdr = chunks.get(b"IHDR", b"")
     if len(ihdr) != 13:
         raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
-    width, height, depth, colour = struct.unpack(">IIBB", ihdr[:10])
+    width, height, depth, colour, *methods = struct.unpack(">IIBBBBB", ihdr)
     if colour in (4, 6):
         raise ImageError(f"{path}: has an alpha channel; {_ALPHA_HINT}")
     if b"tRNS" in chunks:
         raise ImageError(f"{path}: has transparent colours (tRNS); {_ALPHA_HINT}")
-    if depth not in _DEPTHS.get(colour, ()) or not width or not height:
+    is_known = depth in _DEPTHS.get(colour, ()) and tuple(methods) in _METHODS
+    if not is_known or not width or not height:
         raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
     # A byte before every row names its filter.
     stored = height * (1 + -(-width * depth * _SAMPLES[colour] // 8))
     check_claim(path, (height, width), stored, held, DEFLATE)
-    orientation = exif_orientation(chunks.get(b"eXIf"))
+    exif = _exif(chunks.get(b"eXIf"))
+    orientation = exif_orientation(exif)
     height, width = oriented_size(height, width, orientation)
-    dtype = "uint16" if depth == 16 else "uint8"
-    return ImageInfo(path, "png", height, width, _CHANNELS[colour], dtype, orientation)
+    faulty = b"iCCP" in chunks and _profile(chunks[b"iCCP"]) is None
+    return ImageInfo(
+        path,
+        "png",
+        height,
+        width,
+        _CHANNELS[colour],
+        "uint16" if depth == 16 else "uint8",
+        orientation,
+        data_range=of_bits(max(chunks.get(b"sBIT", b"\0"))) if depth == 16 else None,
+        shot=shot(exif),
+        notes=(FAULT,) if faulty else (),
+    )
+
+
+def _exif(payload: bytes | None) -> bytes | None:
+    return payload and payload.removeprefix(b"Exif\0\0")
+
+
+def _profile(payload: bytes) -> bytes | None:
+    """The colour profile of an iCCP chunk, None if it is damaged."""
+    profile = _inflate(payload.partition(b"\0")[2][1:])
+    return profile if is_sound(profile) else None
 
 
 def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
@@ -109,9 +136,9 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     exif = xmp = icc = resolution = None
     for kind, payload in _chunks(file):
         if kind == b"eXIf":
-            exif = payload.removeprefix(b"Exif\0\0")
+            exif = _exif(payload)
         elif kind == b"iCCP":
-            icc = _inflate(payload.partition(b"\0")[2][1:])
+            icc = _profile(payload)
         elif kind == b"iTXt" and payload.startswith(_XMP_KEY + b"\0"):
             xmp = _international_text(payload)
         elif kind == b"pHYs" and len(payload) == 9:
