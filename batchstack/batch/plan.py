@@ -22,7 +22,7 @@ from batchstack.batch.memory import Footprint, predict
 from batchstack.errors import BatchstackError, OptionError, StackError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
 from batchstack.fusion.methods import METHODS, Method, select_methods
-from batchstack.images import ImageInfo, file_digest, image_kind, probe
+from batchstack.images import ImageInfo, file_digest, image_kind, probe, same_colours
 from batchstack.options import RunOptions
 
 # Bytes of a path with its end, and of a name, on Linux; macOS allows a quarter of the path.
@@ -171,6 +171,8 @@ def output_key(
     key: dict[str, Any] = {"algorithm": method.algo_version, "format": wanted.choice}
     if not wanted.lossless:
         parts.add("lossy")
+    if options.output.strip_gps:
+        parts.add("stripped")
     if not options.alignment.is_off:
         parts.add("alignment")
         key["registration"] = REGISTRATION_VERSION
@@ -258,7 +260,12 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         tile=options.tile,
         score=options.score,
         folder=known.directory / row.id,
+        strip_gps=options.output.strip_gps,
     )
+    keys = {
+        name: known.key(METHODS[name], options, suffix, resized=job.resize) for name in job.methods
+    }
+    job = replace(job, keys=keys)
     _refuse_long_names(job)
     return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
 
@@ -338,6 +345,11 @@ def _check_frames(frames: Sequence[ImageInfo], *, resize: bool) -> None:
             raise StackError(
                 f"{frame.path}: is {_CHANNELS[frame.channels]}, {first.path.name} is "
                 f"{_CHANNELS[first.channels]}; convert them to one kind"
+            )
+        if frame.colours != first.colours and not same_colours(first, frame):
+            raise StackError(
+                f"{frame.path}: its colours mean something else than those of {first.path.name}, "
+                "by their profiles or tags; export all frames of the stack with one colour profile"
             )
 
 

@@ -1,20 +1,17 @@
-"""The one place that knows EXIF orientation: find it, apply it, reset it.
+"""The one place that knows EXIF orientation: find it, apply it.
 
 An orientation says which side of the scene the first row and the first column show
 (EXIF 2.32, tag 0x0112).
 """
 
-import re
 import struct
-from dataclasses import replace
 
 import numpy as np
 
-from batchstack.images.info import ImageInfo, Metadata, Pixels
+from batchstack.images.info import ImageInfo, Pixels
 
 _TAG = 0x0112
 _SHORT = 3
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:>|\s*=\s*[\"']))[1-8](?=[<\"'])")
 
 
 def orient(pixels: Pixels, orientation: int) -> Pixels:
@@ -59,33 +56,6 @@ def exif_orientation(exif: bytes | None) -> int:
     order, offset, _ = place
     (value,) = struct.unpack_from(order + "H", exif or b"", offset)
     return value if 1 <= value <= 8 else 1
-
-
-def upright_exif(exif: bytes) -> bytes:
-    """Return an EXIF block that says orientation 1, every other tag in place.
-
-    The thumbnail is unlinked where the orientation changes: it shows the old one.
-    """
-    place = _find(exif)
-    if place is None or exif_orientation(exif) == 1:
-        return exif
-    order, offset, link = place
-    block = bytearray(exif)
-    struct.pack_into(order + "H", block, offset, 1)
-    if link + 4 <= len(block):
-        struct.pack_into(order + "I", block, link, 0)
-    return bytes(block)
-
-
-def upright(metadata: Metadata) -> Metadata:
-    """Return metadata that says orientation 1 wherever it says one."""
-    exif, xmp = metadata.exif, metadata.xmp
-    return replace(metadata, exif=exif and upright_exif(exif), xmp=xmp and upright_xmp(xmp))
-
-
-def upright_xmp(xmp: bytes) -> bytes:
-    """Return an XMP packet that says orientation 1, of the same length."""
-    return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
 
 
 def _find(exif: bytes) -> tuple[str, int, int] | None:
