@@ -21,6 +21,7 @@ import numpy as np
 
 DESCRIPTION, ORIENTATION, SOFTWARE = 0x010E, 0x0112, 0x0131
 RESOLUTION, RESOLUTION_UNIT = (0x011A, 0x011B), 0x0128
+INCH, CENTIMETRE = 2, 3
 MAKER_NOTE = 0x927C
 # Tags of the main directory that describe a picture, not how a file stores it.
 DESCRIPTIVE = frozenset(
@@ -43,6 +44,7 @@ _NUMBERS = _SIZES | {5: 4, 10: 4}
 _MOST_TAGS, _MOST_BYTES = 2**12, 2**22
 # Maker notes that lie behind so many bytes are moved, rather than as much space left empty.
 _KEPT_PLACE = 2**16
+_FINE = 10_000  # pixels per inch
 
 
 class Tag(NamedTuple):
@@ -54,6 +56,9 @@ class Tag(NamedTuple):
 
 
 Tags = Mapping[int, Tag]
+Ratio = tuple[int, int]
+Density = tuple[int, Ratio, Ratio]
+"""A unit, and pixels per unit along x and y."""
 
 
 class _Form(NamedTuple):
@@ -126,7 +131,8 @@ class Exif:
     def resolution(self) -> tuple[float, float] | None:
         """Pixels per inch along x and y, if it has them with a unit of length."""
         unit = self.main.get(RESOLUTION_UNIT)
-        per_inch = {2: 1.0, 3: 2.54}.get(self._number(self.main, RESOLUTION_UNIT) if unit else 2)
+        number = self._number(self.main, RESOLUTION_UNIT) if unit else INCH
+        per_inch = {INCH: 1.0, CENTIMETRE: 2.54}.get(number)
         x, y = (self._ratio(self.main.get(tag)) for tag in RESOLUTION)
         return (x * per_inch, y * per_inch) if per_inch and x and y else None
 
@@ -141,9 +147,7 @@ class Exif:
 
     def turned(self, orientation: int) -> "Exif":
         """The same of the picture turned the right way up."""
-        main = dict(self.main)
-        if ORIENTATION in main:
-            main[ORIENTATION] = self._short(1)
+        main = {**self.main, **({ORIENTATION: self._short(1)} if self else {})}
         x, y = (main.get(tag) for tag in RESOLUTION)
         if orientation >= 5 and x and y:
             main |= zip(RESOLUTION, (y, x), strict=True)
@@ -163,13 +167,14 @@ class Exif:
             photo |= zip(_PHOTO_SIZE, map(self._long, size), strict=True)
         return replace(self, main=main, photo=photo, interop=interop)
 
-    def with_resolution(self, ratios: tuple[tuple[int, int], tuple[int, int]]) -> "Exif":
-        """The same with pixels per centimetre along x and y, unless it states some."""
+    def with_density(self, density: Density) -> "Exif":
+        """The same with pixels per unit of length, unless it states some."""
         if self.main.keys() & {*RESOLUTION}:
             return self
+        unit, *ratios = density
         values = (Tag(RATIONAL, 1, packed(f"{self.order}II", *ratio)) for ratio in ratios)
         main = {**self.main, **dict(zip(RESOLUTION, values, strict=True))}
-        return replace(self, main=main | {RESOLUTION_UNIT: self._short(3)})
+        return replace(self, main=main | {RESOLUTION_UNIT: self._short(unit)})
 
     def with_software(self, text: str) -> "Exif":
         data = text.encode("ascii") + b"\0"
@@ -234,8 +239,22 @@ class Exif:
         return self.note_place, note.data
 
 
-def rational(value: float) -> tuple[int, int] | None:
-    """A positive number as numerator and denominator of 32 bits; None if it is too far from 1."""
+def density_of(resolution: tuple[float, float] | None) -> Density | None:
+    """Pixels per inch as tags have them, in centimetres where pixels are those of a microscope.
+
+    Returns
+    -------
+    Density, optional
+        None if there is no resolution, or one that 32 bits cannot say.
+    """
+    if resolution is None:
+        return None
+    unit, per_inch = (INCH, 1.0) if max(resolution) <= _FINE else (CENTIMETRE, 2.54)
+    x, y = (_rational(value / per_inch) for value in resolution)
+    return (unit, x, y) if x and y else None
+
+
+def _rational(value: float) -> Ratio | None:
     if not 0 < value < 2**32:
         return None
     ratio = Fraction(value).limit_denominator(10_000)
@@ -306,7 +325,7 @@ def _lay(room: _Room, form: _Form, tags: Tags, children: Mapping[int, Node]) -> 
     for tag, node in children.items():
         there = packed(form.offset, _lay(room, form, *node))
         entries[tag] = packed(form.entry, tag, kind, 1) + there
-    for tag, value in tags.items():
+    for tag, value in sorted(tags.items()):
         held = value.data.ljust(inside, b"\0")
         if len(held) > inside:
             held = packed(form.offset, _put(room, tag, value.data))

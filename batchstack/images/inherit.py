@@ -10,10 +10,8 @@ from dataclasses import replace
 from batchstack.formats import FORMATS, Format
 from batchstack.images import descriptions, xmp
 from batchstack.images.colour import stated_profile
-from batchstack.images.exif import DESCRIPTION, MAKER_NOTE, Exif, parse, rational
+from batchstack.images.exif import DESCRIPTION, MAKER_NOTE, Exif, density_of, parse
 from batchstack.images.info import ImageInfo, Metadata
-
-_INCH = 2.54  # centimetres
 
 
 def inheritable(stored: Metadata, orientation: int, *, strip_gps: bool = False) -> Metadata:
@@ -90,10 +88,8 @@ def _block(exif: Exif) -> bytes | None:
 
 def _with_resolution(exif: Exif, metadata: Metadata) -> Exif:
     """State the size of pixels where EXIF is stated at all."""
-    if not exif or not metadata.resolution:
-        return exif
-    x, y = (rational(value / _INCH) for value in metadata.resolution)
-    return exif.with_resolution((x, y)) if x and y else exif
+    density = density_of(metadata.resolution)
+    return exif.with_density(density) if exif and density else exif
 
 
 def _fitting(exif: Exif, row: Format, lost: list[str]) -> bytes | None:

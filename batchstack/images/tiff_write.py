@@ -21,13 +21,12 @@ import numpy as np
 from tifffile import TIFF, TiffWriter
 
 from batchstack.formats import FORMATS
-from batchstack.images.exif import DESCRIPTIVE, parse, rational
+from batchstack.images.exif import DESCRIPTIVE, density_of, parse
 from batchstack.images.info import Encoding, ImageInfo, Metadata, Pixels
 
 _TILE = FORMATS["tiff"].rows_written
 _ORIENTATION = 274
 _XMP, _IPTC = 700, 33723
-_FINE = 10_000  # pixels per inch
 # Share of the size that deflate must get below, in a sample of as many rows of a tile.
 _WORTH, _SAMPLE = 0.4, 128
 # Classic TIFF addresses 4 GiB; what deflate and the tags may add stays far below the rest.
@@ -118,13 +117,6 @@ def _tags(metadata: Metadata, places: Mapping[int, int], *, big: bool) -> dict[s
         extra.append((_IPTC, "I", len(block) // 4, block, True))
     if metadata.icc:
         tags["iccprofile"] = metadata.icc
-    return tags | _resolution(metadata) | {"extratags": extra}
-
-
-def _resolution(metadata: Metadata) -> dict[str, Any]:
-    """Pixels per inch, or per centimetre where pixels are as small as under a microscope."""
-    if metadata.resolution is None:
-        return {}
-    unit, per_inch = ("INCH", 1) if max(metadata.resolution) <= _FINE else ("CENTIMETER", 2.54)
-    x, y = (rational(value / per_inch) for value in metadata.resolution)
-    return {"resolution": (x, y), "resolutionunit": unit} if x and y else {}
+    if density := density_of(metadata.resolution):
+        tags["resolutionunit"], *tags["resolution"] = density
+    return tags | {"extratags": extra}

