@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 IPTC = 0x0404
 _START = b"8BIM"
-_RECORD = 0x1C  # begins every entry of IIM
+_RECORD = b"\x1c"  # begins every entry of IIM
 
 
 def of_resources(data: bytes) -> bytes | None:
@@ -29,11 +29,22 @@ def as_resource(block: bytes) -> bytes:
     return _START + struct.pack(">HHI", IPTC, 0, len(block)) + even
 
 
+def trimmed(data: bytes) -> bytes | None:
+    """An IPTC block without what follows its last entry, such as filling; None if there is none.
+
+    Sizes of entries are 15 bits; longer ones, of which no program is known, end the block.
+    """
+    place = 0
+    while data[place : place + 1] == _RECORD and len(data) >= place + 5:
+        place += 5 + int.from_bytes(data[place + 3 : place + 5])
+    return data[:place] or None
+
+
 def either(data: bytes) -> bytes | None:
     """The IPTC block in what may be resources, or the block itself."""
     if data.startswith(_START):
         return of_resources(data)
-    return data if data[:1] == bytes([_RECORD]) else None
+    return trimmed(data)
 
 
 def _resources(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -364,7 +364,7 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
             icc=_bytes(tags.valueof(34675)),
             resolution=_described_resolution(tags, stored.text(exif.DESCRIPTION))
             or _resolution(tags),
-            iptc=_raw_bytes(path, page, _IPTC) or iptc.of_resources(resources),
+            iptc=iptc.trimmed(_raw_bytes(page, _IPTC)) or iptc.of_resources(resources),
             lost=("resources of Photoshop",) if iptc.has_others(resources) else (),
         )
         return metadata, _orientation(page)
@@ -374,12 +374,15 @@ def _bytes(value: Any) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
-def _raw_bytes(path: Path, page: Any, number: int) -> bytes | None:
+def _raw_bytes(page: Any, number: int) -> bytes:
     """The bytes of a tag, whatever its type says of them."""
     tag = page.tags.get(number)
     if tag is None:
-        return None
-    return _read(path, page, tag.valueoffset, tag.valuebytecount) or None
+        return b""
+    file = page.parent.filehandle
+    file.seek(tag.valueoffset)
+    data: bytes = file.read(tag.valuebytecount)
+    return data
 
 
 def _resolution(tags: Any) -> tuple[float, float] | None:

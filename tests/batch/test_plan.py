@@ -185,18 +185,3 @@ def test_more_frames_need_no_more_memory_than_their_rows(workspace, plan):
     pixels = 60 * 80
     assert 0 < many - few < 9 * 200 * pixels
     assert 0 < more - many < 36 * 200 * pixels
-
-
-def test_frames_whose_colours_mean_something_else_are_refused(workspace, plan):
-    names = workspace.stack("s", suffix=".png")
-    for name, icc in zip(names, (SRGB, ADOBE), strict=False):
-        path = workspace.root / name
-        write_image(path, read_image(path), Encoding(metadata=Metadata(icc=icc)))
-    step = plan(names)
-    assert step.action == "refuse"
-    assert str(workspace.root / names[1]) in step.reasons[0]
-    assert "one colour profile" in step.reasons[0]
-    # The remedy helps.
-    path = workspace.root / names[1]
-    write_image(path, read_image(path), Encoding(metadata=Metadata(icc=SRGB)))
-    assert plan(names).action == "fuse"
