@@ -9,7 +9,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -219,21 +219,15 @@ def _guarded_step(row: Row, options: RunOptions, known: _Known) -> Step:
 
 def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     methods = select_methods(options.methods)
-    paths = row.frames
     wanted = options.output.format
-    suffix = FORMATS[image_kind(paths[0])].suffix if wanted == "auto" else f".{wanted}"
+    suffix = FORMATS[image_kind(row.paths[0])].suffix if wanted == "auto" else f".{wanted}"
     records = known.ledger.history(row.id).records
-    as_recorded = cache(partial(is_as_recorded, frames=paths))
-    changed = cache(partial(what_changed, frames=paths, digest=known.digest))
-
-    def difference(inputs: tuple[Input, ...]) -> str | None:
-        # The methods of a stack mostly share the frames they were made from.
-        return None if as_recorded(inputs) else changed(inputs)
-
-    reasons = _why_not_done(row, options, methods, suffix, known, records, difference)
+    frames_then = _FramesThen(row.paths, known.digest)
+    reasons = _why_not_done(row, options, methods, suffix, known, records, frames_then)
     if not reasons:
-        moved = not all(as_recorded(record.inputs) for record in records.values())
+        moved = not all(frames_then.is_now(record.inputs) for record in records.values())
         return Step(row, "skip", _UP_TO_DATE, moved=moved)
+    paths = row.frames
     for path in filter(known.is_output, paths):
         raise StackError(
             f"{path}: has the name of an output of this run, which would replace it; rename it, "
@@ -270,6 +264,31 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
 
 
+class _FramesThen:
+    """What records say of the frames, compared with the files there are now."""
+
+    def __init__(self, paths: Sequence[str], digest: Digest) -> None:
+        self.paths, self.digest = paths, digest
+        # By identity: the records of a stack mostly hold the same inputs, and hashing takes long.
+        self._now: dict[int, bool] = {}
+        self._differences: dict[int, str | None] = {}
+
+    def is_now(self, inputs: tuple[Input, ...]) -> bool:
+        """Whether paths, sizes and times are those of the record."""
+        found = self._now.get(id(inputs))
+        if found is None:
+            found = self._now[id(inputs)] = is_as_recorded(inputs, self.paths)
+        return found
+
+    def difference(self, inputs: tuple[Input, ...]) -> str | None:
+        """How the content differs from what was recorded, or None."""
+        if self.is_now(inputs):
+            return None
+        if id(inputs) not in self._differences:
+            self._differences[id(inputs)] = what_changed(inputs, self.paths, self.digest)
+        return self._differences[id(inputs)]
+
+
 def _why_not_done(
     row: Row,
     options: RunOptions,
@@ -277,7 +296,7 @@ def _why_not_done(
     suffix: str,
     known: _Known,
     records: Mapping[str, Record],
-    difference: Callable[[tuple[Input, ...]], str | None],
+    frames_then: _FramesThen,
 ) -> dict[str, str]:
     """Why each method is to be computed; those that are done miss."""
     if options.rerun:
@@ -292,7 +311,7 @@ def _why_not_done(
         # The record knows whether the frames were of different size.
         resized = options.resize and "resize" in record.key
         key = known.key(method, options, suffix, resized=resized)
-        reason = why_not_done(record, key, folder) or difference(record.inputs)
+        reason = why_not_done(record, key, folder) or frames_then.difference(record.inputs)
         if options.score and method.output and not record.scores:
             # Scores need the pixels as computed, which only fusing again brings back.
             reason = reason or "not scored yet"

@@ -49,6 +49,8 @@ def command(**settings: Any) -> None:
 
 def _packages() -> list[str]:
     """Print versions; return what is missing or clashes."""
+    import dask  # noqa: F401 - a configuration that it cannot read is told by name
+
     problems = []
     for name in PACKAGES:
         try:
