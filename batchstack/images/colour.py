@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from batchstack.images.exif import parse
+from batchstack.images.exif_block import parse
 from batchstack.images.info import Metadata
 
 CHUNKS = (b"cICP", b"sRGB", b"gAMA", b"cHRM")

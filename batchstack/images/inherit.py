@@ -10,7 +10,7 @@ from dataclasses import replace
 from batchstack.formats import FORMATS, Format
 from batchstack.images import descriptions, xmp
 from batchstack.images.colour import stated_profile
-from batchstack.images.exif import DESCRIPTION, MAKER_NOTE, Exif, density_of, parse
+from batchstack.images.exif_block import DESCRIPTION, MAKER_NOTE, Exif, density_of, parse
 from batchstack.images.info import ImageInfo, Metadata
 
 

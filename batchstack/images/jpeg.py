@@ -20,7 +20,7 @@ from batchstack.errors import ImageError
 from batchstack.images import iptc
 from batchstack.images.claims import JPEG, check_claim, file_size
 from batchstack.images.colour import key
-from batchstack.images.exif import parse
+from batchstack.images.exif_block import parse
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size, stored_shape
 from batchstack.images.source import held

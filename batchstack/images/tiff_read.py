@@ -19,7 +19,7 @@ from tifffile import TIFF, TiffFile
 
 from batchstack.errors import ImageError
 from batchstack.formats import DTYPES, FORMATS
-from batchstack.images import descriptions, exif, iptc
+from batchstack.images import descriptions, exif_block, iptc
 from batchstack.images.claims import check_claim, tiff_expansion
 from batchstack.images.colour import key
 from batchstack.images.info import BAND_BYTES, Empty, ImageInfo, Metadata, Pixels
@@ -353,7 +353,7 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     EXIF is what describes the picture in the directory of the image, and the directories of
     EXIF and GPS that it leads to.
     """
-    stored = exif.read(file, exif.DESCRIPTIVE)
+    stored = exif_block.read(file, exif_block.DESCRIPTIVE)
     file.seek(0)
     with open_page(path, file) as page:
         tags = page.tags
@@ -362,7 +362,7 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
             exif=stored.block() if stored else None,
             xmp=_bytes(tags.valueof(700)),
             icc=_bytes(tags.valueof(34675)),
-            resolution=_described_resolution(tags, stored.text(exif.DESCRIPTION))
+            resolution=_described_resolution(tags, stored.text(exif_block.DESCRIPTION))
             or _resolution(tags),
             iptc=iptc.trimmed(_raw_bytes(page, _IPTC)) or iptc.of_resources(resources),
             lost=("resources of Photoshop",) if iptc.has_others(resources) else (),

@@ -21,7 +21,7 @@ import numpy as np
 from tifffile import TIFF, TiffWriter
 
 from batchstack.formats import FORMATS
-from batchstack.images.exif import DESCRIPTIVE, density_of, parse
+from batchstack.images.exif_block import DESCRIPTIVE, density_of, parse
 from batchstack.images.info import Encoding, ImageInfo, Metadata, Pixels
 
 _TILE = FORMATS["tiff"].rows_written

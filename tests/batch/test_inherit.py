@@ -11,7 +11,7 @@ from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import make_plan
 from batchstack.fusion import METHODS
 from batchstack.images import Encoding, Metadata, read_image, read_metadata, write_image
-from batchstack.images.exif import SOFTWARE, parse
+from batchstack.images.exif_block import SOFTWARE, parse
 from batchstack.options import AlignOptions, OutputOptions, RunOptions
 from tests.batch.conftest import do_split, do_whole
 from tests.images import sources

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from batchstack.formats import FORMATS
 from batchstack.images import Encoding, probe, read_image, read_metadata, write_image
-from batchstack.images.exif import parse
+from batchstack.images.exif_block import parse
 from tests.images import sources
 from tests.images.samples import SRGB, photo, png_chunk
 

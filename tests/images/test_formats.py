@@ -281,7 +281,7 @@ def test_a_choice_stands_for_every_row():
 
 # What may name formats: the table, codecs, and what reads EXIF, which has the form of a TIFF.
 NAMING = {"formats.py", "images/tiff_read.py", "images/tiff_write.py", "images/orientation.py"}
-NAMING |= {"images/exif.py"} | {f"images/{row.name}.py" for row in KNOWN[:-1]}
+NAMING |= {"images/exif_block.py"} | {f"images/{row.name}.py" for row in KNOWN[:-1]}
 WORDS = {row.name for row in KNOWN[:-1]} | {one[1:] for row in KNOWN[:-1] for one in row.suffixes}
 FORMAT = re.compile(rf"\b({'|'.join(WORDS)})\b", re.IGNORECASE)
 MAGICS = tuple(magic for row in KNOWN[:-1] for magic in row.magic)

@@ -23,7 +23,7 @@ from batchstack.images import (
     xmp,
 )
 from batchstack.images.colour import agree, stated_profile
-from batchstack.images.exif import MAKER_NOTE, Exif, Tag, density_of, parse, read
+from batchstack.images.exif_block import MAKER_NOTE, Exif, Tag, density_of, parse, read
 from tests.images import sources
 from tests.images.samples import SRGB, photo, png_chunk
 

@@ -24,7 +24,7 @@ from batchstack.images import (
     write_image,
     write_image_rows,
 )
-from batchstack.images.exif import parse
+from batchstack.images.exif_block import parse
 from batchstack.images.read import checksum
 from tests.images.samples import LOSSLESS, SRGB, XMP, exif_block, noise, photo
 
