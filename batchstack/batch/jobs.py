@@ -58,6 +58,12 @@ class Job:
         JPEG quality, 1 to 100.
     resize : bool
         The frames differ in size and are resized to that of the first.
+    crop : (int, int), optional
+        Rows and columns that all frames are cropped to, about the centre; None if they agree.
+    data_range : int, optional
+        The value that means white by the tags of all frames; None if not all tell it.
+    warnings : tuple of str
+        What the plan found odd about the frames, each naming a file.
     tile : int, optional
         Side of the tiles in pixels.
     score : bool
@@ -96,6 +102,14 @@ class Job:
     attempt: int = 0
     claim: Claim | None = None
     spread: int = 0
+    crop: tuple[int, int] | None = None
+    data_range: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def plan_warnings(self) -> tuple[str, ...]:
+        """The warnings of the plan, naming the row."""
+        return tuple(f"{self.place} {self.id}: {text}" for text in self.warnings)
 
     @property
     def name(self) -> str:
@@ -165,6 +179,8 @@ class Result:
         Busy time, summed over the job's tasks.
     peak_memory : int
         Largest resident size of a process that worked on it, in bytes.
+    data_range : float, optional
+        The stored value that was taken for white, if it was found in the frames.
     """
 
     job: Job
@@ -180,6 +196,7 @@ class Result:
     map_level: int | None = None
     seconds: float = 0.0
     peak_memory: int = 0
+    data_range: float | None = None
 
     @property
     def is_moved(self) -> bool:
@@ -193,6 +210,21 @@ class Result:
 
     @property
     def warnings(self) -> list[str]:
+        """Complete messages: what the frames are taken for, and which could not be aligned."""
+        return [*self.job.plan_warnings, *self._white_warnings, *self.not_aligned]
+
+    @property
+    def _white_warnings(self) -> list[str]:
+        if self.data_range is None:
+            return []
+        bits = int(self.data_range).bit_length()
+        return [
+            f"{self.job.place} {self.job.id}: its frames use {bits} of 16 bits, so "
+            f"{self.data_range:.0f} is taken for white; give --data-range if that is wrong"
+        ]
+
+    @property
+    def not_aligned(self) -> list[str]:
         """A complete message for each frame that could not be aligned."""
         return [
             f"{self.job.place} {self.job.id}: {path}: {transform.note}"

@@ -14,7 +14,7 @@ from batchstack.images.read import (
     read_metadata,
     same_colours,
 )
-from batchstack.images.resize import resized
+from batchstack.images.resize import cropped, resized
 from batchstack.images.scratch import StagedImage, stage_image, write_npy, write_npy_rows
 from batchstack.images.verify import check_image
 from batchstack.images.write import output_format, write_image, write_image_rows
@@ -28,6 +28,7 @@ __all__ = [
     "StagedImage",
     "Written",
     "check_image",
+    "cropped",
     "file_digest",
     "image_kind",
     "output_format",

@@ -21,14 +21,31 @@ Empty: TypeAlias = Callable[[tuple[int, ...], npt.DTypeLike], Pixels]
 BAND_BYTES = 2**25
 
 
+class Shot(NamedTuple):
+    """How a frame was taken.
+
+    Attributes
+    ----------
+    time : str, optional
+        As EXIF has it, "2024:05:01 12:00:03" with a fraction or without; sorts as time does.
+    made_of : str, optional
+        What tells that it is made of other pictures, to follow the name of the file.
+    """
+
+    time: str | None = None
+    made_of: str | None = None
+
+
 @dataclass(frozen=True)
 class ImageInfo:
     """Size and kind of one image file, as `read_image` returns its pixels.
 
+    Headers are equal if they describe equal kinds of pixels, whatever else is known of the files.
+
     Parameters
     ----------
     path : Path
-        The file; headers that differ in it only are equal.
+        The file.
     format : str
         A key of `FORMATS`, decided by the first bytes and not by the suffix.
     height, width : int
@@ -39,6 +56,12 @@ class ImageInfo:
         One of `DTYPES`.
     orientation : int
         The stored EXIF or TIFF orientation, 1 to 8.
+    data_range : int, optional
+        The stored value that means white, where tags tell it; they may be wrong.
+    shot : Shot
+        How it was taken.
+    notes : tuple of str
+        What is ignored of the file though it should not be, each to follow its name.
     colours : str
         Equal for files that state the meaning of their colours alike (`colour.key`).
     """
@@ -50,6 +73,9 @@ class ImageInfo:
     channels: int
     dtype: str
     orientation: int = 1
+    data_range: int | None = field(default=None, compare=False)
+    shot: Shot = field(default=Shot(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
     colours: str = field(default="", compare=False)
 
     @property
@@ -57,6 +83,11 @@ class ImageInfo:
         """(H, W) or (H, W, 3)."""
         size = (self.height, self.width)
         return size if self.channels == 1 else (*size, self.channels)
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Rows and columns before the orientation is applied."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
     @property
     def pixels(self) -> int:

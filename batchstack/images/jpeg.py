@@ -5,9 +5,11 @@ does not notice changes pixels silently, whoever reads the file.
 A missing end is always noticed.
 """
 
+import re
 import struct
 import warnings
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,12 +19,15 @@ import simplejpeg
 from PIL.JpegImagePlugin import JpegImageFile
 
 from batchstack.errors import ImageError
+from batchstack.formats import FORMATS
 from batchstack.images import iptc
 from batchstack.images.claims import JPEG, check_claim, file_size
 from batchstack.images.colour import key
 from batchstack.images.exif_block import parse
+from batchstack.images.icc import FAULT, joined
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size, stored_shape
+from batchstack.images.shots import shot
 from batchstack.images.source import held
 
 _EXIF_PREFIX = b"Exif\0\0"
@@ -34,16 +39,28 @@ _SEGMENT_ROOM = 65533
 # Bytes that are read to find the size of an ordinary file, and the segments before it:
 # tables, restart interval, application data, comment.
 _HEAD = 16384
-_SCAN = 0xDA  # pixels follow
+_SCAN, _END = 0xDA, 0xD9  # pixels follow, or nothing
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HEADER_MARKERS = {0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}
+_COMMENT, _JFIF, _ADOBE, _PROFILE = 0xFE, 0xE0, 0xEE, 0xE2
+_MARKER = re.compile(rb"\xff+[^\0\xff]", re.DOTALL)
+_SCAN_END = re.compile(rb"\xff[^\0\xd0-\xd7\xff]", re.DOTALL)  # not of a part of a scan
+# What libjpeg says of bytes behind the pixels; how often it is tried without them.
+_STRAY, _TRIES = re.compile(r"(\d+) extraneous bytes before marker 0xd9"), 8
 
 
 def _open(file: BinaryIO) -> JpegImageFile:
     # The class itself, not Image.open: that limits the number of pixels.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return JpegImageFile(file)
+        try:
+            return JpegImageFile(file)
+        except SyntaxError:
+            # Which bytes between segments make of a file that libjpeg reads.
+            file.seek(0)
+            data = bytearray(file.read())
+            _fill_gaps(data)
+            return JpegImageFile(BytesIO(data))
 
 
 def read_header(path: Path, file: BinaryIO) -> ImageInfo:
@@ -68,19 +85,43 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
             f"{path}: is a {image.mode} JPEG, only grey and RGB are supported; "
             "convert it, e.g. magick in.jpg -colorspace sRGB out.jpg"
         )
-    stated = Metadata(exif=_exif(image), icc=image.info.get("icc_profile"))
+    pieces = _profile_pieces(file)
+    stated = Metadata(exif=_exif(image), icc=joined(pieces))
     orientation = exif_orientation(stated.exif)
     height, width = oriented_size(image.height, image.width, orientation)
     channels = 1 if image.mode == "L" else 3
-    size = height, width, channels
-    return ImageInfo(path, "jpeg", *size, "uint8", orientation, key(stated))
+    return ImageInfo(
+        path,
+        "jpeg",
+        height,
+        width,
+        channels,
+        "uint8",
+        orientation,
+        shot=shot(stated.exif),
+        notes=(FAULT,) if pieces and stated.icc is None else (),
+        colours=key(stated),
+    )
+
+
+def _profile_pieces(file: BinaryIO) -> list[bytes]:
+    """The parts of a colour profile, in the order of the file."""
+    file.seek(0)
+    head = file.read(_HEAD)
+    while _SCAN not in (marker for marker, _ in _markers(head)) and (more := file.read(len(head))):
+        head += more
+    return [
+        head[place + len(_ICC_PREFIX) : place - 2 + int.from_bytes(head[place - 2 : place])]
+        for marker, place in _markers(head)
+        if marker == _PROFILE and head.startswith(_ICC_PREFIX, place)
+    ]
 
 
 def _plain_header(head: bytes) -> tuple[int, int, int] | None:
     """Height, width and channels of an ordinary JPEG; None where Pillow has to look.
 
     Ordinary is 8 bit, grey or of three channels, without EXIF, which may turn the image, and
-    without a colour profile.
+    without a colour profile, which may be damaged.
     Checking a long manifest is mostly this, and Pillow takes eight times as long.
     """
     size = None
@@ -105,16 +146,31 @@ def stream_size(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _markers(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the marker and the place of the content of every segment up to the first pixels."""
+def _markers(data: bytes | bytearray | memoryview) -> Iterator[tuple[int, int]]:
+    """Yield the marker and the place of the content of every segment up to the first pixels.
+
+    Bytes between segments are passed over, as libjpeg does.
+    """
     at, marker = 2, 0
-    while marker != _SCAN and at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # filling
-            at += 1
-            continue
-        yield marker, at + 4
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    while marker != _SCAN and (found := _MARKER.search(data, at)) and found.end() + 2 <= len(data):
+        marker, place = data[found.end() - 1], found.end() + 2
+        yield marker, place
+        at = place - 2 + int.from_bytes(data[place - 2 : place])
+
+
+def has_end(data: bytes | memoryview) -> bool:
+    """Whether the pixels of a JPEG stream inside another file have their end, whatever follows."""
+    return _end(data) is not None
+
+
+def _end(data: bytes | memoryview) -> int | None:
+    """The place of the marker behind the pixels, None if there is none."""
+    at = max((place for _, place in _markers(data)), default=0)
+    while found := _SCAN_END.search(data, at):
+        if data[found.end() - 1] == _END:
+            return found.start()
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    return None
 
 
 def _frame(data: bytes, place: int) -> tuple[int, int, int, int]:
@@ -128,17 +184,66 @@ def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixel
     """Yield all pixels as stored at once, or raise; never grey filling for a missing part.
 
     Every warning of libjpeg refuses the file: it reports only the last one, so that a
-    harmless oddity of a header cannot be told from damage behind it.
+    harmless oddity cannot be told from damage before it.
+    So what is harmless is taken out of its sight.
     """
+    data, room = held(file, np.empty), empty(stored_shape(info), info.dtype)
+    _hide_oddities(data)
+    for _ in range(_TRIES):
+        try:
+            decoded = _decoded(data, info, room)
+            break
+        except ValueError as error:
+            stray, end = _STRAY.search(str(error)), _end(data)
+            if stray is None or end is None or end < int(stray[1]):
+                raise
+            # If some of these bytes are of the pixels, it is found that those are cut off.
+            end -= int(stray[1])
+            data[end : end + 2] = FORMATS["jpeg"].end
+            data = data[: end + 2]
+    else:
+        decoded = _decoded(data, info, room)
+    yield decoded[..., 0] if info.channels == 1 else decoded
+
+
+def _decoded(data: memoryview, info: ImageInfo, room: Pixels) -> Pixels:
     decoded: Pixels = simplejpeg.decode_jpeg(
-        held(file, np.empty),
+        data,
         "GRAY" if info.channels == 1 else "RGB",
         fastdct=False,
         fastupsample=False,
         strict=True,
-        buffer=empty(stored_shape(info), info.dtype),
+        buffer=room,
     )
-    yield decoded[..., 0] if info.channels == 1 else decoded
+    return decoded
+
+
+def _hide_oddities(data: memoryview) -> None:
+    """Change in place what libjpeg warns of in headers, and pixels do not depend on.
+
+    Application data but that which tells the colour space become comments.
+    """
+    _fill_gaps(data)
+    frame = 0
+    for marker, place in _markers(data):
+        if marker in _FRAMES:
+            frame = marker
+        if marker == _JFIF and bytes(data[place : place + 5]) == b"JFIF\0":
+            data[place + 5] = 1  # the version
+        elif marker in range(0xE1, 0xF0) and marker != _ADOBE:
+            data[place - 3] = _COMMENT
+        elif marker == _SCAN and frame in (0xC0, 0xC1):
+            end = place - 2 + int.from_bytes(data[place - 2 : place])
+            if end <= len(data):
+                data[end - 3 : end] = b"\0\x3f\0"  # all frequencies, the only choice
+
+
+def _fill_gaps(data: bytearray | memoryview) -> None:
+    """Replace bytes between segments by those that may stand before a marker."""
+    at = 2
+    for _, place in _markers(data):
+        data[at : place - 3] = b"\xff" * (place - 3 - at)
+        at = place - 2 + int.from_bytes(data[place - 2 : place])
 
 
 def _exif(image: JpegImageFile) -> bytes | None:
@@ -153,7 +258,7 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     metadata = Metadata(
         exif=exif,
         xmp=image.info.get("xmp"),
-        icc=image.info.get("icc_profile"),
+        icc=joined(_profile_pieces(file)),
         resolution=_jfif_resolution(image) or parse(exif).resolution,
         iptc=image.info.get("photoshop", {}).get(iptc.IPTC) or None,
         lost=_lost(image),

@@ -4,14 +4,12 @@ An orientation says which side of the scene the first row and the first column s
 (EXIF 2.32, tag 0x0112).
 """
 
-import struct
-
 import numpy as np
 
+from batchstack.images.exif import Entry, first_directory, whole_number
 from batchstack.images.info import ImageInfo, Pixels
 
 _TAG = 0x0112
-_SHORT = 3
 
 
 def orient(pixels: Pixels, orientation: int) -> Pixels:
@@ -45,32 +43,20 @@ def oriented_size(height: int, width: int, orientation: int) -> tuple[int, int]:
 
 def stored_shape(info: ImageInfo) -> tuple[int, ...]:
     """Return the shape of an image before `orient`."""
-    return (*oriented_size(info.height, info.width, info.orientation), *info.shape[2:])
+    return (*info.stored_size, *info.shape[2:])
 
 
 def exif_orientation(exif: bytes | None) -> int:
-    """Return the orientation an EXIF block states, 1 where it states none that is valid."""
-    place = _find(exif or b"")
-    if place is None:
-        return 1
-    order, offset, _ = place
-    (value,) = struct.unpack_from(order + "H", exif or b"", offset)
-    return value if 1 <= value <= 8 else 1
+    """Return the orientation an EXIF block states, 1 where it states none that is valid.
+
+    It may be a whole number of any type, though only SHORT is in order.
+    """
+    return _valid(whole_number(exif or b"", _entry(exif or b"")))
 
 
-def _find(exif: bytes) -> tuple[str, int, int] | None:
-    """Return byte order, offset of the value and offset of the link to the thumbnail."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None:
-        return None
-    try:
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        link = start + 2 + 12 * count
-        for entry in range(start + 2, link, 12):
-            if struct.unpack_from(order + "HHI", exif, entry) == (_TAG, _SHORT, 1):
-                struct.unpack_from(order + "H", exif, entry + 8)
-                return order, entry + 8, link
-    except struct.error:
-        return None
-    return None
+def _valid(value: int | None) -> int:
+    return value if value and 1 <= value <= 8 else 1
+
+
+def _entry(exif: bytes) -> Entry | None:
+    return first_directory(exif).get(_TAG)

@@ -17,8 +17,11 @@ from batchstack.formats import FORMATS
 from batchstack.images import iptc
 from batchstack.images.claims import DEFLATE, check_claim, file_size
 from batchstack.images.colour import CHUNKS, key
+from batchstack.images.icc import FAULT, is_sound
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size
+from batchstack.images.shots import shot
+from batchstack.images.white import of_bits
 
 (_SIGNATURE,) = FORMATS["png"].magic
 _ANCILLARY = 0x20  # in the first letter of a chunk's type: it is a small one
@@ -27,6 +30,7 @@ _CHANNELS = {0: 1, 2: 3, 3: 3}  # grey, RGB, palette
 # Bits of a sample, and samples of a stored pixel.
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8)}
 _SAMPLES = {0: 1, 2: 3, 3: 1}
+_METHODS = ((0, 0, 0), (0, 0, 1))  # of compression, filters and interlacing
 _XMP_KEY = b"XML:com.adobe.xmp"
 _SOFTWARE_KEY = b"Software"
 # How programs keep what PNG had no chunk for: as text, in lines of hexadecimal.
@@ -67,12 +71,13 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     ihdr = chunks.get(b"IHDR", b"")
     if len(ihdr) != 13:
         raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
-    width, height, depth, colour = struct.unpack(">IIBB", ihdr[:10])
+    width, height, depth, colour, *methods = struct.unpack(">IIBBBBB", ihdr)
     if colour in (4, 6):
         raise ImageError(f"{path}: has an alpha channel; {_ALPHA_HINT}")
     if b"tRNS" in chunks:
         raise ImageError(f"{path}: has transparent colours (tRNS); {_ALPHA_HINT}")
-    if depth not in _DEPTHS.get(colour, ()) or not width or not height:
+    is_known = depth in _DEPTHS.get(colour, ()) and tuple(methods) in _METHODS
+    if not is_known or not width or not height:
         raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
     # A byte before every row names its filter.
     stored = height * (1 + -(-width * depth * _SAMPLES[colour] // 8))
@@ -80,9 +85,25 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     metadata = _metadata(pieces)
     orientation = exif_orientation(metadata.exif)
     height, width = oriented_size(height, width, orientation)
-    dtype = "uint16" if depth == 16 else "uint8"
-    size = height, width, _CHANNELS[colour]
-    return ImageInfo(path, "png", *size, dtype, orientation, key(metadata))
+    return ImageInfo(
+        path,
+        "png",
+        height,
+        width,
+        _CHANNELS[colour],
+        "uint16" if depth == 16 else "uint8",
+        orientation,
+        data_range=of_bits(max(chunks.get(b"sBIT", b"\0"))) if depth == 16 else None,
+        shot=shot(metadata.exif),
+        notes=(FAULT,) if b"iCCP" in chunks and _profile(chunks[b"iCCP"]) is None else (),
+        colours=key(metadata),
+    )
+
+
+def _profile(payload: bytes) -> bytes | None:
+    """The colour profile of an iCCP chunk, None if it is damaged."""
+    profile = _inflate(payload.partition(b"\0")[2][1:])
+    return profile if is_sound(profile) else None
 
 
 def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
@@ -133,11 +154,10 @@ def _metadata(chunks: Iterable[tuple[bytes, bytes]]) -> Metadata:
             lost = ("texts in chunks of their own",)
         else:
             found[name] = text
-    profile = found.get(b"iCCP", b"").partition(b"\0")[2][1:]
     return Metadata(
         exif=found.get(b"eXIf", raw.get(b"exif", b"")).removeprefix(b"Exif\0\0") or None,
         xmp=found.get(_XMP_KEY) or raw.get(b"xmp"),
-        icc=_inflate(profile) or raw.get(b"icc") or raw.get(b"icm"),
+        icc=_profile(found.get(b"iCCP", b"")) or raw.get(b"icc") or raw.get(b"icm"),
         resolution=_physical(found.get(b"pHYs", b"")),
         iptc=iptc.either(raw.get(b"iptc", b"")),
         chunks=tuple((kind, found[kind]) for kind in CHUNKS if kind in found),

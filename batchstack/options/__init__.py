@@ -253,6 +253,14 @@ class RunOptions(Options):
         help="Resize frames to the first one's size instead of refusing the stack",
         used_by={"resized"},
     )
+    crop_to_common: bool = option(
+        False,
+        Flag(),
+        group="Fusion",
+        help="Crop frames whose sides differ by less than 1 % to the size they have in common, "
+        "about the centre, instead of refusing the stack",
+        used_by={"cropped"},
+    )
     tile: int | None = option(
         None,
         Whole(1),

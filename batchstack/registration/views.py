@@ -158,11 +158,12 @@ def _widely_smoothed(image: Values) -> Values:
 
 def _covering(box: Box, matrix: Matrix, shape: tuple[int, int], factor: int) -> Box:
     """The part of the frame that `matrix` maps a box to, with room for the windows' context."""
-    x, y = (matrix @ corner_pixels(box))[:2]
+    # A fit that has gone astray leads outside of the image, or nowhere.
+    x, y = np.nan_to_num((matrix @ corner_pixels(box))[:2])
     margin, whole = 16 * factor, whole_box(shape, factor)
-    low = np.clip([y.min() - margin, x.min() - margin], 0, None) // factor
+    low = np.clip([y.min() - margin, x.min() - margin], 0, np.array(shape)) // factor
     top, left = np.minimum(low.astype(int) * factor, [whole.bottom - factor, whole.right - factor])
-    high = -(-np.array([y.max() + margin, x.max() + margin]) // factor)
+    high = -(-np.clip([y.max() + margin, x.max() + margin], 0, np.array(shape)) // factor)
     bottom, right = np.minimum(high.astype(int) * factor, [whole.bottom, whole.right])
     return Box(top, left, max(bottom, top + factor), max(right, left + factor))
 
