@@ -43,6 +43,10 @@ class Format:
         more; `ALL` if only the whole image can be.
     rows_written : int
         Rows that are encoded at once; `ALL` if only the whole image can be.
+    block_room : int
+        Bytes that a block of EXIF or XMP may have.
+    colour_chunks : bool
+        Whether it states the meaning of colours in chunks of its own, besides a profile.
     end : bytes
         What every complete file ends with; empty if its header says where all of it lies.
     """
@@ -57,6 +61,8 @@ class Format:
     lossless: bool = True
     rows_read: int = ALL
     rows_written: int = ALL
+    block_room: int = ALL
+    colour_chunks: bool = False
     end: bytes = b""
 
     @property
@@ -117,6 +123,7 @@ _ROWS = (
         dtypes=("uint8",),
         largest_side=65_500,  # of libjpeg
         lossless=False,
+        block_room=65_504,  # of a segment, with what names its kind
         end=b"\xff\xd9",
     ),
     Format(
@@ -126,6 +133,7 @@ _ROWS = (
         rewrite="magick in.png out.png",
         dtypes=("uint8", "uint16"),
         largest_side=1_000_000,  # of libpng
+        colour_chunks=True,
         end=b"IEND\xaeB`\x82",
     ),
     Format(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from batchstack.errors import StackError
-from batchstack.images import ImageInfo
+from batchstack.images import ImageInfo, same_colours
 
 CHANNELS = {1: "grey", 3: "colour"}
 # Sides that differ by less than this part may be cropped to one size.
@@ -54,6 +54,11 @@ def check_frames(frames: Sequence[ImageInfo], *, resize: bool, crop: bool) -> No
             raise StackError(
                 f"{frame.path}: is {CHANNELS[frame.channels]}, {first.path.name} is "
                 f"{CHANNELS[first.channels]}; convert them to one kind"
+            )
+        if frame.colours != first.colours and not same_colours(first, frame):
+            raise StackError(
+                f"{frame.path}: its colours mean something else than those of {first.path.name}, "
+                "by their profiles or tags; export all frames of the stack with one colour profile"
             )
 
 

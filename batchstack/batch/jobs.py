@@ -1,11 +1,14 @@
 """What travels between the client and the workers: small frozen values, never pixels."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from batchstack import __version__
 from batchstack.batch.claim import Claim
 from batchstack.formats import keeping, of_suffix
-from batchstack.fusion.methods import DEPTH_MAPS
+from batchstack.fusion.methods import DEPTH_MAPS, METHODS
 from batchstack.images import Written
 from batchstack.options import AlignOptions, FusionOptions
 from batchstack.registration import Transform
@@ -69,6 +72,10 @@ class Job:
         Whether to score the fused images.
     folder : Path
         Where the outputs go.
+    strip_gps : bool
+        Whether outputs do without the place where frames were taken.
+    keys : dict of str to dict
+        For each method all but the frames that its outputs depend on (`plan.output_key`).
     number : int
         Of the stack in its run.
     attempt : int
@@ -92,6 +99,8 @@ class Job:
     hold: bool
     score: bool
     folder: Path
+    strip_gps: bool = False
+    keys: dict[str, dict[str, Any]] = field(default_factory=dict, hash=False)
     number: int = 0
     attempt: int = 0
     claim: Claim | None = None
@@ -120,6 +129,19 @@ class Job:
     def scratch(self) -> Path:
         """A folder of this job alone, visible to all workers; made and removed by tasks."""
         return self.held.scratch / f"{self.number}-{self.attempt}"
+
+    def software(self, output: str) -> str:
+        """What made an output and how, as JSON for programs (docs/files.md)."""
+        method = next(name for name in self.methods if output in METHODS[name].outputs)
+        facts = {
+            "software": "batchstack",
+            "version": __version__,
+            "method": method,
+            "options": self.keys.get(method, {}),
+            "frames": len(self.frames),
+            "reference": 1,
+        }
+        return json.dumps(facts)
 
     def output_path(self, name: str) -> Path:
         wanted = of_suffix(self.suffix)
@@ -183,6 +205,11 @@ class Result:
     def is_moved(self) -> bool:
         """Whether some frame was moved."""
         return not all(transform.is_identity for transform in self.transforms)
+
+    @property
+    def lost(self) -> list[str]:
+        """What of the frames' metadata outputs do not have, in words."""
+        return sorted({what for output in self.outputs.values() for what in output.lost})
 
     @property
     def warnings(self) -> list[str]:

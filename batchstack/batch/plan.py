@@ -190,6 +190,8 @@ def output_key(
     key: dict[str, Any] = {"algorithm": method.algo_version, "format": wanted.choice}
     if not wanted.lossless:
         parts.add("lossy")
+    if options.output.strip_gps:
+        parts.add("stripped")
     if not options.alignment.is_off:
         parts.add("alignment")
         key["registration"] = REGISTRATION_VERSION
@@ -279,7 +281,13 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         hold=False,
         score=options.score,
         folder=known.directory / row.id,
+        strip_gps=options.output.strip_gps,
     )
+    keys = {
+        one.name: known.key(one, options, suffix, resized=job.resize, cropped=bool(job.crop))
+        for one in todo
+    }
+    job = replace(job, keys=keys)
     _refuse_long_names(job)
     return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
 

@@ -67,7 +67,9 @@ from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.tiles import ReadWindow
 from batchstack.geometry import Box
 from batchstack.images import (
+    Empty,
     Encoding,
+    Metadata,
     StagedImage,
     Written,
     cropped,
@@ -379,7 +381,7 @@ def _fuse_and_write(
     counting = counted(read, _passes(job) * prod(frames[0].size))
     outputs = fuse_image(_to_fuse(job, frames, counting, alignment), job.tile, scratch)
     empty = partial(scratch.array, "encoded")
-    encoding = Encoding(job.quality, read_metadata(job.frames[0]), empty)
+    metadata = _metadata(job)
 
     def score_and_write(name: str, behind: files.Behind) -> tuple[Written, Scores]:
         image, path = outputs[name], job.output_path(name)
@@ -387,7 +389,7 @@ def _fuse_and_write(
         written = write_image(
             path,
             image[area.slices],
-            encoding=encoding,
+            encoding=_encoding(job, name, metadata, empty),
             publish=job.held.check,
             finish=behind,
         )
@@ -572,11 +574,22 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, 
         (*area.shape, *shape[2:]),
         dtype,
         rows_in(area, bands(job.scratch, name, boxes)),
-        encoding=Encoding(job.quality, read_metadata(job.frames[0])),
+        encoding=_encoding(job, name, _metadata(job)),
         publish=job.held.check,
     )
     done(WRITING, 1 / len(output_names(job)))
     return written, scores
+
+
+def _metadata(job: Job) -> Metadata:
+    """What the outputs inherit: from the first frame, onto which the others are brought."""
+    return read_metadata(job.frames[0], strip_gps=job.strip_gps)
+
+
+def _encoding(job: Job, name: str, metadata: Metadata, empty: Empty = np.empty) -> Encoding:
+    if any(name in method.maps for method in _methods(job)):
+        metadata = metadata.without_colour()
+    return Encoding(job.quality, metadata, empty, job.software(name))
 
 
 def _fitting(job: Job, pixels: Pixels, first: tuple[int, ...]) -> Pixels:

@@ -19,7 +19,7 @@ from batchstack.batch.plan import Step, can_spread, is_split, make_plan
 from batchstack.batch.progress import UnderWay, hearing
 from batchstack.batch.run import StackUnderWay
 from batchstack.cli import options as shared
-from batchstack.cli.progress import Progress
+from batchstack.cli.progress import Progress, loss
 from batchstack.cli.screen import tell
 from batchstack.errors import ExitCode, OptionError
 from batchstack.fusion.warm import warm_up
@@ -65,6 +65,8 @@ def command(
         sys.exit(ExitCode.FAILED)
     for warning in result.warnings:
         tell(f"warning: {warning.removeprefix('fuse : ')}")
+    for what in result.lost:
+        tell(loss(what))
     for name in result.outputs:
         click.echo(click.format_filename(step.job.output_path(name)))
 

@@ -62,6 +62,8 @@ class ImageInfo:
         How it was taken.
     notes : tuple of str
         What is ignored of the file though it should not be, each to follow its name.
+    colours : str
+        Equal for files that state the meaning of their colours alike (`colour.key`).
     """
 
     path: Path = field(compare=False)
@@ -74,6 +76,7 @@ class ImageInfo:
     data_range: int | None = field(default=None, compare=False)
     shot: Shot = field(default=Shot(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
+    colours: str = field(default="", compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,10 +114,13 @@ class Written(NamedTuple):
         Bytes.
     digest : str, optional
         `checksum` of all of them; what earlier versions wrote has none.
+    lost : tuple of str
+        What of the frame's metadata it does not have, in words.
     """
 
     size: int
     digest: str | None = None
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,19 +137,25 @@ class Metadata:
         ICC colour profile.
     resolution : (float, float), optional
         Pixels per inch along x and y, after the orientation is applied.
+    iptc : bytes, optional
+        IPTC block (IIM).
+    chunks : tuple of (bytes, bytes)
+        What PNG says of its colours besides a profile (`colour.CHUNKS`): type and content.
+    lost : tuple of str
+        What of the frame's metadata no output has, in words.
     """
 
     exif: bytes | None = None
     xmp: bytes | None = None
     icc: bytes | None = None
     resolution: tuple[float, float] | None = None
+    iptc: bytes | None = None
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    lost: tuple[str, ...] = ()
 
-    def for_channels(self, channels: int) -> "Metadata":
-        """Return the metadata without a colour profile made for other channels."""
-        space = b"GRAY" if channels == 1 else b"RGB "
-        if self.icc is None or self.icc[16:20] == space:
-            return self
-        return replace(self, icc=None)
+    def without_colour(self) -> "Metadata":
+        """The same of a map, whose numbers are no colours."""
+        return replace(self, icc=None, chunks=())
 
 
 @dataclass(frozen=True)
@@ -155,12 +167,14 @@ class Encoding:
     quality : int
         1 to 100, of formats that are not lossless.
     metadata : Metadata
-        What the file inherits, its orientation reset to 1; a colour profile made for other
-        channels is left out.
+        What the file inherits, changed to what holds for it (`inherit.inherited`).
     empty : callable
         Gives an array of a shape and type, of any content, that a file may be encoded in.
+    software : str, optional
+        What made the image and how, in ASCII, where files name the software.
     """
 
     quality: int = OutputOptions.quality
     metadata: Metadata = field(default_factory=Metadata)
     empty: Empty = np.empty
+    software: str | None = None

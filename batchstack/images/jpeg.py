@@ -16,12 +16,14 @@ from typing import BinaryIO
 import imagecodecs
 import numpy as np
 import simplejpeg
-from PIL.Image import Exif
 from PIL.JpegImagePlugin import JpegImageFile
 
 from batchstack.errors import ImageError
 from batchstack.formats import FORMATS
+from batchstack.images import iptc
 from batchstack.images.claims import JPEG, check_claim, file_size
+from batchstack.images.colour import key
+from batchstack.images.exif_block import parse
 from batchstack.images.icc import FAULT, joined
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size, stored_shape
@@ -31,6 +33,8 @@ from batchstack.images.source import held
 _EXIF_PREFIX = b"Exif\0\0"
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC_PREFIX = b"ICC_PROFILE\0"
+_PHOTOSHOP_PREFIX = b"Photoshop 3.0\0"
+_NOT_PLAIN = (_EXIF_PREFIX, _ICC_PREFIX)
 _SEGMENT_ROOM = 65533
 # Bytes that are read to find the size of an ordinary file, and the segments before it:
 # tables, restart interval, application data, comment.
@@ -82,10 +86,11 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
             f"{path}: is a {image.mode} JPEG, only grey and RGB are supported; "
             "convert it, e.g. magick in.jpg -colorspace sRGB out.jpg"
         )
-    orientation = exif_orientation(_exif(image))
+    pieces = _profile_pieces(file)
+    stated = Metadata(exif=_exif(image), icc=joined(pieces))
+    orientation = exif_orientation(stated.exif)
     height, width = oriented_size(image.height, image.width, orientation)
     channels = 1 if image.mode == "L" else 3
-    pieces = _profile_pieces(file)
     return ImageInfo(
         path,
         "jpeg",
@@ -94,8 +99,9 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
         channels,
         "uint8",
         orientation,
-        shot=shot(_exif(image)),
-        notes=(FAULT,) if pieces and joined(pieces) is None else (),
+        shot=shot(stated.exif),
+        notes=(FAULT,) if pieces and stated.icc is None else (),
+        colours=key(stated),
     )
 
 
@@ -128,7 +134,7 @@ def _plain_header(head: bytes) -> tuple[int, int, int] | None:
             if bits != 8 or not height or not width or channels not in (1, 3):
                 return None
             size = height, width, channels
-        elif marker not in _HEADER_MARKERS or head.startswith((_EXIF_PREFIX, _ICC_PREFIX), place):
+        elif marker not in _HEADER_MARKERS or head.startswith(_NOT_PLAIN, place):
             return None
     return None
 
@@ -254,9 +260,17 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
         exif=exif,
         xmp=image.info.get("xmp"),
         icc=joined(_profile_pieces(file)),
-        resolution=_jfif_resolution(image) or _exif_resolution(exif),
+        resolution=_jfif_resolution(image) or parse(exif).resolution,
+        iptc=image.info.get("photoshop", {}).get(iptc.IPTC) or None,
+        lost=_lost(image),
     )
     return metadata, exif_orientation(exif)
+
+
+def _lost(image: JpegImageFile) -> tuple[str, ...]:
+    others = image.info.get("photoshop", {}).keys() - {iptc.IPTC}
+    found = {"resources of Photoshop": others, "a comment": image.info.get("comment")}
+    return tuple(what for what, is_there in found.items() if is_there)
 
 
 def _jfif_resolution(image: JpegImageFile) -> tuple[float, float] | None:
@@ -265,29 +279,12 @@ def _jfif_resolution(image: JpegImageFile) -> tuple[float, float] | None:
     return (x * per_inch, y * per_inch) if per_inch and x and y else None
 
 
-def _exif_resolution(exif: bytes | None) -> tuple[float, float] | None:
-    if not exif:
-        return None
-    tags = Exif()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            tags.load(_EXIF_PREFIX + exif)
-            per_inch = {2: 1.0, 3: 2.54}[tags.get(296, 2)]
-            x, y = float(tags[282]), float(tags[283])
-        except Exception:  # a damaged block can fail anywhere in Pillow; it is not vital
-            return None
-    usable = 0 < x < np.inf and 0 < y < np.inf
-    return (x * per_inch, y * per_inch) if usable else None
-
-
 def write_rows(
     file: BinaryIO, info: ImageInfo, blocks: Iterator[Pixels], encoding: Encoding
 ) -> None:
     """Write as baseline 4:2:0, byte for byte what `cv2.imwrite` gives, plus metadata.
 
-    EXIF and XMP longer than one segment (65 kB) are left out: most readers could not
-    join them.
+    EXIF and XMP fit a segment (`Format.block_room`): most readers could not join several.
     """
     (pixels,) = blocks
     # What does not fit would come in new memory.
@@ -307,10 +304,11 @@ def write_rows(
 
 
 def _with_density(jfif: bytes, resolution: tuple[float, float] | None) -> bytes:
-    if resolution is None or not all(1 <= round(value) <= 65535 for value in resolution):
-        return jfif
-    x, y = resolution
-    return jfif[:13] + struct.pack(">BHH", 1, round(x), round(y)) + jfif[18:]
+    for unit, per_inch in ((1, 1.0), (2, 2.54)):
+        counts = [round(value / per_inch) for value in resolution or ()]
+        if counts and all(1 <= count <= 65535 for count in counts):
+            return jfif[:13] + struct.pack(">BHH", unit, *counts) + jfif[18:]
+    return jfif
 
 
 def _segments(metadata: Metadata) -> bytes:
@@ -320,14 +318,19 @@ def _segments(metadata: Metadata) -> bytes:
     if metadata.xmp:
         parts += _segment(0xE1, _XMP_PREFIX + metadata.xmp)
     if metadata.icc:
-        room = _SEGMENT_ROOM - len(_ICC_PREFIX) - 2
-        pieces = [metadata.icc[at : at + room] for at in range(0, len(metadata.icc), room)]
+        pieces = _pieces(metadata.icc, _SEGMENT_ROOM - len(_ICC_PREFIX) - 2)
         for number, piece in enumerate(pieces, start=1):
             parts += _segment(0xE2, _ICC_PREFIX + bytes((number, len(pieces))) + piece)
+    if metadata.iptc:
+        resource = iptc.as_resource(metadata.iptc)
+        for piece in _pieces(resource, _SEGMENT_ROOM - len(_PHOTOSHOP_PREFIX)):
+            parts += _segment(0xED, _PHOTOSHOP_PREFIX + piece)
     return parts
 
 
+def _pieces(data: bytes, room: int) -> list[bytes]:
+    return [data[at : at + room] for at in range(0, len(data), room)]
+
+
 def _segment(marker: int, payload: bytes) -> bytes:
-    if len(payload) > _SEGMENT_ROOM:
-        return b""
     return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload

@@ -8,7 +8,6 @@ import logging
 import math
 import reprlib
 import threading
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -17,12 +16,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL.Image import Exif
 from tifffile import TIFF, TiffFile
 
 from batchstack.errors import ImageError, PageStackError
 from batchstack.formats import DEVELOP, DTYPES, FORMATS, RAW_SUFFIXES
+from batchstack.images import descriptions, exif_block, iptc
 from batchstack.images.claims import check_claim, tiff_expansion
+from batchstack.images.colour import key
 from batchstack.images.icc import FAULT, is_sound
 from batchstack.images.info import BAND_BYTES, Empty, ImageInfo, Metadata, Pixels, Shot
 from batchstack.images.orientation import oriented_size
@@ -31,7 +31,7 @@ from batchstack.images.source import is_damage
 from batchstack.images.white import of_largest, of_text
 
 _BAND = FORMATS["tiff"].rows_read
-TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, ... copyright
+_IPTC, _PHOTOSHOP, _MICRO_MANAGER = 33723, 34377, 51123
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _YCBCR = 0, 1, 2, 6
 _COLOURS = ((1, _MIN_IS_WHITE), (1, _MIN_IS_BLACK), (3, _RGB))
 _JPEG, _PNG = 7, 34933
@@ -111,6 +111,7 @@ def _header(path: Path, page: Any) -> ImageInfo:
         data_range=_white(page.tags) if dtype == "uint16" else None,
         shot=_shot(page.tags),
         notes=() if page.tags.valueof(_ICC) is None or _icc(page.tags) else (FAULT,),
+        colours=key(Metadata(icc=_icc(page.tags))),
     )
 
 
@@ -485,27 +486,24 @@ def _read(path: Path, page: Any, offset: int, count: int) -> bytes:
 def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     """Return the metadata as stored, and the orientation.
 
-    The text tags (make, model, ...) become an EXIF block.
-    The EXIF sub-directory (exposure, lens) of a TIFF is not carried on.
+    EXIF is what describes the picture in the directory of the image, and the directories of
+    EXIF and GPS that it leads to.
     """
+    stored = exif_block.read(file, exif_block.DESCRIPTIVE)
+    file.seek(0)
     with open_page(path, file) as page:
         tags = page.tags
+        resources = _bytes(tags.valueof(_PHOTOSHOP)) or b""
         metadata = Metadata(
-            exif=_exif(tags),
+            exif=stored.block() if stored else None,
             xmp=_bytes(tags.valueof(700)),
             icc=_icc(tags),
-            resolution=_resolution(tags),
+            resolution=_described_resolution(tags, stored.text(exif_block.DESCRIPTION))
+            or _resolution(tags),
+            iptc=iptc.trimmed(_raw_bytes(page, _IPTC)) or iptc.of_resources(resources),
+            lost=("resources of Photoshop",) if iptc.has_others(resources) else (),
         )
         return metadata, _orientation(page)
-
-
-def _exif(tags: Any) -> bytes | None:
-    block = Exif()
-    for tag in TEXT_TAGS:
-        text = tags.valueof(tag)
-        if isinstance(text, str) and text:
-            block[tag] = text
-    return block.tobytes().removeprefix(b"Exif\0\0") if len(block) else None
 
 
 def _icc(tags: Any) -> bytes | None:
@@ -517,23 +515,34 @@ def _bytes(value: Any) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
+def _raw_bytes(page: Any, number: int) -> bytes:
+    """The bytes of a tag, whatever its type says of them."""
+    tag = page.tags.get(number)
+    if tag is None:
+        return b""
+    file = page.parent.filehandle
+    file.seek(tag.valueoffset)
+    data: bytes = file.read(tag.valuebytecount)
+    return data
+
+
 def _resolution(tags: Any) -> tuple[float, float] | None:
     per_inch = {0: 1.0, 2: 1.0, 3: 2.54}.get(_number(tags, 296))
+    counts = _counts(tags)
+    return (counts[0] * per_inch, counts[1] * per_inch) if per_inch and counts else None
+
+
+def _counts(tags: Any) -> tuple[float, float] | None:
+    """Pixels per unit along x and y."""
     try:
         x, y = (top / bottom for top, bottom in (tags.valueof(282), tags.valueof(283)))
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return (x * per_inch, y * per_inch) if per_inch and x and y else None
+    return (x, y) if x > 0 and y > 0 else None
 
 
-def text_tags(exif: bytes | None) -> dict[int, str]:
-    """Return the text tags of an EXIF block that a TIFF keeps in its own directory."""
-    block = Exif()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            block.load(b"Exif\0\0" + (exif or b""))
-            found = {tag: block.get(tag) for tag in TEXT_TAGS}
-        except Exception:  # a damaged block can fail anywhere in Pillow; it is not vital
-            return {}
-    return {tag: text for tag, text in found.items() if isinstance(text, str) and text}
+def _described_resolution(tags: Any, text: str) -> tuple[float, float] | None:
+    """Pixels per inch, as a program describes them that has tags of its own or none."""
+    per_unit = _counts(tags) if _number(tags, 296) in (0, 1) else None
+    of_text = descriptions.of_text(text, per_unit)
+    return of_text or descriptions.of_facts(tags.valueof(_MICRO_MANAGER))

@@ -221,6 +221,13 @@ class OutputOptions(Options):
         help=f"{formats.either(row.label for row in formats.lossy())} quality",
         used_by={"lossy"},
     )
+    strip_gps: bool = option(
+        False,
+        Flag(),
+        group="Output",
+        help="Leave out of the outputs where on the earth their frames were taken",
+        used_by={"stripped"},
+    )
 
 
 @documented
