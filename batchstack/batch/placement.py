@@ -41,6 +41,8 @@ class Alignment:
         What the best affine transforms leave, in pixels; None if it was not measured.
     map_level : int, optional
         Of the decision map, as the moved frames show it; None if none is looked up.
+    data_range : float, optional
+        The value for white, if it was found in the frames of a split stack.
     """
 
     transforms: tuple[Transform, ...]
@@ -50,6 +52,7 @@ class Alignment:
     spread: float | None = None
     residual: float | None = None
     map_level: int | None = None
+    data_range: float | None = None
 
     @property
     def crop(self) -> float:

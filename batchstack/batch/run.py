@@ -307,7 +307,12 @@ class _Recorder:
         return {
             name: Record(
                 output_key(
-                    METHODS[name], options, job.suffix, resized=job.resize, device=job.device
+                    METHODS[name],
+                    options,
+                    job.suffix,
+                    resized=job.resize,
+                    cropped=job.crop is not None,
+                    device=job.device,
                 ),
                 result.inputs,
                 {
