@@ -179,12 +179,12 @@ def test_votes_count_up_to_the_winner_and_ties_go_to_the_back():
 
 @pytest.mark.parametrize("n_frames", [2, 4])
 @pytest.mark.parametrize("odds", [0.0, 8.0, 20.0])
-def test_likelihood_is_the_fifth_power_times_the_prior(odds, n_frames):
+def test_likelihood_is_the_eighth_power_times_the_prior(odds, n_frames):
     rng = np.random.default_rng(1)
     strengths = (rng.uniform(0, 1, (n_frames, 900)) ** 4 * 2000).astype(np.float32)
     candidates = rng.uniform(0, 1, (n_frames, 900)).astype(np.float32)
     near, found = candidates[1:] - candidates[0], empty(n_frames - 1, 1, 900)
-    expected = (3 * strengths.astype(float) + 5) ** 5 * np.exp(odds * candidates)
+    expected = (3 * strengths.astype(float) + 5) ** 8 * np.exp(odds * candidates)
     weights.likelihood(strengths, 3.0, 5.0, near, odds, empty(2, 900), found, 0, 0, 0)
     np.testing.assert_allclose(found[:, 0], (expected / expected.sum(axis=0))[1:], atol=3e-6)
 
@@ -292,10 +292,11 @@ def test_near_is_within_the_disc_that_opencv_draws(radius):
     side, widths, out = 2 * radius + 1, disc(radius), empty(2, 40, 50)
     shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     spare = empty(4, 50 + side, dtype=np.uint8)
+    trust = rng.integers(0, 256, (40, 50)).astype(np.uint8)
     for top, bottom in ((0, 17), (17, 40)):
-        cells.near(candidates, 40, widths, top, bottom, spare, out)
+        cells.near(candidates, 40, widths, trust, top, bottom, spare, out)
     first, *others = (cv2.dilate(plane, shape).astype(np.float32) for plane in candidates)
-    np.testing.assert_array_equal(out, np.stack(others) - first)
+    np.testing.assert_allclose(out, (np.stack(others) - first) * (trust / 255), atol=1e-6)
 
 
 @pytest.mark.parametrize("radius", [1, 2, 5])

@@ -28,14 +28,22 @@ from batchstack.fusion.kernels.measures import measure
 from batchstack.fusion.kernels.pixels import apart, together
 from batchstack.fusion.kernels.pyramid import band_row, expanded_row, shares, widen
 from batchstack.fusion.kernels.smoothing import Index, box_row, filter_row
-from batchstack.fusion.kernels.weights import along_edges, likelihood, one_hot, sharpest, soft, vote
+from batchstack.fusion.kernels.weights import (
+    along_edges,
+    likelihood,
+    one_hot,
+    sharpest,
+    soft,
+    trusted,
+    vote,
+)
 from batchstack.fusion.rules import Weights
 
 Numbers = npt.NDArray[np.int64]
 
 # Columns of `Table.methods`.
-WEIGHTS, BAND, MEASURE, SEVERAL, ROUGH, VOTES, SLOT, COARSE, IMAGE, DRAWN, MASK = range(11)
-METHOD_NUMBERS = 11
+WEIGHTS, BAND, MEASURE, SEVERAL, ROUGH, VOTES, SLOT, COARSE, IMAGE, BASED, DRAWN, MASK = range(12)
+METHOD_NUMBERS = 12
 # Columns of `Table.measures`.
 FORMULA, OF_BAND, EACH, RELATIVE, SIDE, REACH, PLANE, KEPT, SUM_OF = range(9)
 MEASURE_NUMBERS = 9
@@ -77,8 +85,8 @@ class Table(NamedTuple):
         of `measures` or -1; `SEVERAL`: whether every channel has weights of its own; `ROUGH`,
         `VOTES`: first plane of weights that are smoothed later, or -1; `SLOT`, `COARSE`: where
         its deviations are among those of this and of the coarser level, or -1; `IMAGE`: of the
-        images on level 0; `DRAWN`: whether pixels are drawn to the frame that the decision map
-        names; `MASK`: of the masks, or -1.
+        images on level 0; `BASED`: whether bases are blended apart; `DRAWN`: whether pixels are
+        drawn to the frame that the decision map names; `MASK`: of the masks, or -1.
     measures : ndarray of int64, shape (measures, MEASURE_NUMBERS)
         `FORMULA`; `OF_BAND`: of bands or the level itself; `EACH`: every channel on its own;
         `RELATIVE`: to the first frame; `SIDE` of the box, 0 for a Gaussian; `REACH` of either;
@@ -124,6 +132,8 @@ class Cells(NamedTuple):
     ----------
     winners : ndarray of uint16, shape (rows, columns)
         Winning frame of each cell of the window.
+    trust : ndarray of uint8, shape (rows, columns)
+        How far it is trusted, 255 for wholly.
     step : int
         Levels from this one to that of the cells.
     near : ndarray of float32, shape (frames - 1, rows, columns)
@@ -134,14 +144,21 @@ class Cells(NamedTuple):
         The rows that both stand for.
     coarser : bool
         Whether both are of the next coarser level.
+    bases : ndarray of float32, shape (frames * channels, rows, columns)
+        As of `cells.bases`, of the level above this one; a ring.
+    bases_height : int
+        The rows that it stands for.
     """
 
     winners: Index
+    trust: Counts
     step: int
     near: Planes
     lines: Planes
     height: int
     coarser: bool
+    bases: Planes
+    bases_height: int
 
 
 class Target(NamedTuple):
@@ -213,8 +230,14 @@ class Rows(NamedTuple):
     hits : ndarray of float32, shape (frames - 1, columns)
         1 where the decision map has a frame.
     chosen : ndarray of uint16, shape (columns,)
+    trust : ndarray of float32, shape (columns,)
+        From 0 to 1.
+    detail : ndarray of float32, shape (frames, channels, columns)
+        What the frames differ by from the first, but for their bases.
+    base : ndarray of float32, shape (channels, columns)
+        What the bases are blended to, relative to that of the first frame.
     guide : ndarray of float32, shape (columns,)
-    spare : ndarray of float32, shape (2, columns)
+    spare : ndarray of float32, shape (4, columns)
     ones : ndarray of float32, shape (columns,)
     tall : ndarray of float32, shape (near,)
     apart, packed : ndarray, shape (channels, far) and (channels, columns)
@@ -224,7 +247,9 @@ class Rows(NamedTuple):
     below, below_held : ndarray, shape (methods, channels, 3, columns + 5) and likewise
         of the coarser deviations,
     cells, cells_held : ndarray, shape (3 * (frames - 1), 3, columns + 5) and likewise
-        and of what lies on coarser cells.
+        of what lies on coarser cells,
+    bases, bases_held : ndarray, shape (frames * channels, 3, columns + 5) and likewise
+        and of the bases.
     """
 
     level: Planes
@@ -236,6 +261,9 @@ class Rows(NamedTuple):
     lines: Planes
     hits: Planes
     chosen: Index
+    trust: Planes
+    detail: Planes
+    base: Planes
     guide: Planes
     spare: Planes
     ones: Planes
@@ -248,6 +276,8 @@ class Rows(NamedTuple):
     below_held: Numbers
     cells: Planes
     cells_held: Numbers
+    bases: Planes
+    bases_held: Numbers
 
 
 @bare_kernel
@@ -456,6 +486,8 @@ def _weigh_row(
             _weigh(table, rows, method[WEIGHTS], ring, plane, row, column)
             if later:
                 continue
+            if method[BASED] and not method[BAND]:
+                trusted(rows.trust, ring)
             for c in range(channel, channel + 1 if several > 1 else channels):
                 write_channel(
                     target, table, rows, m, c, y, left, table.margin, level, values, ring, 0, 0
@@ -530,8 +562,27 @@ def _look_up(
     if rows.chosen.size:
         nearest(cells.winners, cells.step, y, left, rows.chosen)
         one_hot(rows.chosen, rows.hits.reshape((others, 1, rows.chosen.size)))
+        nearest_share(cells.trust, cells.step, y, left, rows.trust)
     if cells.lines.size:
         brightness(level, table.margin, rows.hits, table.luma, rows.guide)
+    if cells.bases.size:
+        _base_row(cells, rows, y, left, level, table.margin)
+
+
+@inlined
+def _base_row(cells: Cells, rows: Rows, y: int, left: int, level: Planes, margin: int) -> None:
+    """Row `y` of the blended base, and of what the frames differ by from the first beside it."""
+    channels, others = len(rows.base), len(rows.weights)
+    for p in range(len(cells.bases)):
+        i, channel = p // channels, p % channels
+        wide, held = rows.bases[p], rows.bases_held[p]
+        line = rows.base[channel] if i == others else rows.detail[i + 1, channel]
+        found = widen(cells.bases[p], cells.bases_height, y, left, line.size, wide, held)
+        expanded_row(wide, found, y, line)
+        if i < others:
+            value = level[i + 1, channel, margin:]
+            for j in range(line.size):
+                line[j] = value[j] - line[j]
 
 
 @inlined
@@ -564,6 +615,16 @@ def nearest(index: Index, step: int, y: int, left: int, out: Index) -> None:
     line = index[min((y + half) >> step, rows - 1)]
     for j in range(out.size):
         out[j] = line[min((left + j + half) >> step, columns - 1)]
+
+
+@routine
+def nearest_share(trust: Counts, step: int, y: int, left: int, out: Planes) -> None:
+    """The trust of the cells of `nearest`, from 0 to 1."""
+    rows, columns = trust.shape
+    half, share = (1 << step) >> 1, np.float32(1 / 255)
+    line = trust[min((y + half) >> step, rows - 1)]
+    for j in range(out.size):
+        out[j] = share * np.float32(line[min((left + j + half) >> step, columns - 1)])
 
 
 @routine
@@ -612,13 +673,16 @@ def write_channel(
     if method[COARSE] >= 0:
         coarse, column = target.coarse[method[COARSE], channel], low - target.coarse_left
         found = widen(coarse, target.coarse_height, coarse_y, column, size, wide, held)
+    start = margin + skip
+    if method[BASED] and not method[BAND]:
+        values, start = rows.detail, skip
     # The sum of weights times differences is what these two are multiplied.
-    one, other = weights[plane, row, skip:], values[1, channel, margin + skip :]
+    one, other = weights[plane, row, skip:], values[1, channel, start:]
     if others > 1:
         one, other = rows.spare[0, :size], rows.ones[:size]
         for i in range(others):
             weight = weights[plane + i, row, skip:]
-            value = values[i + 1, channel, margin + skip :]
+            value = values[i + 1, channel, start:]
             if i == 0:
                 for j in range(size):
                     one[j] = weight[j] * value[j]
@@ -632,11 +696,14 @@ def write_channel(
         return
     base, out = level[0, channel, margin + skip :], rows.packed[channel, :size]
     white, factor = np.float32(target.white), np.float32(target.factor)
-    if method[DRAWN]:
+    if method[BASED]:
         line = rows.spare[1, :size]
         _deviate(one, other, wide, found, coarse_y, line)
-        named = rows.spare[0, :size]
-        _draw(line, base, level, channel, margin + skip, rows.hits, skip, table.shrink, named)
+        if method[DRAWN]:
+            _draw(line, rows, channel, skip, table.shrink)
+        _rest(line, rows, level, channel, margin + skip, skip)
+        for j in range(size):
+            line[j] += base[j]
         _round(line, factor, white, out)
     else:
         _pack(base, one, other, wide, found, coarse_y, factor, white, out)
@@ -695,29 +762,36 @@ def _pack(
             out[j] = np.int32(min(max(np.rint(fused * factor), least), white))
 
 
-@routine
-def _draw(
-    line: Planes,
-    base: Planes,
-    level: Planes,
-    channel: int,
-    column: int,
-    hits: Planes,
-    skip: int,
-    by: float,
-    named: Planes,
-) -> None:
-    """Draw deviations to the frame that is hit by at most `by`, and add the first frame."""
-    close = np.float32(by)
+@inlined
+def _draw(line: Planes, rows: Rows, channel: int, skip: int, by: float) -> None:
+    """Draw details to those of the frame that is hit, by at most `by` where the map is trusted."""
+    close, named, trust = np.float32(by), rows.spare[0], rows.trust[skip:]
     for j in range(line.size):
         named[j] = np.float32(0)
-    for i in range(len(hits)):
-        hit, value = hits[i, skip:], level[i + 1, channel, column:]
+    for i in range(len(rows.hits)):
+        hit, value = rows.hits[i, skip:], rows.detail[i + 1, channel, skip:]
         for j in range(line.size):
             named[j] += hit[j] * value[j]
     for j in range(line.size):
-        away = line[j] - named[j]
-        line[j] = base[j] + (line[j] - min(max(away, -close), close))
+        away, most = line[j] - named[j], close * trust[j]
+        line[j] -= min(max(away, -most), most)
+
+
+@inlined
+def _rest(
+    line: Planes, rows: Rows, level: Planes, channel: int, column: int, skip: int
+) -> None:
+    """Put details on the blended base, within the range that the frames span at each pixel."""
+    lowest, highest, base = rows.spare[2], rows.spare[3], rows.base[channel, skip:]
+    for j in range(line.size):
+        lowest[j] = highest[j] = np.float32(0)
+    for i in range(1, len(level)):
+        value = level[i, channel, column:]
+        for j in range(line.size):
+            lowest[j] = min(lowest[j], value[j])
+            highest[j] = max(highest[j], value[j])
+    for j in range(line.size):
+        line[j] = min(max(line[j] + base[j], lowest[j]), highest[j])
 
 
 @routine

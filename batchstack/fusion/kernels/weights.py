@@ -135,7 +135,7 @@ def likelihood(
     row: int,
     column: int,
 ) -> None:
-    """w_i ~ E_i^5 exp(odds c_i), with E = gain s + floor of the `strengths` s of all frames.
+    """w_i ~ E_i^8 exp(odds c_i), with E = gain s + floor of the `strengths` s of all frames.
 
     `near` are c_i - c_0 of all frames but the first, up to 1; odds up to 20.
     """
@@ -156,13 +156,15 @@ def likelihood(
         peak[j] = one / peak[j]
         ratio = line[j] * peak[j]
         square = ratio * ratio
-        total[j] = square * square * ratio
+        fourth = square * square
+        total[j] = fourth * fourth
     for i in range(len(near)):
         line, candidate, out = strengths[i + 1], near[i], weights[plane + i, row, column:]
         for j in range(peak.size):
             ratio = line[j] * peak[j]
             square = ratio * ratio
-            weight = square * square * ratio * exponential(part * candidate[j])
+            fourth = square * square
+            weight = fourth * fourth * exponential(part * candidate[j])
             out[j] = weight
             total[j] += weight
     _share(total, len(near), weights, plane, row, column)
@@ -204,6 +206,19 @@ def along_edges(
         for j in range(left.size):
             total[j] += out[j]
     _share(total, others, weights, plane, row, column)
+
+
+@routine
+def trusted(trust: Planes, weights: Planes) -> None:
+    """Weights where the decision map is trusted, 1, and equal ones of all frames where not, 0.
+
+    They are in the first row of each plane.
+    """
+    equal = np.float32(1 / (len(weights) + 1))
+    for i in range(len(weights)):
+        out = weights[i, 0]
+        for j in range(trust.size):
+            out[j] = equal + trust[j] * (out[j] - equal)
 
 
 @routine
