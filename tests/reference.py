@@ -222,8 +222,11 @@ def luma(x: Array) -> Array:
 def guided(stack: list[Array], levels: int) -> Array:
     """The decision map under a guided filter of radius 2 and epsilon 1e-3, steepened by 2.
 
+    These are the weights of the finest band; those of coarser ones are the map itself, reduced.
     Where the map is not trusted all frames count alike; bases are blended apart.
+    Details are drawn to those that the weights of the finest band alone would make, by at most 3.
     """
+    levels = max(levels, 1)
     index, trust = decision_map(stack)
     hits = one_hot(index, len(stack))
     guide = luma(blend(stack, hits)) / 255
@@ -237,10 +240,22 @@ def guided(stack: list[Array], levels: int) -> Array:
         filtered = box_sum(slope, 5) / 25 * guide + box_sum(offset, 5) / 25
         weights.append(np.clip(2 * filtered - 0.5, 0, 1) + 1e-6 * hit)
     total = np.sum(weights, axis=0)
-    weights = [trust * w / total + (1 - trust) / len(stack) for w in weights]
-    *own, base = bases(stack, hits, trust, max(levels, 1) + 1)
-    details = [x - mine for x, mine in zip(stack, own, strict=True)]
-    return within(base + blend(details, weights), stack)
+    equal = (1 - trust) / len(stack)
+    weights = [trust * w / total + equal for w in weights]
+    shares = [gaussian_levels(trust * hit + equal, levels) for hit in hits]
+    bands = list(zip(*[laplacian_pyramid(x, levels + 1) for x in stack], strict=True))
+    fused = [blend(bands[0], weights)]
+    fused += [blend(bands[at], [share[at] for share in shares]) for at in range(1, levels)]
+    detail = collapse([*fused, np.zeros_like(bands[-1][0])])
+    *own, base = bases(stack, hits, trust, levels + 1)
+    alone = blend([x - mine for x, mine in zip(stack, own, strict=True)], weights)
+    return within(base + drawn(detail, alone, trust), stack)
+
+
+def drawn(detail: Array, alone: Array, trust: Array) -> Array:
+    """Drawn to what pixels alone would make, by at most 3."""
+    away = detail - alone
+    return alone + np.sign(away) * np.maximum(np.abs(away) - 3 * trust, 0)
 
 
 def bayesian(stack: list[Array], levels: int) -> Array:
@@ -268,9 +283,7 @@ def bayesian(stack: list[Array], levels: int) -> Array:
     detail = collapse([*fused, np.zeros_like(pyramids[0][-1])])
     *own, base = bases(stack, hits, trust, levels + 1)
     named = blend([x - mine for x, mine in zip(stack, own, strict=True)], hits)
-    away = detail - named
-    drawn = named + np.sign(away) * np.maximum(np.abs(away) - 3 * trust, 0)
-    return within(base + drawn, stack)
+    return within(base + drawn(detail, named, trust), stack)
 
 
 def sharp(x: Array) -> npt.NDArray[np.bool_]:

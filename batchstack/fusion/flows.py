@@ -96,7 +96,8 @@ class LevelFlow:
         if self.by_rule(Weights.LIKELIHOOD):
             yield from self._read_cells(self._tile.near, top, bottom)
         if self.by_rule(Weights.EDGES):
-            yield from self._read_cells(self._tile.lines, top, bottom)
+            planes = self._tile.shares if self.number else self._tile.lines
+            yield from self._read_cells(planes, top, bottom)
         if not self.number:
             yield from self._read_cells(self._tile.bases, top, bottom)
 
@@ -154,8 +155,8 @@ class TileFlow:
     cells, candidates, guide, raw : Stream
         Of the level of the cells: the frames; where each of them may be right; the brightness of
         what the map would compose; the lines of the guided filter before they are averaged.
-    near, lines : dict of int to Stream
-        By level, what weights by likelihood and along edges look up.
+    near, lines, shares : dict of int to Stream
+        By level, what weights by likelihood, along edges and of the smoothed map look up.
     support, bases : dict of int to Stream
         By level, how much evidence of each frame there is around; and the bases of the frames and
         what they are blended to.
@@ -189,6 +190,7 @@ class TileFlow:
             self.raw,
             *self.near.values(),
             *self.lines.values(),
+            *self.shares.values(),
             *self.support.values(),
             *self.bases.values(),
         ]
@@ -218,6 +220,7 @@ class TileFlow:
     def _add_cells(self, rules: set[Weights | None], count: int) -> None:
         self.near: dict[int, Stream] = {}
         self.lines: dict[int, Stream] = {}
+        self.shares: dict[int, Stream] = {}
         self.support: dict[int, Stream] = {}
         self.bases: dict[int, Stream] = {}
         self.cells = self.candidates = self.guide = self.raw = Stream(0, 0, 1)
@@ -234,6 +237,11 @@ class TileFlow:
             self._add_finer(self.near, level)
             for coarser in range(level + 1, coarsest):
                 self._add_coarser(self.near, coarser)
+        if Weights.EDGES in rules:
+            self.shares[level] = Stream(0, self.height(level), max(self.strip >> level, 1))
+            self._add_finer(self.shares, level)
+            for coarser in range(level + 1, coarsest):
+                self._add_coarser(self.shares, coarser)
         if Weights.EDGES in rules and options.guide_radius:
             self.guide = self._cell_stream(level, self.cells, 0)
             self.raw = self._cell_stream(level, self.guide, options.guide_radius)

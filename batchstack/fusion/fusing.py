@@ -122,6 +122,7 @@ class Fusion:
         self._frames = self._make_frames() if flow.near or flow.lines else _NO_LEVEL
         self.near = self._make_near() if flow.near else {}
         self.lines = self._make_lines() if flow.lines else {}
+        self.shares = self._make_shares() if flow.shares else {}
         self.bases = self._make_bases() if flow.bases else {}
         coarser: _Level | None = None
         for level_flow in reversed(flow.levels):
@@ -259,6 +260,22 @@ class Fusion:
         )
         self._add_finer(flow.lines, lines, level)
         return lines
+
+    def _make_shares(self) -> dict[int, Planes]:
+        """What the decision map gives to all frames but the first, by level."""
+        flow, level, others = self.flow, map_level(self.stack.options), self.stack.n_frames - 1
+        shares = {
+            at: self._cell_planes("shares", others, at, stream.rows)
+            for at, stream in flow.shares.items()
+        }
+        flow.shares[level].make = lambda top, bottom: cell_rows.shares(
+            self.index, self.trust, top, bottom, shares[level]
+        )
+        self._add_finer(flow.shares, shares, level)
+        for coarser in range(level + 1, max(shares) + 1):
+            finer = shares[coarser - 1], flow.height(coarser - 1)
+            flow.shares[coarser].make = self._reducing(*finer, shares[coarser])
+        return shares
 
     def _make_bases(self) -> dict[int, Planes]:
         """The bases of all frames but the first and of their blend, by level."""
@@ -463,7 +480,9 @@ class _Level:
         row = np.full(passes.METHOD_NUMBERS, -1)
         assert method.weights is not None
         row[passes.WEIGHTS] = method.weights
-        if method.weights == Weights.EDGES and not self._stack.options.guide_radius:
+        if method.weights == Weights.EDGES and self.flow.number:
+            row[passes.WEIGHTS] = Weights.SHARED
+        elif method.weights == Weights.EDGES and not self._stack.options.guide_radius:
             row[passes.WEIGHTS] = Weights.NAMED
         row[passes.BAND] = _of_band(method, self.flow)
         row[passes.MEASURE] = self._measure_of(method)
@@ -519,16 +538,18 @@ class _Level:
         based = [m for m in flow.now if m.based and not flow.number]
         index, trust = (fusion.index, fusion.trust) if based else (_NO_INDEX, _NO_TRUST)
         cells = map_level(self._stack.options) if based else 0
-        coarser = flow.number not in (fusion.near or fusion.lines)
+        coarser = not flow.number and map_level(self._stack.options) > 0
         at = flow.number + coarser
         near = fusion.near.get(at, _NO_PLANES) if flow.by_rule(Weights.LIKELIHOOD) else _NO_PLANES
-        lines = fusion.lines.get(at, _NO_PLANES) if flow.by_rule(Weights.EDGES) else _NO_PLANES
-        height = fusion.flow.height(at) if near.size or lines.size else 0
+        along = flow.by_rule(Weights.EDGES)
+        lines = fusion.lines.get(at, _NO_PLANES) if along and not flow.number else _NO_PLANES
+        shares = fusion.shares.get(at, _NO_PLANES) if along and flow.number else _NO_PLANES
+        height = fusion.flow.height(at) if near.size or lines.size or shares.size else 0
         bases, bases_height = _NO_PLANES, 0
         if based:
             bases, bases_height = fusion.bases[1], fusion.flow.height(1)
         return passes.Cells(
-            index, trust, cells, near, lines, height, coarser, bases, bases_height
+            index, trust, cells, near, lines, shares, height, coarser, bases, bases_height
         )
 
     def _rows(
@@ -556,7 +577,7 @@ class _Level:
             weights=array("weights", others, 1, columns),
             near=array("near", len(cells.near), columns),
             lines=array("lines", len(cells.lines), columns),
-            hits=array("hits", named, columns),
+            hits=array("hits", named, 1, columns),
             chosen=array("chosen", hit_columns, dtype=np.uint16),
             trust=array("trust", hit_columns),
             detail=array("detail", n if bases else 0, channels, columns),
@@ -583,7 +604,7 @@ class _Level:
 
 
 _NO_CELLS = passes.Cells(
-    _NO_INDEX, _NO_TRUST, 0, _NO_PLANES, _NO_PLANES, 0, False, _NO_PLANES, 0
+    _NO_INDEX, _NO_TRUST, 0, _NO_PLANES, _NO_PLANES, _NO_PLANES, 0, False, _NO_PLANES, 0
 )
 
 # Formula, whether of bands, each channel on its own, relative to the first frame, sigma or -1.

@@ -43,7 +43,8 @@ class Method:
         Whether the frames' bases, which is what is left of them on the last level, are blended
         apart from their details, by the evidence around; no pixel leaves the frames' range then.
     drawn : bool
-        Whether pixels are drawn to the frame that the decision map names, by `shrink` at most.
+        Whether pixels are drawn, by `shrink` at most, to what the weights of the finest level or
+        the frame that the decision map names would make of them alone.
     decided : bool
         Whether it looks up the decision map of the whole image.
     algo_version : int
@@ -77,7 +78,7 @@ class Method:
         """What it is made of, as options name what they act on."""
         has = {
             "any": True,
-            "pyramid": (self.pyramid or self.based) and self.weights is not None,
+            "pyramid": self.pyramid and self.weights is not None,
             "box": self.measure is not None and self.measure.sigma is None,
             "map": self.decided,
             "drawn": self.drawn,
@@ -177,8 +178,8 @@ _ALL_METHODS = (
         "focus_stacked_guided",
         levels=based_levels,
         weights=Weights.EDGES,
-        pyramid=False,
         based=True,
+        drawn=True,
         decided=True,
         algo_version=4,
     ),

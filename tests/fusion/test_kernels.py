@@ -202,7 +202,7 @@ def test_weights_along_edges_are_stretched_lines_of_the_guide(n_frames):
     slopes, offsets = rng.normal(0, 0.5, (2, n_frames - 1, 300)).astype(np.float32)
     guide = rng.random(300).astype(np.float32)
     index = rng.integers(0, n_frames, 300)
-    hits = (index == np.arange(1, n_frames)[:, None]).astype(np.float32)
+    hits = (index == np.arange(1, n_frames)[:, None, None]).astype(np.float32)
     lines = np.concatenate([slopes, offsets])
     found = empty(n_frames - 1, 1, 300)
     weights.along_edges(lines, guide, hits, 2.0, empty(2, 300), found, 0, 0, 0)

@@ -281,6 +281,29 @@ def _sum_across(line: Planes, radius: int, share: np.float32, out: Planes) -> No
 
 
 @bare_kernel
+def shares(index: Index, trust: Counts, top: int, bottom: int, out: Planes) -> None:
+    """1 where the map has each frame but the first, else 0, as far as it is trusted.
+
+    Where it is not all frames have equal shares.
+
+    Parameters
+    ----------
+    index, trust : ndarray, shape (rows, columns)
+        Winning frame of each cell of the window, and how far it is trusted, 255 for wholly.
+    out : ndarray of float32, shape (frames - 1, rows, columns)
+        A ring.
+    """
+    share, equal = np.float32(1 / 255), np.float32(1 / (len(out) + 1))
+    for i in range(len(out)):
+        frame = np.uint16(i + 1)
+        for y in range(top, bottom):
+            winner, part, line = index[y], trust[y], out[i, y % out.shape[1]]
+            for j in range(line.size):
+                hit = np.float32(winner[j] == frame)
+                line[j] = equal + share * np.float32(part[j]) * (hit - equal)
+
+
+@bare_kernel
 def support(index: Index, trust: Counts, step: int, top: int, bottom: int, out: Planes) -> None:
     """How many trusted cells of each frame lie on each pixel of a level `step` levels coarser.
 

@@ -48,7 +48,7 @@ METHOD_NUMBERS = 12
 FORMULA, OF_BAND, EACH, RELATIVE, SIDE, REACH, PLANE, KEPT, SUM_OF = range(9)
 MEASURE_NUMBERS = 9
 # Rules by which frames are weighed.
-SOFT, HARD, LIKELIHOOD, EDGES, NAMED, SHARPEST = (int(rule) for rule in Weights)
+SOFT, HARD, LIKELIHOOD, EDGES, NAMED, SHARPEST, SHARED = (int(rule) for rule in Weights)
 
 
 class Source(NamedTuple):
@@ -86,7 +86,7 @@ class Table(NamedTuple):
         `VOTES`: first plane of weights that are smoothed later, or -1; `SLOT`, `COARSE`: where
         its deviations are among those of this and of the coarser level, or -1; `IMAGE`: of the
         images on level 0; `BASED`: whether bases are blended apart; `DRAWN`: whether pixels are
-        drawn to the frame that the decision map names; `MASK`: of the masks, or -1.
+        drawn to what weights of pixels would make of them; `MASK`: of the masks, or -1.
     measures : ndarray of int64, shape (measures, MEASURE_NUMBERS)
         `FORMULA`; `OF_BAND`: of bands or the level itself; `EACH`: every channel on its own;
         `RELATIVE`: to the first frame; `SIDE` of the box, 0 for a Gaussian; `REACH` of either;
@@ -140,10 +140,12 @@ class Cells(NamedTuple):
         As for `weights.likelihood`, of this level or of the next coarser one; a ring.
     lines : ndarray of float32, shape (2 * (frames - 1), rows, columns)
         Slopes and offsets as for `weights.along_edges`; likewise.
+    shares : ndarray of float32, shape (frames - 1, rows, columns)
+        What the map gives to the frames; likewise.
     height : int
-        The rows that both stand for.
+        The rows that all three stand for.
     coarser : bool
-        Whether both are of the next coarser level.
+        Whether they are of the next coarser level.
     bases : ndarray of float32, shape (frames * channels, rows, columns)
         As of `cells.bases`, of the level above this one; a ring.
     bases_height : int
@@ -155,6 +157,7 @@ class Cells(NamedTuple):
     step: int
     near: Planes
     lines: Planes
+    shares: Planes
     height: int
     coarser: bool
     bases: Planes
@@ -227,7 +230,7 @@ class Rows(NamedTuple):
     weights : ndarray of float32, shape (frames - 1, 1, columns)
     near : ndarray of float32, shape (frames - 1, columns)
     lines : ndarray of float32, shape (2 * (frames - 1), columns)
-    hits : ndarray of float32, shape (frames - 1, columns)
+    hits : ndarray of float32, shape (frames - 1, 1, columns)
         1 where the decision map has a frame.
     chosen : ndarray of uint16, shape (columns,)
     trust : ndarray of float32, shape (columns,)
@@ -483,10 +486,13 @@ def _weigh_row(
                 row, column = (y - target.rough_top) % target.rough.shape[1], start
             else:
                 ring, plane, row, column = rows.weights, 0, 0, 0
-            _weigh(table, rows, method[WEIGHTS], ring, plane, row, column)
+            if method[WEIGHTS] == SHARED:
+                _copy_row(cells.shares, y, left, ring)
+            else:
+                _weigh(table, rows, method[WEIGHTS], ring, plane, row, column)
             if later:
                 continue
-            if method[BASED] and not method[BAND]:
+            if method[WEIGHTS] == EDGES or method[WEIGHTS] == NAMED:
                 trusted(rows.trust, ring)
             for c in range(channel, channel + 1 if several > 1 else channels):
                 write_channel(
@@ -535,9 +541,18 @@ def _weigh(
         along_edges(lines, guide, hits, gain, rows.spare, weights, plane, row, column)
     elif rule == NAMED:
         for i in range(len(rows.hits)):
-            hit, out = rows.hits[i], weights[plane + i, row, column:]
+            hit, out = rows.hits[i, 0], weights[plane + i, row, column:]
             for j in range(hit.size):
                 out[j] = hit[j]
+
+
+@routine
+def _copy_row(planes: Planes, y: int, left: int, weights: Planes) -> None:
+    """Row `y` of planes that lie on this level, a ring."""
+    for i in range(len(weights)):
+        line, out = planes[i, y % planes.shape[1], left:], weights[i, 0]
+        for j in range(out.size):
+            out[j] = line[j]
 
 
 @inlined
@@ -561,7 +576,7 @@ def _look_up(
         _cell_row(cells, cells.lines, y, left, wide, held, rows.lines)
     if rows.chosen.size:
         nearest(cells.winners, cells.step, y, left, rows.chosen)
-        one_hot(rows.chosen, rows.hits.reshape((others, 1, rows.chosen.size)))
+        one_hot(rows.chosen, rows.hits)
         nearest_share(cells.trust, cells.step, y, left, rows.trust)
     if cells.lines.size:
         brightness(level, table.margin, rows.hits, table.luma, rows.guide)
@@ -637,7 +652,7 @@ def brightness(level: Planes, margin: int, hits: Planes, luma: Planes, out: Plan
         for j in range(out.size):
             out[j] += share * base[j]
         for i in range(len(hits)):
-            hit, value = hits[i], level[i + 1, channel, margin:]
+            hit, value = hits[i, 0], level[i + 1, channel, margin:]
             for j in range(out.size):
                 out[j] += share * (hit[j] * value[j])
 
@@ -673,16 +688,13 @@ def write_channel(
     if method[COARSE] >= 0:
         coarse, column = target.coarse[method[COARSE], channel], low - target.coarse_left
         found = widen(coarse, target.coarse_height, coarse_y, column, size, wide, held)
-    start = margin + skip
-    if method[BASED] and not method[BAND]:
-        values, start = rows.detail, skip
     # The sum of weights times differences is what these two are multiplied.
-    one, other = weights[plane, row, skip:], values[1, channel, start:]
+    one, other = weights[plane, row, skip:], values[1, channel, margin + skip :]
     if others > 1:
         one, other = rows.spare[0, :size], rows.ones[:size]
         for i in range(others):
             weight = weights[plane + i, row, skip:]
-            value = values[i + 1, channel, start:]
+            value = values[i + 1, channel, margin + skip :]
             if i == 0:
                 for j in range(size):
                     one[j] = weight[j] * value[j]
@@ -700,7 +712,8 @@ def write_channel(
         line = rows.spare[1, :size]
         _deviate(one, other, wide, found, coarse_y, line)
         if method[DRAWN]:
-            _draw(line, rows, channel, skip, table.shrink)
+            alone = rows.hits if method[WEIGHTS] == LIKELIHOOD else weights
+            _draw(line, rows, alone, channel, skip, table.shrink)
         _rest(line, rows, level, channel, margin + skip, skip)
         for j in range(size):
             line[j] += base[j]
@@ -763,13 +776,15 @@ def _pack(
 
 
 @inlined
-def _draw(line: Planes, rows: Rows, channel: int, skip: int, by: float) -> None:
-    """Draw details to those of the frame that is hit, by at most `by` where the map is trusted."""
+def _draw(
+    line: Planes, rows: Rows, weights: Planes, channel: int, skip: int, by: float
+) -> None:
+    """Draw details to their sum by weights, by at most `by` where the map is trusted."""
     close, named, trust = np.float32(by), rows.spare[0], rows.trust[skip:]
     for j in range(line.size):
         named[j] = np.float32(0)
-    for i in range(len(rows.hits)):
-        hit, value = rows.hits[i, skip:], rows.detail[i + 1, channel, skip:]
+    for i in range(len(weights)):
+        hit, value = weights[i, 0, skip:], rows.detail[i + 1, channel, skip:]
         for j in range(line.size):
             named[j] += hit[j] * value[j]
     for j in range(line.size):
