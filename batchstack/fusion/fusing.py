@@ -538,7 +538,7 @@ class _Level:
         based = [m for m in flow.now if m.based and not flow.number]
         index, trust = (fusion.index, fusion.trust) if based else (_NO_INDEX, _NO_TRUST)
         cells = map_level(self._stack.options) if based else 0
-        coarser = not flow.number and map_level(self._stack.options) > 0
+        coarser = not flow.number and min(fusion.shares or fusion.near or [0]) > 0
         at = flow.number + coarser
         near = fusion.near.get(at, _NO_PLANES) if flow.by_rule(Weights.LIKELIHOOD) else _NO_PLANES
         along = flow.by_rule(Weights.EDGES)

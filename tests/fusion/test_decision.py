@@ -183,6 +183,38 @@ def test_a_single_wrong_pixel_of_noise_does_not_come_through(method):
 
 
 @pytest.mark.parametrize("method", DECIDED)
+@pytest.mark.parametrize("level", [0, 2])
+def test_regions_of_the_map_do_not_show_where_only_the_light_differs(method, level):
+    rng = np.random.default_rng(level)
+    frames = [np.full((240, 320), light, np.float32) for light in (0.5, 0.53, 0.48)]
+    patches = [(0, 0), (170, 240), (10, 230)]
+    for frame, (top, left) in zip(frames, patches, strict=True):
+        frame[top : top + 60, left : left + 60] += rng.uniform(-0.3, 0.3, (60, 60))
+    fused = fuse(frames, [method], FusionOptions(map_level=level))[METHODS[method].output]
+    steps = np.maximum(*(abs(step) for step in np.gradient(255 * fused)))
+    for top, left in patches:  # and what is blurred over their borders
+        steps[max(top - 16, 0) : top + 76, max(left - 16, 0) : left + 76] = 0
+    # Regions meet at steps of five codes and more; over the width of the base that is nothing.
+    assert steps.max() < 0.5
+
+
+@pytest.mark.parametrize("method", DECIDED)
+@given(
+    shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    n_frames=st.sampled_from([2, 3, 9]),
+    level=st.integers(0, 2),
+    seed=st.integers(0, 999),
+)
+@settings(max_examples=25, deadline=None)
+def test_no_pixel_leaves_the_range_of_the_frames(method, shape, n_frames, level, seed):
+    rng = np.random.default_rng(seed)
+    frames = list(rng.integers(0, 256, (n_frames, *shape, 3)).astype(np.uint8))
+    fused = fuse(frames, [method], FusionOptions(map_level=level))[METHODS[method].output]
+    assert (fused >= np.min(frames, axis=0)).all()
+    assert (fused <= np.max(frames, axis=0)).all()
+
+
+@pytest.mark.parametrize("method", DECIDED)
 @pytest.mark.parametrize("n_frames", [7, 50])
 def test_noise_does_not_build_up_with_frames(method, n_frames):
     rng = np.random.default_rng(n_frames)
