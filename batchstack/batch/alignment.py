@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 ALGO_VERSION = 1
 
 _BAND = 2**20  # pixels that are moved at once
+# Beyond what is measured in any unit; squares of such values are no longer numbers in float32.
+_EXTREME = 1e9
 # Of the time that aligning takes in one task, what it takes to find where frames lie, not to move
 # them; and in more than one, what it takes to compare neighbours.
 _ESTIMATING, _LINKING = 0.7, 0.75
@@ -68,9 +70,26 @@ class Frame:
 
     def __getitem__(self, area: tuple[slice, slice]) -> Pixels:
         pixels = self.pixels[area]
-        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            raise StackError(f"{self.path}: has pixels that are not finite numbers; replace them")
+        if pixels.dtype.kind == "f":
+            self._refuse_extremes(pixels)
         return pixels
+
+    def _refuse_extremes(self, pixels: Pixels) -> None:
+        """What is no number, or so large that it stands for none, would spread to its neighbours.
+
+        Raises
+        ------
+        StackError
+        """
+        low, high = float(pixels.min()), float(pixels.max())
+        if not np.isfinite(low + high):
+            raise StackError(f"{self.path}: has pixels that are not finite numbers; replace them")
+        if max(-low, high) > _EXTREME:
+            value = low if -low > high else high
+            raise StackError(
+                f"{self.path}: has pixels of {value:g}, which is no brightness but a mark for "
+                "missing ones; replace them"
+            )
 
 
 @dataclass(frozen=True)
@@ -85,11 +104,14 @@ class Alignment:
         What of the image is written.
     map_level : int, optional
         Of the decision map, as the moved frames show it; None if none is looked up.
+    data_range : float, optional
+        The value for white, if it was found in the frames of a split stack.
     """
 
     transforms: tuple[Transform, ...]
     area: Box
     map_level: int | None = None
+    data_range: float | None = None
 
 
 def not_aligned(n_frames: int, size: tuple[int, int]) -> Alignment:
@@ -181,7 +203,8 @@ def move_frames(
     move fewer pixels.  Frames that stay as they are, are not copied.
     """
     read = aligned_windows(job, frames, alignment)
-    moved = []
+    moved: list[Frame] = []
+    spare: Pixels | None = None
     for index, (frame, transform) in enumerate(zip(frames, alignment.transforms, strict=True)):
         done(ALIGNING, _ESTIMATING + (1 - _ESTIMATING) * index / len(frames))
         if transform.is_identity and not job.alignment.match_exposure:
@@ -198,10 +221,12 @@ def move_frames(
             files.remove(frame.pixels.path)
             moved.append(Frame(frame.path, StagedImage(target)))
         else:
-            pixels = memory.array(f"moved {index}", frame.shape, frame.dtype)
+            if spare is None:
+                spare = memory.array("moved", frame.shape, frame.dtype)
             for box in boxes:
-                pixels[box.slices] = read(index, box)
-            moved.append(Frame(frame.path, pixels))
+                spare[box.slices] = read(index, box)
+            moved.append(Frame(frame.path, spare))
+            spare = frame.pixels  # the next is moved to where this was
     done(ALIGNING, 1.0)
     return moved
 

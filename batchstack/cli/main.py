@@ -65,7 +65,7 @@ def main() -> None:
     atexit.register(gc.freeze)
     screen.protect()
     _end_in_order()
-    code = _exit_code()
+    code = _exit_code() if _names_are_text() else ExitCode.REFUSED
     _let_go_of_stdout()
     sys.exit(code)
 
@@ -79,6 +79,14 @@ def _end_in_order() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one, which stays so
             signal.signal(number, on_signal)
+
+
+def _names_are_text() -> bool:
+    """Whether every name of a file can be written as text here; says so if not."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        screen.tell(f"names of files are taken as {encoding} here; start it with PYTHONUTF8=1 set")
+    return encoding == "utf-8"
 
 
 def _exit_code() -> int:
@@ -101,11 +109,26 @@ def _exit_code() -> int:
     except OSError as error:
         screen.tell(str(files.failure(error.filename or "this machine", "failed", error)))
         return ExitCode.FAILED
-    except Exception:
+    except Exception as error:
+        if _raised_in(error) == "dask.config":
+            # Dask reads its files when it is imported, whoever needs it first.
+            screen.tell(
+                "Dask cannot read its configuration; mend or remove the file, or have DASK_CONFIG "
+                f"name another folder: {error}"
+            )
+            return ExitCode.REFUSED
         # A defect of ours: the trace is what a report of it needs.
         screen.tell(f"unexpected error; finished work is recorded\n{traceback.format_exc()}")
         return ExitCode.FAILED
     return ExitCode.OK
+
+
+def _raised_in(error: Exception) -> str:
+    """The module whose line raised an exception."""
+    name = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        name = frame.f_globals.get("__name__", "")
+    return str(name)
 
 
 def _let_go_of_stdout() -> None:

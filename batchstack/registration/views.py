@@ -13,6 +13,7 @@ from batchstack.registration.warp import Matrix, Pixels, Values, corner_pixels
 # Pixels of a level that is looked at whole; on finer levels, patches.
 WHOLE = 1_200_000
 PATCH, PATCHES_PER_SIDE = 160, 5
+_BRIGHTEST = 1e6  # in units of white
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,9 @@ class View:
 
     def _unit(self, part: Pixels, factor: int) -> Values:
         white = self.data_range or (1.0 if part.dtype.kind == "f" else np.iinfo(part.dtype).max)
-        return _reduced(part, factor).astype(np.float32) * np.float32(1 / white)
+        unit = _reduced(part, factor).astype(np.float32) * np.float32(1 / white)
+        # Squares of light must stay numbers; no type of whole numbers comes near.
+        return unit.clip(-_BRIGHTEST, _BRIGHTEST) if part.dtype.kind == "f" else unit
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ def normalised(image: Values) -> Values:
     """Band-passed (sigma 1.5 to 8 px) and divided by local contrast, so that light drops out."""
     smooth = cv2.GaussianBlur(image, (0, 0), 1.5)
     detail = smooth - _widely_smoothed(smooth)
-    contrast = _widely_smoothed(detail * detail)
+    # Boxes keep running sums: behind a very bright place they may end below zero.
+    contrast = np.maximum(_widely_smoothed(detail * detail), 0)
     return cast(Values, detail / np.sqrt(contrast + np.float32(1)))
 
 
@@ -158,11 +162,12 @@ def _widely_smoothed(image: Values) -> Values:
 
 def _covering(box: Box, matrix: Matrix, shape: tuple[int, int], factor: int) -> Box:
     """The part of the frame that `matrix` maps a box to, with room for the windows' context."""
-    x, y = (matrix @ corner_pixels(box))[:2]
+    # A fit that has gone astray leads outside of the image, or nowhere.
+    x, y = np.nan_to_num((matrix @ corner_pixels(box))[:2])
     margin, whole = 16 * factor, whole_box(shape, factor)
-    low = np.clip([y.min() - margin, x.min() - margin], 0, None) // factor
+    low = np.clip([y.min() - margin, x.min() - margin], 0, np.array(shape)) // factor
     top, left = np.minimum(low.astype(int) * factor, [whole.bottom - factor, whole.right - factor])
-    high = -(-np.array([y.max() + margin, x.max() + margin]) // factor)
+    high = -(-np.clip([y.max() + margin, x.max() + margin], 0, np.array(shape)) // factor)
     bottom, right = np.minimum(high.astype(int) * factor, [whole.bottom, whole.right])
     return Box(top, left, max(bottom, top + factor), max(right, left + factor))
 

@@ -77,7 +77,7 @@ def test_trust_fades_with_the_distance_from_evidence():
     np.testing.assert_allclose(trust / 255, np.tile(expected, (5, 1)), atol=0.51 / 255)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     evidence=st.integers(0, 30),
@@ -93,7 +93,7 @@ def test_settling_twice_changes_nothing_more(shape, evidence, seed):
     assert (once[0] == index)[once[1] > 0].all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     shape=st.tuples(st.integers(1, 25), st.integers(1, 25)),
     cell=st.integers(1, 4),

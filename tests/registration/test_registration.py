@@ -242,7 +242,7 @@ matrices = st.tuples(near_one, small, shifts, small, near_one, shifts)
 
 
 @given(matrix=matrices, box=boxes((97, 131)), kind=st.sampled_from(["u1", "u2", "f4"]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_tiles_equal_the_whole_bit_for_bit(matrix: Any, box: Box, kind: str) -> None:
     colour = kind != "u2"
     frame = np.random.default_rng(5).integers(0, 256, (97, 131, 3)[: 3 if colour else 2])
@@ -321,7 +321,7 @@ def test_a_reader_needs_the_size_of_its_frame() -> None:
 
 
 @given(matrix=matrices)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_valid_area_is_covered_by_every_frame(matrix: tuple[float, ...]) -> None:
     shape = (300, 400)
     area = warp.valid_area([Transform(), Transform(matrix)], shape)
