@@ -776,9 +776,7 @@ def _pack(
 
 
 @inlined
-def _draw(
-    line: Planes, rows: Rows, weights: Planes, channel: int, skip: int, by: float
-) -> None:
+def _draw(line: Planes, rows: Rows, weights: Planes, channel: int, skip: int, by: float) -> None:
     """Draw details to their sum by weights, by at most `by` where the map is trusted."""
     close, named, trust = np.float32(by), rows.spare[0], rows.trust[skip:]
     for j in range(line.size):
@@ -793,9 +791,7 @@ def _draw(
 
 
 @inlined
-def _rest(
-    line: Planes, rows: Rows, level: Planes, channel: int, column: int, skip: int
-) -> None:
+def _rest(line: Planes, rows: Rows, level: Planes, channel: int, column: int, skip: int) -> None:
     """Put details on the blended base, within the range that the frames span at each pixel."""
     lowest, highest, base = rows.spare[2], rows.spare[3], rows.base[channel, skip:]
     for j in range(line.size):

@@ -185,7 +185,8 @@ def along_edges(
     """w_i ~ clip(gain (f_i - 1/2) + 1/2, 0, 1), f a line of the guide for each frame.
 
     `lines` are slopes, then offsets of all frames but the first; those of all add up to one.
-    `hits`, in the first row of each plane, are 1 where the decision map has a frame: where no frame has weight it alone decides.
+    `hits`, in the first row of each plane, are 1 where the decision map has a frame: where no
+    frame has weight it alone decides.
     """
     half, one, zero, few = np.float32(0.5), np.float32(1), np.float32(0), np.float32(1e-6)
     times, left, total, others = np.float32(gain), spare[0], spare[1], len(hits)
