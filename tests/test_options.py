@@ -38,7 +38,7 @@ KEYS = {
     "direct": {"beta": 0.1, "kernel": 3, "data_range": None},
     "depth_map": MAP,
 }
-ALIGNED = {"align": "auto", "border": "crop", "match_exposure": False, "registration": 1}
+ALIGNED = {"align": "auto", "border": "crop", "match_exposure": "auto", "registration": 2}
 
 
 @pytest.mark.parametrize(("name", "own"), KEYS.items())
@@ -94,7 +94,7 @@ def test_every_fusion_option_acts_on_something_that_there_is():
         ("median_sizes", (4, 3), "median-sizes is 4,3; give odd numbers of pixels from 1 to 255"),
         ("median_sizes", (5, 3), "median-sizes has 2 values for 5 levels; give one odd size"),
         ("align", "rigid", "align is 'rigid'; give one of off, auto, translation"),
-        ("match_exposure", 1, "match-exposure is 1; give true or false"),
+        ("match_exposure", 1, "match-exposure is 1; give one of auto, on, off"),
         ("quality", 0, "quality is 0; give a whole number from 1 to 100"),
         ("methods", "direct", "methods is 'direct'; give names"),
         ("tile", 0, "tile is 0; give a whole number from 1 up"),

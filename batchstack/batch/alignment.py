@@ -1,6 +1,6 @@
-"""Frames of a stack as fusion sees them: checked as they are read, moved onto the first.
+"""Frames of a stack as fusion sees them: checked as they are read, moved, and in one light.
 
-Where the frames lie is found once per stack.
+Where the frames lie and how their light differs is found once per stack.
 A split stack moves each window when a tile asks for it; one task that does a whole stack moves
 each frame once, to the same pixels.
 Fusion works on the whole image whatever moved; outputs are cropped when they are written.
@@ -15,20 +15,30 @@ import numpy as np
 
 from batchstack import files
 from batchstack.batch.jobs import Job
+from batchstack.batch.placement import Alignment
 from batchstack.batch.progress import ALIGNING, done
 from batchstack.errors import StackError
 from batchstack.fusion.tiles import ReadWindow
 from batchstack.geometry import Box
 from batchstack.images import Pixels, StagedImage, write_npy_rows
-from batchstack.options import AlignOptions
-from batchstack.registration import Fit, Transform, estimate_stack, valid_area, warp_window
+from batchstack.registration import (
+    TOO_SMALL,
+    Fit,
+    Light,
+    Transform,
+    compare_light,
+    estimate_stack,
+    residual,
+    valid_area,
+    warp_window,
+)
 from batchstack.registration import link as link_of
 
 if TYPE_CHECKING:
     from batchstack.fusion.scratch import Scratch
 
 # Raised whenever registration or resampling change the outputs of the same input and options.
-ALGO_VERSION = 1
+ALGO_VERSION = 2
 
 _BAND = 2**20  # pixels that are moved at once
 # Beyond what is measured in any unit; squares of such values are no longer numbers in float32.
@@ -92,31 +102,9 @@ class Frame:
             )
 
 
-@dataclass(frozen=True)
-class Alignment:
-    """Where the frames of a stack lie.
-
-    Attributes
-    ----------
-    transforms : tuple of Transform
-        One for each frame, onto the first.
-    area : Box
-        What of the image is written.
-    map_level : int, optional
-        Of the decision map, as the moved frames show it; None if none is looked up.
-    data_range : float, optional
-        The value for white, if it was found in the frames of a split stack.
-    """
-
-    transforms: tuple[Transform, ...]
-    area: Box
-    map_level: int | None = None
-    data_range: float | None = None
-
-
 def not_aligned(n_frames: int, size: tuple[int, int]) -> Alignment:
     """Frames of `size` (rows, columns) as they are."""
-    return Alignment((Transform(),) * n_frames, Box(0, 0, *size))
+    return Alignment((Transform(),) * n_frames, (Light(),) * n_frames, size, Box(0, 0, *size))
 
 
 def link(job: Job, before: Frame, frame: Frame) -> Fit:
@@ -129,7 +117,7 @@ def link(job: Job, before: Frame, frame: Frame) -> Fit:
 
 
 def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Alignment:
-    """Find where the frames of a stack lie.
+    """Find where the frames of a stack lie, and what brings them to one light.
 
     Parameters
     ----------
@@ -143,19 +131,59 @@ def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Align
     StackError
         If pixels are not finite, or the moved frames have no area in common.
     """
-    if job.alignment.is_off:
+    if job.is_as_it_is:
         return not_aligned(len(frames), frames[0].size)
-    # Frames can be sliced like arrays, which is all that is asked of them.
     share = 1 - _LINKING if links else _ESTIMATING
-    sliceable = cast(Sequence[Pixels], _Counted(frames, share))
-    transforms = estimate_stack(
-        sliceable, model=job.alignment.align, data_range=job.fusion.data_range, links=links
-    )
+    transforms = _transforms(job, _Counted(frames, share), links)
     done(ALIGNING, share)
-    area = valid_area(transforms, frames[0].size)
-    if job.alignment.border == "fill":
-        area = Box(0, 0, *frames[0].size)
-    return Alignment(transforms, area)
+    sliceable = cast(Sequence[Pixels], frames)
+    lights, spread = _lights(job, sliceable, transforms)
+    size = frames[0].size
+    whole = Box(0, 0, *size)
+    return Alignment(
+        transforms,
+        lights,
+        size,
+        whole if job.alignment.border == "fill" else valid_area(transforms, size),
+        spread,
+        residual(sliceable, transforms, data_range=job.fusion.data_range),
+    )
+
+
+def _transforms(job: Job, frames: "_Counted", links: Sequence[Fit]) -> tuple[Transform, ...]:
+    if job.device:
+        return job.device.transforms
+    if not job.is_linked:
+        return (Transform(),) * len(frames)
+    # Frames can be sliced like arrays, which is all that is asked of them.
+    return estimate_stack(
+        cast(Sequence[Pixels], frames),
+        model=job.alignment.align,
+        data_range=job.fusion.data_range,
+        links=links,
+    )
+
+
+def _lights(
+    job: Job, frames: Sequence[Pixels], transforms: Sequence[Transform]
+) -> tuple[tuple[Light, ...], float | None]:
+    """What brings frames to one light, and how far theirs departs from it, if it was compared.
+
+    A frame that may not show what the others do stays as it is.
+    """
+    lights = [Light()] * len(frames)
+    placed = [i for i, transform in enumerate(transforms) if transform.note in ("", TOO_SMALL)]
+    if job.alignment.match_exposure == "off" or len(placed) < 2:
+        return tuple(lights), None
+    exposures = compare_light(
+        [frames[i] for i in placed],
+        [transforms[i] for i in placed],
+        data_range=job.fusion.data_range,
+    )
+    if exposures.differ or job.alignment.match_exposure == "on":
+        for index, light in zip(placed, exposures.lights, strict=True):
+            lights[index] = light
+    return tuple(lights), exposures.spread if exposures.is_known else None
 
 
 class _Counted:
@@ -182,7 +210,7 @@ def aligned_windows(job: Job, frames: Sequence[Frame], alignment: Alignment) -> 
             alignment.transforms[index],
             box,
             frame.size,
-            gain=job.alignment.match_exposure,
+            light=alignment.lights[index],
             data_range=job.fusion.data_range,
         )
 
@@ -205,9 +233,9 @@ def move_frames(
     read = aligned_windows(job, frames, alignment)
     moved: list[Frame] = []
     spare: Pixels | None = None
-    for index, (frame, transform) in enumerate(zip(frames, alignment.transforms, strict=True)):
+    for index, frame in enumerate(frames):
         done(ALIGNING, _ESTIMATING + (1 - _ESTIMATING) * index / len(frames))
-        if transform.is_identity and not job.alignment.match_exposure:
+        if alignment.transforms[index].is_identity and alignment.lights[index].is_identity:
             moved.append(frame)
             continue
         rows, columns = frame.size
@@ -229,15 +257,3 @@ def move_frames(
             spare = frame.pixels  # the next is moved to where this was
     done(ALIGNING, 1.0)
     return moved
-
-
-def describe(transform: Transform, options: AlignOptions) -> dict[str, Any]:
-    """A transform as the ledger keeps it, short for a frame that stays as it is."""
-    facts: dict[str, Any] = {"model": transform.model}
-    if not transform.is_identity:
-        facts |= {"matrix": list(transform.matrix), "error": round(transform.error, 4)}
-    if options.match_exposure or not transform.is_identity:
-        facts["gain"] = list(transform.gain)
-    if transform.note:
-        facts["note"] = transform.note
-    return facts

@@ -72,7 +72,7 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
     decided = any(METHODS[method].decided for method in job.methods)
     white = _task(tasks.find_range, name, "range", job, staged)
     linked: list[Delayed] = []
-    if not job.alignment.is_off:
+    if job.is_linked:
         linked = [
             _task(tasks.link_frames, name, f"link-{n}", job, n, staged[n - 1 : n + 1], white)
             for n in range(1, len(staged))

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from batchstack import __version__
+from batchstack.batch import placement
 from batchstack.batch.claim import Claim
+from batchstack.batch.device import DeviceSet
+from batchstack.batch.placement import Alignment
 from batchstack.formats import keeping, of_suffix
 from batchstack.fusion.methods import DEPTH_MAPS, METHODS
 from batchstack.images import Written
@@ -84,6 +87,8 @@ class Job:
         What its tasks must find; a plan has none yet.
     spread : int
         Threads that share the work on the stack; 0 if they do not.
+    device : DeviceSet, optional
+        Transforms that are given, so that none are measured.
     """
 
     id: str
@@ -109,10 +114,22 @@ class Job:
     data_range: int | None = None
     warnings: tuple[str, ...] = ()
 
+    device: DeviceSet | None = None
+
     @property
     def plan_warnings(self) -> tuple[str, ...]:
         """The warnings of the plan, naming the row."""
         return tuple(f"{self.place} {self.id}: {text}" for text in self.warnings)
+
+    @property
+    def is_as_it_is(self) -> bool:
+        """Whether frames are neither moved nor brought to one light."""
+        return self.alignment.is_off and self.device is None
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether it is measured where frames lie."""
+        return self.alignment.align != "off" and self.device is None
 
     @property
     def name(self) -> str:
@@ -174,10 +191,8 @@ class Result:
         Output name to its scores, for outputs that have some.
     megapixels : float
         Of one frame.
-    transforms : tuple of Transform
-        Where each frame was found, back to front.
-    map_level : int, optional
-        Of the decision map, if one was looked up.
+    alignment : Alignment, optional
+        Where the frames were found.
     seconds : float
         Busy time, summed over the job's tasks.
     peak_memory : int
@@ -195,16 +210,27 @@ class Result:
     outputs: dict[str, Written] = field(default_factory=dict)
     scores: dict[str, Scores] = field(default_factory=dict)
     megapixels: float = 0.0
-    transforms: tuple[Transform, ...] = ()
-    map_level: int | None = None
+    alignment: Alignment | None = None
     seconds: float = 0.0
     peak_memory: int = 0
     data_range: float | None = None
 
     @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """Where each frame was found, back to front."""
+        return self.alignment.transforms if self.alignment else ()
+
+    @property
     def is_moved(self) -> bool:
         """Whether some frame was moved."""
         return not all(transform.is_identity for transform in self.transforms)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says of its alignment."""
+        if self.alignment is None or self.job.is_as_it_is:
+            return {}
+        return placement.describe(self.alignment)
 
     @property
     def lost(self) -> list[str]:
@@ -213,8 +239,8 @@ class Result:
 
     @property
     def warnings(self) -> list[str]:
-        """Complete messages: what the frames are taken for, and which could not be aligned."""
-        return [*self.job.plan_warnings, *self._white_warnings, *self.not_aligned]
+        """Complete messages: what frames are taken for, and what of their alignment to look at."""
+        return [*self.job.plan_warnings, *self._white_warnings, *self._alignment_warnings]
 
     @property
     def _white_warnings(self) -> list[str]:
@@ -227,10 +253,7 @@ class Result:
         ]
 
     @property
-    def not_aligned(self) -> list[str]:
-        """A complete message for each frame that could not be aligned."""
+    def _alignment_warnings(self) -> list[str]:
         return [
-            f"{self.job.place} {self.job.id}: {path}: {transform.note}"
-            for path, transform in zip(self.job.frames, self.transforms, strict=False)
-            if transform.note
+            f"{self.job.place} {self.job.id}: {said}" for said in placement.warnings(self.facts)
         ]

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from batchstack import files
 from batchstack.batch.alignment import ALGO_VERSION as REGISTRATION_VERSION
+from batchstack.batch.device import DeviceSet, load_device_set
 from batchstack.batch.frame_checks import (
     CHANNELS,
     are_close,
@@ -110,9 +111,13 @@ def make_plan(
     ------
     ManifestError
         If options of rows contradict those of the run.
+    OptionError, FileError
+        If transforms are given and cannot be read.
     """
     wishes = _row_options(manifest.rows, options)
-    known = _Known(directory.absolute(), manifest.rows, ledger, memory_limit)
+    given = options.alignment.transforms
+    device = load_device_set(Path(given)) if given else None
+    known = _Known(directory.absolute(), manifest.rows, ledger, memory_limit, device)
     with collector_paused():
         return [
             _guarded_step(row, wish, known) for row, wish in zip(manifest.rows, wishes, strict=True)
@@ -123,9 +128,15 @@ class _Known:
     """What is the same for all stacks of a plan, and what need be found out only once."""
 
     def __init__(
-        self, directory: Path, rows: Sequence[Row], ledger: Ledger, memory_limit: int | None
+        self,
+        directory: Path,
+        rows: Sequence[Row],
+        ledger: Ledger,
+        memory_limit: int | None,
+        device: DeviceSet | None,
     ) -> None:
         self.directory, self.ledger, self.memory_limit = directory, ledger, memory_limit
+        self.device = device
         self._rows = rows
         # A file that several methods or stacks use is read once.
         self.digest: Digest = cache(file_digest)
@@ -162,7 +173,7 @@ class _Known:
         key = self._keys.get(at)
         if key is None:
             key = self._keys[at] = output_key(
-                method, options, suffix, resized=resized, cropped=cropped
+                method, options, suffix, resized=resized, cropped=cropped, device=self.device
             )
         return key
 
@@ -174,6 +185,7 @@ def output_key(
     *,
     resized: bool = False,
     cropped: bool = False,
+    device: DeviceSet | None = None,
 ) -> dict[str, Any]:
     """Everything but the inputs that a method's outputs depend on.
 
@@ -185,6 +197,8 @@ def output_key(
         Ending of the outputs.
     resized, cropped : bool
         Whether frames were of different size, and resized or cropped to one.
+    device : DeviceSet, optional
+        Transforms that are given.
     """
     wanted, parts = of_suffix(suffix), set(method.parts)
     key: dict[str, Any] = {"algorithm": method.algo_version, "format": wanted.choice}
@@ -195,6 +209,8 @@ def output_key(
     if not options.alignment.is_off:
         parts.add("alignment")
         key["registration"] = REGISTRATION_VERSION
+    if device:
+        key["transforms"] = device.digest
     if resized:
         parts.add("resized")
     if cropped:
@@ -264,6 +280,9 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     check_frames(frames, resize=options.resize, crop=options.crop_to_common)
     differ = len({(frame.height, frame.width) for frame in frames}) > 1
     crop = differ and options.crop_to_common and are_close(frames)
+    if known.device:
+        size = common_size(frames) if crop else (frames[0].height, frames[0].width)
+        known.device.check(len(frames), size)
     job = Job(
         id=row.id,
         place=row.place,
@@ -282,6 +301,7 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         score=options.score,
         folder=known.directory / row.id,
         strip_gps=options.output.strip_gps,
+        device=known.device,
     )
     keys = {
         one.name: known.key(one, options, suffix, resized=job.resize, cropped=bool(job.crop))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batchstack import files
-from batchstack.batch.alignment import describe
+from batchstack.batch import placement
 from batchstack.batch.claim import Claim
 from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
@@ -275,16 +275,15 @@ class _Recorder:
             "megapixels": round(result.megapixels, 3),
             "peak_memory": result.peak_memory,
         }
-        options = result.job.alignment
-        if not options.is_off:
-            facts["align"] = [describe(transform, options) for transform in result.transforms]
-        if result.map_level is not None:
-            facts["map_level"] = result.map_level
+        alignment = result.alignment
+        facts |= result.facts
+        if alignment and alignment.map_level is not None:
+            facts["map_level"] = alignment.map_level
         self._ledger.append_done(row.id, self._records(row, result), facts)
         self._sync_now_and_then()
         summary.done += 1
         summary.aligned += result.is_moved
-        summary.not_aligned += bool(result.not_aligned)
+        summary.not_aligned += placement.not_aligned(facts)
         if result.scores:
             summary.scores[row.id] = result.scores
         summary.megapixels += result.megapixels * len(result.job.frames)
@@ -313,6 +312,7 @@ class _Recorder:
                     job.suffix,
                     resized=job.resize,
                     cropped=job.crop is not None,
+                    device=job.device,
                 ),
                 result.inputs,
                 {

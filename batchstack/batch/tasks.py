@@ -25,7 +25,6 @@ import numpy.typing as npt
 
 from batchstack import files
 from batchstack.batch.alignment import (
-    Alignment,
     Frame,
     align,
     aligned_windows,
@@ -37,6 +36,7 @@ from batchstack.batch.claim import Claim
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.peak import Peak
 from batchstack.batch.peak import leave as leave_peak
+from batchstack.batch.placement import Alignment
 from batchstack.batch.progress import (
     READING,
     WRITING,
@@ -233,8 +233,7 @@ def finish_stack(
         outputs=outputs,
         scores=scores,
         megapixels=megapixels,
-        transforms=aligned.value.transforms,
-        map_level=aligned.value.map_level,
+        alignment=aligned.value,
         data_range=aligned.value.data_range,
         seconds=sum(outcome.seconds for outcome in outcomes),
         peak_memory=max(outcome.peak_memory for outcome in outcomes),
@@ -341,8 +340,7 @@ def _fuse_stack(job: Job) -> Result:
         outputs=outputs,
         scores=scores,
         megapixels=_megapixels(frames[0].shape),
-        transforms=alignment.transforms,
-        map_level=alignment.map_level,
+        alignment=alignment,
         data_range=found,
     )
 

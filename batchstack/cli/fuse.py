@@ -15,6 +15,7 @@ from batchstack.batch.ledger import Ledger
 from batchstack.batch.machine import ClusterOptions, cores, worker_memory
 from batchstack.batch.manifest import Manifest, Row
 from batchstack.batch.manifest_rows import is_named_as_output
+from batchstack.batch.placement import cost_of_crop
 from batchstack.batch.plan import Step, can_spread, is_split, make_plan
 from batchstack.batch.progress import UnderWay, hearing
 from batchstack.batch.run import StackUnderWay
@@ -67,6 +68,8 @@ def command(
         tell(f"warning: {warning.removeprefix('fuse : ')}")
     for what in result.lost:
         tell(loss(what))
+    if cost := cost_of_crop(result.facts):
+        tell(cost)
     for name in result.outputs:
         click.echo(click.format_filename(step.job.output_path(name)))
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "Fuse every stack of a manifest.",
     "check": "Validate a manifest and show the plan; write nothing.",
     "fuse": "Fuse one stack, without a cluster.",
+    "align": "Measure transforms for all stacks of one device.",
     "status": "Show what an output directory holds.",
     "verify": "Compare outputs with what was recorded of them.",
     "methods": "List the fusion methods.",

@@ -10,7 +10,7 @@ import click
 from batchstack.batch.machine import ClusterOptions
 from batchstack.errors import OptionError
 from batchstack.options import Option, RunOptions, declared
-from batchstack.options.kinds import Choice, Flag
+from batchstack.options.kinds import Choice, Flag, Switch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _FEW = 3  # methods that are named in the help of an option
@@ -117,6 +117,13 @@ def _declared_option(known: Option, default: str | None) -> Callable[[Function],
     settings: dict[str, Any] = {"type": KindType(known)}
     if isinstance(known.kind, Flag):
         settings = {"is_flag": True}
+    elif isinstance(known.kind, Switch):
+        # As a flag it is "on"; written out its values are those of manifests too.
+        settings |= {
+            "is_flag": False,
+            "flag_value": "on",
+            "metavar": f"[{'|'.join(known.kind.names)}]",
+        }
     elif isinstance(known.kind, Choice):
         settings = {"type": click.Choice(known.kind.names)}
     return option(

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from batchstack.batch.jobs import Result
 from batchstack.batch.manifest import Row
+from batchstack.batch.placement import cost_of_crop
 from batchstack.batch.run import FAILED, Event, StackDone, StackUnderWay, Summary
 from batchstack.batch.scoring import SORT_BY, worst_first
 from batchstack.cli.screen import tell
@@ -73,7 +74,9 @@ class Progress:
             self._tell_losses(event.row, event.result)
             if self._verbose:
                 methods = ", ".join(event.result.job.methods)
-                tell(f"{event.row.id}: {methods} in {event.result.seconds:.1f} s")
+                cost = cost_of_crop(event.result.facts)
+                after = f"; {cost}" if cost else ""
+                tell(f"{event.row.id}: {methods} in {event.result.seconds:.1f} s{after}")
         else:
             self._failed += 1
             tell(event.message)

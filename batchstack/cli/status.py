@@ -7,12 +7,14 @@ import sys
 from collections import Counter, deque
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import click
 
 from batchstack import files
 from batchstack.batch.ledger import StackHistory, existing_ledger
+from batchstack.batch.placement import warnings
 from batchstack.batch.scoring import worst_output
 from batchstack.cli import options as shared
 from batchstack.errors import ExitCode, OptionError
@@ -71,6 +73,8 @@ class _Overview:
         self._stacks = 0
         self._methods: Counter[str] = Counter()
         self._notes: list[str] = []
+        self._cropped: list[tuple[float, str]] = []
+        self._widest: Counter[str] = Counter()
         self._missing: list[str] = []
         self._failed: list[str] = []
 
@@ -82,7 +86,10 @@ class _Overview:
         """Take a stack in and give it on."""
         self._stacks += 1
         self._methods.update(stack["methods"])
-        self._notes += _notes(stack["id"], stack.get("align"))
+        self._notes += [f"{stack['id']}: {said}" for said in warnings(stack)]
+        if isinstance(cropped := stack.get("cropped"), int | float):
+            self._cropped.append((cropped, stack["id"]))
+            self._widest[str(stack.get("widest", ""))] += 1
         if stack["missing"]:
             self._missing.append(f"{stack['id']}: {', '.join(stack['missing'])}")
         if stack["error"] is not None:
@@ -95,6 +102,8 @@ class _Overview:
         click.echo(f"{stacks}: {self._stacks - failed} fused, {failed} failed")
         for method, count in sorted(self._methods.items()):
             click.echo(f"  {method}: {count}")
+        if self._cropped:
+            click.echo(self._cost_of_crops())
         for note in self._notes:
             click.echo(note)
         for missing in self._missing:
@@ -102,14 +111,15 @@ class _Overview:
         for error in self._failed:
             click.echo(f"failed: {error}")
 
-
-def _notes(stack_id: str, frames: Any) -> list[str]:
-    """What alignment notes of frames; facts are kept as they were found, whatever they are."""
-    return [
-        f"{stack_id}: frame {number}: {frame['note']}"
-        for number, frame in enumerate(frames if isinstance(frames, list) else [], start=1)
-        if isinstance(frame, dict) and "note" in frame
-    ]
+    def _cost_of_crops(self) -> str:
+        shares = [share for share, _ in self._cropped]
+        most, named = max(self._cropped)
+        end, count = max(self._widest.items(), key=lambda item: item[1])
+        widest = f"; the {end} frame shows most of the scene in {count} of them" if end else ""
+        return (
+            f"cropped: {len(shares)} stacks, by {median(shares):.1f} % of the picture in the "
+            f"median, {most:.1f} % at most ({named}){widest}"
+        )
 
 
 def _show_worst(

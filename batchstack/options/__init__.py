@@ -11,7 +11,17 @@ from typing import Any, Literal, get_args
 from batchstack import formats
 from batchstack.errors import OptionError
 from batchstack.options.declaration import Option, Options, declared, documented, option
-from batchstack.options.kinds import Choice, Flag, Names, Number, Odd, OddSizes, Whole
+from batchstack.options.kinds import (
+    Choice,
+    FileName,
+    Flag,
+    Names,
+    Number,
+    Odd,
+    OddSizes,
+    Switch,
+    Whole,
+)
 
 __all__ = [
     "ALIGN_MODELS",
@@ -32,6 +42,7 @@ DEFAULT_TILE = 1024  # pixels
 
 AlignModel = Literal["off", "auto", "translation", "similarity", "affine"]
 Border = Literal["crop", "fill"]
+Matching = Literal["auto", "on", "off"]
 ALIGN_MODELS: tuple[AlignModel, ...] = get_args(AlignModel)
 BORDERS: tuple[Border, ...] = get_args(Border)
 
@@ -187,19 +198,36 @@ class AlignOptions(Options):
         "or fill: keep the size and repeat the frame's edge",
         used_by={"alignment"},
     )
-    match_exposure: bool = option(
-        False,
-        Flag(),
+    match_exposure: Matching = option(
+        "auto",
+        Switch(),
         group="Alignment",
-        help="Bring frames to the brightness and white balance of the first; without effect if "
-        "they are not aligned",
+        help="Bring frames to the brightness and white balance of the stack's median: auto if "
+        "their light differs by more than 1 %, on always, off never; auto does not look at frames "
+        "that are not aligned",
         used_by={"alignment"},
     )
+
+    transforms: str | None = option(
+        None,
+        FileName(),
+        group="Alignment",
+        help="Take the transforms of this file, which 'batchstack align' has written, instead of "
+        "measuring each stack: one crop and one scale for all",
+        shown="measured",
+        used_by=(),  # what the file says is in every key
+        column=False,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.transforms and self.align == "off":
+            raise OptionError("transforms are given, but align is 'off'; give the one or the other")
 
     @property
     def is_off(self) -> bool:
         """Whether frames are taken as they are; then the other options mean nothing."""
-        return self.align == "off"
+        return self.align == "off" and self.match_exposure != "on"
 
 
 @documented

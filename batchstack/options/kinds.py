@@ -182,6 +182,17 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True)
+class Switch(Choice):
+    """auto, on or off; what flags are written as means the last two."""
+
+    names: tuple[str, ...] = ("auto", "on", "off")
+
+    def parse(self, text: str) -> str:
+        known = _FLAGS.get(text.lower())
+        return text if known is None else ("off", "on")[known]
+
+
+@dataclass(frozen=True)
 class Flag(Kind):
     """True or false."""
 
@@ -199,6 +210,23 @@ class Flag(Kind):
     @property
     def wanted(self) -> str:
         return "true or false"
+
+
+@dataclass(frozen=True)
+class FileName(Kind):
+    """The name of a file, which others read."""
+
+    noun = "file"
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, str) and value != ""
+
+    @property
+    def wanted(self) -> str:
+        return "the name of a file"
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,25 @@ Usable on its own, from a notebook for example::
     transforms = estimate_stack([back, front])
 """
 
-from batchstack.registration.estimation import estimate, estimate_stack, link
+from batchstack.registration.estimation import TOO_SMALL, estimate, estimate_stack, link
+from batchstack.registration.exposure import Exposures, compare_light
 from batchstack.registration.fits import Fit
-from batchstack.registration.warp import Transform, valid_area, warp_window
+from batchstack.registration.light import Light
+from batchstack.registration.residuals import residual
+from batchstack.registration.warp import Transform, corner_pixels, valid_area, warp_window
 
-__all__ = ["Fit", "Transform", "estimate", "estimate_stack", "link", "valid_area", "warp_window"]
+__all__ = [
+    "TOO_SMALL",
+    "Exposures",
+    "Fit",
+    "Light",
+    "Transform",
+    "compare_light",
+    "corner_pixels",
+    "estimate",
+    "estimate_stack",
+    "link",
+    "residual",
+    "valid_area",
+    "warp_window",
+]

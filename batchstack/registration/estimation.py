@@ -1,6 +1,6 @@
 """Registration: where each frame of a stack lies relative to the reference.
 
-Focus breathing scales frames, hands shift and turn them, light changes.
+Focus breathing scales frames, hands shift and turn them.
 The transform of a frame is found coarse to fine:
 
 1. phase correlation and ECC on strongly reduced images give a first guess;
@@ -16,7 +16,6 @@ also removes differences of exposure, white balance and contrast.
 from collections.abc import Sequence
 from typing import cast
 
-import cv2
 import numpy as np
 
 from batchstack.errors import OptionError, StackError
@@ -36,11 +35,8 @@ from batchstack.registration.views import (
     Pair,
     View,
     aligned,
-    covered,
     factor_for,
-    moved,
     normalised,
-    to_full,
     whole_box,
 )
 from batchstack.registration.warp import Matrix, Pixels, Transform
@@ -54,6 +50,9 @@ _COARSEST, _JUDGED = 100_000, 400_000
 # images do not show the same scene.
 _SMALLEST, _LEAST_AGREEMENT = 64, 0.1
 _TOO_LITTLE = "too little common detail to align"
+# Less agreement than by this much is none that can be told.
+_TOLD = 0.005
+TOO_SMALL = "not aligned: a move is smaller than can be told"
 
 # Predicted error of the corners, in pixels, that needs no refinement.
 _GOOD = 0.03
@@ -258,6 +257,8 @@ def _verified(pair: Pair, fit: Fit) -> Fit:
             return fit
         if after >= as_is:
             reason = f"the frames hardly agree anywhere ({after:.3f})"
+        elif after > as_is - _TOLD:
+            return Fit(error=float("inf"), note=TOO_SMALL)
         else:
             reason = f"agreement would fall from {as_is:.3f} to {after:.3f}"
     return Fit(error=float("inf"), note=f"not aligned: {reason}")
@@ -275,14 +276,13 @@ def _decide(pair: Pair, fit: Fit, model: Model) -> tuple[Transform, Transform]:
     matrix = fit.homogeneous
     distance = corner_distance(matrix, np.eye(3), pair.shape)
     error = fit.error if np.isfinite(fit.error) else 0.0
-    gain = _gain(pair, matrix)
 
     def stay() -> Transform:
-        return Transform(score=_agreement(pair, np.eye(3)), error=error, gain=gain, note=fit.note)
+        return Transform(score=_agreement(pair, np.eye(3)), error=error, note=fit.note)
 
     if distance == 0 or (model == "auto" and _is_noise(fit, pair.shape)):
         return (stay(),) * 2
-    move = Transform(fit.matrix, fit.model, _agreement(pair, matrix), error, gain, fit.note)
+    move = Transform(fit.matrix, fit.model, _agreement(pair, matrix), error, fit.note)
     clear = typical_move(matrix, pair.shape) > _CLEAR * fit.scatter
     return move, move if model != "auto" or clear or distance > _FAR else stay()
 
@@ -316,16 +316,3 @@ def _agreement(pair: Pair, matrix: Matrix, other: Matrix | None = None) -> float
     one, two = one - one.mean(), two - two.mean()
     energy = float(np.sqrt((one @ one) * (two @ two)))
     return float(one @ two) / energy if energy > 0 else 0.0
-
-
-def _gain(pair: Pair, matrix: Matrix) -> tuple[float, ...]:
-    """What brings the frame's stored values to the brightness of the reference, per channel."""
-    fixed, frame = pair.reference.stored(), pair.frame.stored()
-    factor = pair.frame.finest
-    scale = to_full(whole_box(pair.shape, factor), factor)
-    local, size = np.linalg.inv(scale) @ matrix @ scale, frame.shape[1::-1]
-    both = covered(size, local, size)
-    light = [cv2.mean(image, both) for image in (fixed, moved(frame, local, size))]
-    channels = frame.shape[2] if frame.ndim == 3 else 1
-    one, other = (np.maximum(part[:channels], 1e-5) for part in light)
-    return tuple((one / other).tolist())

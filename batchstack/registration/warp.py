@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from batchstack.errors import StackError
 from batchstack.geometry import Box
+from batchstack.registration.light import Light, white_of
 
 Pixels = npt.NDArray[Any]
 Values = npt.NDArray[np.float32]
@@ -36,8 +37,6 @@ class Transform:
         Correlation of the aligned frame's detail with the reference's, -1..1.
     error : float
         Standard error of the corners in pixels, as the fit predicts it.
-    gain : tuple of float
-        Factor per channel that brings the frame to the brightness of the reference.
     note : str
         Why the frame stays where its neighbour is, for people; empty if all is well.
     """
@@ -46,7 +45,6 @@ class Transform:
     model: str = "identity"
     score: float = 1.0
     error: float = 0.0
-    gain: tuple[float, ...] = (1.0,)
     note: str = ""
 
     @property
@@ -82,7 +80,7 @@ def warp_window(
     box: Box,
     shape: tuple[int, int] | None = None,
     *,
-    gain: bool = False,
+    light: Light | None = None,
     data_range: float | None = None,
 ) -> Pixels:
     """A box of the output: the frame moved to the reference.
@@ -103,8 +101,8 @@ def warp_window(
         Pixels of the output.
     shape : tuple of two int, optional
         Size of the frame, needed with a callable.
-    gain : bool
-        Whether to bring the frame to the brightness of the reference.
+    light : Light, optional
+        What brings the frame to the light of its stack.
     data_range : float, optional
         The stored value that means 1.0 and that results of whole-number types are clipped at; by
         default the largest of the type.
@@ -126,14 +124,14 @@ def warp_window(
         raise StackError("the size of a frame that is read by a function is needed to warp it")
     window = source_window(transform, box, shape)
     pixels = source(window) if callable(source) else np.asarray(source[window.slices])
-    brighten = gain and transform.gain != (1.0,) * len(transform.gain)
-    if transform.is_identity and not brighten:
+    relit = light is not None and not light.is_identity
+    if transform.is_identity and not relit:
         return pixels
     values = pixels.astype(np.float32)
     if not transform.is_identity:
         values = _moved(values, window, transform, box, shape)
-    if brighten:
-        values = values * np.asarray(transform.gain, np.float32)
+    if light is not None and relit:
+        values = light.applied(values, box, shape, data_range or white_of(pixels.dtype))
     return _stored(values, pixels.dtype, data_range)
 
 
@@ -160,7 +158,7 @@ def _moved(
 def _stored(values: Values, dtype: np.dtype[Any], data_range: float | None) -> Pixels:
     if dtype.kind == "f":
         return values.astype(dtype, copy=False)
-    top = data_range or np.iinfo(dtype).max
+    top = data_range or white_of(dtype)
     return np.clip(np.rint(values), 0, top).astype(dtype)
 
 

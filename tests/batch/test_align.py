@@ -78,7 +78,7 @@ def test_moved_frames_fuse_as_if_they_had_not_moved(workspace, files):
     corners = np.array([(x, y, 1) for x in (0, SHAPE[1]) for y in (0, SHAPE[0])]).T
     found = np.reshape(shifted["matrix"], (2, 3))
     assert np.abs((found - moved.warps[1]) @ corners).max() < 0.5
-    assert set(shifted) == {"model", "matrix", "error", "gain"}
+    assert set(shifted) == {"model", "matrix", "error"}
     assert "align" not in facts(workspace, "off")["moved"]
 
 
@@ -87,7 +87,7 @@ def test_moved_frames_fuse_as_if_they_had_not_moved(workspace, files):
 def test_aligned_tiles_and_split_stacks_equal_the_whole(workspace, files, plan, n_frames, border):
     files(s=scene(frames=n_frames, camera=MOVE))
     options = {
-        "alignment": AlignOptions("similarity", border, match_exposure=True),
+        "alignment": AlignOptions("similarity", border, match_exposure="on"),
         "methods": ("all_channels", "median_mask"),
     }
     (step,) = plan(**options)
@@ -142,12 +142,12 @@ def test_alignment_is_redone_if_its_options_change_and_matter(workspace, files, 
         (step,) = plan(alignment=AlignOptions(*values))
         return step.action
 
-    assert action("off", "fill", True) == "skip"
+    assert action("off", "fill", "auto") == "skip"
     assert action("auto") == "fuse"
     run(workspace, "out")
     assert action("auto") == "skip"
     assert action("off") == action("affine") == "fuse"
-    assert action("auto", "fill") == action("auto", "crop", True) == "fuse"
+    assert action("auto", "fill") == action("auto", "crop", "on") == "fuse"
 
 
 def test_frames_that_do_not_belong_together_are_left_alone_and_named(workspace):
@@ -157,27 +157,61 @@ def test_frames_that_do_not_belong_together_are_left_alone_and_named(workspace):
     workspace.manifest({"odd": frames, "good": one})
     said = run(workspace, "auto").stderr
     assert "2 done, 0 skipped, 0 failed" in said
-    path = workspace.root / frames[1]
-    assert f"batchstack: warning: pairs.csv:2 odd: {path}: not aligned: " in said
-    assert said.count("not aligned: ") == 1
+    assert "warning: pairs.csv:2 odd: frame 2 of 2 keeps its neighbour's place: " in said
+    assert said.count("warning: ") == 1
     assert "0 aligned, 1 with frames that could not be" in said
     run(workspace, "off", "--align", "off")
     assert workspace.outputs("auto") == workspace.outputs("off")
     note = facts(workspace, "auto")["odd"]["align"][1]["note"]
     assert note.startswith("not aligned: ")
-    assert f"odd: frame 2: {note}" in workspace.run("status", "auto").stdout
+    reason = note.removeprefix("not aligned: ")
+    told = f"odd: frame 2 of 2 keeps its neighbour's place: {reason}"
+    assert told in workspace.run("status", "auto").stdout
     said = workspace.run("fuse", *frames, "-o", "one", "--methods", "direct").stderr
-    assert f"warning: {path}: not aligned: " in said
+    assert "warning: frame 2 of 2 keeps its neighbour's place: " in said
 
 
-def test_exposure_is_matched_when_asked_for(workspace, files):
+def test_light_is_matched_if_it_differs_and_left_alone_otherwise(workspace, files):
     bright = scene(camera=Camera(exposure_ev=0.4))
-    files(s=bright)
+    files(s=bright, even=scene())
     score = {}
-    for output, options in (("plain", []), ("matched", ["--match-exposure"])):
+    wishes = {"off": ["--match-exposure", "off"], "auto": [], "on": ["--match-exposure"]}
+    for output, options in wishes.items():
         run(workspace, output, *options)
-        score[output] = decibels(bright, read_image(workspace.root / output / "s" / FUSED))
-    assert score["matched"] > score["plain"] + 3
+        image = read_image(workspace.root / output / "s" / FUSED).astype(float)
+        # The median of two lights is between them, the truth has that of the first.
+        level = np.median(bright.truth / np.maximum(image, 1))
+        score[output] = decibels(bright, np.clip(np.rint(image * level), 0, 255).astype(np.uint8))
+    assert score["auto"] > score["off"] + 3
+    assert workspace.outputs("auto")[f"s/{FUSED}"] == workspace.outputs("on")[f"s/{FUSED}"]
+    assert workspace.outputs("auto")[f"even/{FUSED}"] == workspace.outputs("off")[f"even/{FUSED}"]
+    known = facts(workspace, "auto")
+    assert known["s"]["light"] == pytest.approx(0.2 * np.log(2), abs=0.01)
+    assert [set(frame) for frame in known["s"]["align"]] == [{"model", "gain", "dark"}] * 2
+    assert known["even"]["align"] == [{"model": "identity"}] * 2
+    assert "light" not in facts(workspace, "off")["s"]
+
+
+def test_light_alone_is_matched_where_frames_are_not_moved(workspace, files):
+    files(s=scene(camera=Camera(exposure_ev=0.4)))
+    run(workspace, "both")
+    run(workspace, "light", "--align", "off", "--match-exposure", "on")
+    assert workspace.outputs("both") == workspace.outputs("light")
+    run(workspace, "none", "--align", "off")
+    assert workspace.outputs("none") != workspace.outputs("light")
+
+
+def test_what_a_crop_costs_is_told(workspace, files):
+    moved = scene(camera=MOVE)
+    files(moved=moved)
+    said = run(workspace, "out", "-v").stderr
+    rows, columns = read_image(workspace.root / "out" / "moved" / FUSED).shape[:2]
+    share = 100 * (1 - rows * columns / (SHAPE[0] * SHAPE[1]))
+    words = f"{share:.1f} % of the picture"
+    assert f"; {words} is cropped; the first frame shows most of the scene" in said
+    known = facts(workspace, "out")["moved"]
+    assert known["cropped"] == pytest.approx(share, abs=0.01) and known["widest"] == "first"
+    assert f"cropped: 1 stacks, by {words} in the median" in workspace.run("status", "out").stdout
 
 
 def test_rows_override_how_the_run_aligns(files, plan):
@@ -185,7 +219,7 @@ def test_rows_override_how_the_run_aligns(files, plan):
     files(a=scene(), b=scene(), columns=values)
     first, second = plan(alignment=AlignOptions("affine"))
     assert first.job.alignment == AlignOptions("off")
-    assert second.job.alignment == AlignOptions("affine", "fill", match_exposure=True)
+    assert second.job.alignment == AlignOptions("affine", "fill", match_exposure="on")
 
 
 def test_the_measured_peak_of_an_aligned_stack_stays_under_the_prediction(workspace, plan):

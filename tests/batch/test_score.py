@@ -65,7 +65,7 @@ def test_fused_images_are_scored_as_the_library_scores_them_and_maps_are_not(wor
 def test_a_split_stack_scores_as_the_whole_one(files, plan, n_frames, border):
     # Above one megapixel, so that windows are scored.
     files(s=scene((300, 3600), frames=n_frames, camera=MOVE), suffix=".tif")
-    alignment = AlignOptions("similarity", border, match_exposure=True)
+    alignment = AlignOptions("similarity", border, match_exposure="on")
     (step,) = plan(alignment=alignment, tile=384)
     whole = do_whole(step.job)
     assert whole.error is None and whole.is_moved
