@@ -28,18 +28,15 @@ from batchstack.registration.fits import (
     composed,
     corner_distance,
     fitted,
-    projected,
     typical_move,
 )
-from batchstack.registration.motion import first_guess, measured
+from batchstack.registration.motion import first_guess, measured, seen
 from batchstack.registration.views import (
     Pair,
     View,
-    aligned,
     covered,
     factor_for,
     moved,
-    normalised,
     to_full,
     whole_box,
 )
@@ -48,7 +45,8 @@ from batchstack.registration.warp import Matrix, Pixels, Transform
 __all__ = ["MODELS", "Model", "estimate", "estimate_stack", "link"]
 
 # Pixels of the level where the search begins, and of the one where agreement is judged.
-_COARSEST, _JUDGED = 100_000, 400_000
+_FIRST, _COARSEST, _JUDGED = 12_000, 100_000, 400_000
+_STEPS = 8
 
 # Pixels a side below which no window has a neighbour, and the correlation of detail below which
 # images do not show the same scene.
@@ -199,9 +197,9 @@ def _follow(chain: Fit, pair: Pair, step: Fit, model: Model) -> Fit:
 
 def _refined(pair: Pair, guess: Fit, step: Fit, model: Model) -> Fit:
     """Measured against the reference, on the level where the neighbours agreed best."""
-    if step.windows is None:
+    if step.note:
         return _measure(pair, model, guess)
-    fit = measured(pair, guess.homogeneous, step.windows.factor, guess.model)
+    fit = measured(pair, guess.homogeneous, step.factor, guess.model)
     return fit or Fit(error=float("inf"), note=_TOO_LITTLE)
 
 
@@ -210,13 +208,14 @@ def _measure(pair: Pair, model: Model, guess: Fit | None = None) -> Fit:
     if model != "auto":
         return _coarse_to_fine(pair, cast(Freedoms, model), guess)
     plain = _coarse_to_fine(pair, "similarity", guess, _SLIGHT)
-    if plain.windows is None:
+    if plain.note:
         return plain
-    free = fitted(plain.windows, pair.shape, "affine")
+    start = plain.homogeneous
+    free = fitted(seen(pair, start, plain.factor), start, pair.shape, "affine")
     apart = corner_distance(plain.homogeneous, free.homogeneous, pair.shape)
     if free.scatter > 0.9 * plain.scatter or apart < max(0.3, 4 * free.error):
         return plain
-    return _coarse_to_fine(pair, "affine", free)
+    return measured(pair, free.homogeneous, plain.factor, "affine") or plain
 
 
 def _coarse_to_fine(pair: Pair, model: Freedoms, guess: Fit | None, slight: float = 0.0) -> Fit:
@@ -227,8 +226,7 @@ def _coarse_to_fine(pair: Pair, model: Freedoms, guess: Fit | None, slight: floa
     if min(pair.shape) < _SMALLEST:
         return Fit(error=float("inf"), note=_TOO_LITTLE)
     factor = factor_for(pair.shape, _COARSEST)
-    start = guess.homogeneous if guess else first_guess(pair, factor)
-    start = projected(start, model, pair.shape)
+    start = guess.homogeneous if guess else _approached(pair, factor, model)
     best: Fit | None = None
     while factor >= 1:
         fit = measured(pair, start, factor, model)
@@ -241,6 +239,17 @@ def _coarse_to_fine(pair: Pair, model: Freedoms, guess: Fit | None, slight: floa
                 break
         factor //= 2
     return best or Fit(error=float("inf"), note=_TOO_LITTLE)
+
+
+def _approached(pair: Pair, finest: int, model: Freedoms) -> Matrix:
+    """Phase correlation, then steps on ever finer levels until those change little."""
+    factor = max(finest, factor_for(pair.shape, _FIRST))
+    start = first_guess(pair, factor)
+    while factor > finest:
+        fit = measured(pair, start, factor, model, _STEPS)
+        start = fit.homogeneous if fit else start
+        factor //= 2
+    return start
 
 
 # --- deciding
@@ -305,23 +314,16 @@ def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:
 def _agreement(pair: Pair, matrix: Matrix, other: Matrix | None = None) -> float:
     """Correlation of detail where both `matrix` and `other` have pixels."""
     factor = factor_for(pair.shape, _JUDGED)
-    box = whole_box(pair.shape, factor)
-    fixed, moving, valid = aligned(pair, box, matrix, factor)
-    if other is not None:
-        valid = valid & aligned(pair, box, other, factor)[2]
-    both = valid > 0
-    if not both.any():
-        return 0.0
-    one, two = normalised(fixed)[both], normalised(moving)[both]
-    one, two = one - one.mean(), two - two.mean()
-    energy = float(np.sqrt((one @ one) * (two @ two)))
-    return float(one @ two) / energy if energy > 0 else 0.0
+    blocks = seen(pair, matrix, factor)
+    if other is None:
+        return blocks.agreement()
+    return blocks.agreement(seen(pair, other, factor).points)
 
 
 def _gain(pair: Pair, matrix: Matrix) -> tuple[float, ...]:
     """What brings the frame's stored values to the brightness of the reference, per channel."""
     fixed, frame = pair.reference.stored(), pair.frame.stored()
-    factor = pair.frame.finest
+    factor = pair.frame.colours
     scale = to_full(whole_box(pair.shape, factor), factor)
     local, size = np.linalg.inv(scale) @ matrix @ scale, frame.shape[1::-1]
     both = covered(size, local, size)
