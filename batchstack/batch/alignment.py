@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from batchstack.fusion.scratch import Scratch
 
 # Raised whenever registration or resampling change the outputs of the same input and options.
-ALGO_VERSION = 1
+ALGO_VERSION = 2
 
 _BAND = 2**20  # pixels that are moved at once
 # Of the time that aligning takes in one task, what it takes to find where frames lie, not to move

@@ -1,7 +1,9 @@
 """How far the blocks of two images that nearly agree lie apart, from their gradients.
 
 Each block gives the normal equations of the shift that brings it to agreement [1]_, with the
-gradients of both images averaged, which makes one step nearly exact [2]_.
+gradients of both images, which makes one step nearly exact [2]_.
+Gradients of one image are multiplied with those of the other, so that noise and what only one
+frame shows sharply add nothing: squares of them would pass for certainty that nothing moved.
 No block is searched: a frame is moved by what is known so far, and the rest is small.
 
 References
@@ -13,7 +15,7 @@ References
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, cast
 
@@ -24,9 +26,7 @@ from batchstack.registration.warp import Values
 
 Points = npt.NDArray[np.float64]
 
-# What is summed over a block: products of the gradient (x, y) and of the images' difference, the
-# difference's square, and the product of the images.
-_SUMS = 7
+_SUMS = 7  # what `block_sums` gives for a block
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,9 @@ class Blocks:
     points : (N, 2) array
         Their centres (x, y) in pixels of the whole image.
     gradients : (N, 2, 2) array
-        Sums of products of the gradient with itself, in pixels of the level.
+        Sums of products of the reference's gradient with the frame's, per pixel of the level.
     slopes : (N, 2) array
-        Sums of products of the gradient with the difference, reference minus frame.
+        Sums of products of the mean gradient with the difference, reference minus frame.
     noise : (N,) array
         Mean square of the difference.
     factor : int
@@ -56,6 +56,11 @@ class Blocks:
     factor: int
     products: Points
     energies: Points
+
+    def among(self, chosen: npt.NDArray[np.bool_]) -> "Blocks":
+        """Some of the blocks."""
+        arrays = ("points", "gradients", "slopes", "noise", "products", "energies")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
     def agreement(self, among: Points | None = None) -> float:
         """Correlation of the two images, -1..1, over all blocks or those at given points."""
@@ -82,8 +87,8 @@ def block_sums(fixed: Values, moving: Values, size: int, margin: int) -> tuple[P
     corners : (N, 2) array
         First pixel (x, y) of each block.
     sums : (N, 7) array
-        Of gx gx, gx gy, gy gy, gx t, gy t, t t and the product of the images, where g is the
-        mean gradient and t is `fixed` minus `moving`.
+        Of ax bx, (ax by + ay bx) / 2, ay by, gx t, gy t, t t and a b, where a and b are the two
+        images, with an axis their gradients, g the mean of these, and t is a - b.
     """
     rows, columns = ((side - 2 * margin) // size for side in fixed.shape)
     if rows < 1 or columns < 1:
@@ -99,6 +104,9 @@ def block_sums(fixed: Values, moving: Values, size: int, margin: int) -> tuple[P
 def _summed() -> Callable[..., None]:
     from batchstack.compiled import kernel
 
+    # Of differences over two pixels, and of sums of two.
+    share = np.array([1 / 4, 1 / 8, 1 / 4, 1 / 4, 1 / 4, 1, 1], np.float32)
+
     @kernel
     def summed(fixed: Values, moving: Values, size: int, margin: int, sums: Values) -> None:
         width = fixed.shape[1]
@@ -113,12 +121,13 @@ def _summed() -> Callable[..., None]:
                 above, one, below = fixed[y - 1], fixed[y], fixed[y + 1]
                 over, other, under = moving[y - 1], moving[y], moving[y + 1]
                 for x in range(1, width - 1):
-                    gx = (one[x + 1] - one[x - 1] + other[x + 1] - other[x - 1]) * np.float32(0.25)
-                    gy = (below[x] - above[x] + under[x] - over[x]) * np.float32(0.25)
+                    ax, bx = one[x + 1] - one[x - 1], other[x + 1] - other[x - 1]
+                    ay, by = below[x] - above[x], under[x] - over[x]
+                    gx, gy = ax + bx, ay + by
                     t = one[x] - other[x]
-                    xx[x] += gx * gx
-                    xy[x] += gx * gy
-                    yy[x] += gy * gy
+                    xx[x] += ax * bx
+                    xy[x] += ax * by + ay * bx
+                    yy[x] += ay * by
                     xt[x] += gx * t
                     yt[x] += gy * t
                     tt[x] += t * t
@@ -129,7 +138,7 @@ def _summed() -> Callable[..., None]:
                     total = np.float32(0)
                     for x in range(left, left + size):
                         total += lines[k, x]
-                    sums[row, column, k] = total
+                    sums[row, column, k] = total * share[k]
 
     return cast(Callable[..., None], summed)
 

@@ -3,9 +3,9 @@
 Focus breathing scales frames, hands shift and turn them, light changes.
 The transform of a frame is found coarse to fine:
 
-1. phase correlation and ECC on strongly reduced images give a first guess;
-2. windows of detail are followed from the reference to the frame (Lucas-Kanade), and a robust fit
-   through hundreds of them gives the transform.
+1. phase correlation on strongly reduced images gives a first guess;
+2. the frame is moved by it, and a robust fit through what all blocks of the images still lie
+   apart gives the transform.
    Step 2 repeats on finer levels as long as the error it predicts for itself shrinks.
    On fine levels of large images only a bounded number of patches is looked at.
 
@@ -30,7 +30,7 @@ from batchstack.registration.fits import (
     fitted,
     typical_move,
 )
-from batchstack.registration.motion import first_guess, measured, seen
+from batchstack.registration.motion import first_guess, measured, seen, telling
 from batchstack.registration.views import (
     Pair,
     View,
@@ -44,7 +44,8 @@ from batchstack.registration.warp import Matrix, Pixels, Transform
 
 __all__ = ["MODELS", "Model", "estimate", "estimate_stack", "link"]
 
-# Pixels of the level where the search begins, and of the one where agreement is judged.
+# Pixels of the level where the search begins, of the first that a fit may be taken from, and of
+# the one where agreement is judged; steps on each level of the search, at most.
 _FIRST, _COARSEST, _JUDGED = 12_000, 100_000, 400_000
 _STEPS = 8
 
@@ -57,8 +58,8 @@ _TOO_LITTLE = "too little common detail to align"
 _GOOD = 0.03
 
 # "auto" moves nothing below `_SLIGHT` pixels, nor a stack of which no frame lies `_FAR` off or by
-# more than `_CLEAR` times what single windows scatter: that is focus and perspective.
-_SLIGHT, _FAR, _CLEAR = 0.1, 2.0, 2.0
+# more than `_CLEAR` times what single blocks scatter: that is focus and perspective.
+_SLIGHT, _FAR, _CLEAR = 0.1, 2.0, 1.4
 
 
 def estimate(
@@ -211,7 +212,7 @@ def _measure(pair: Pair, model: Model, guess: Fit | None = None) -> Fit:
     if plain.note:
         return plain
     start = plain.homogeneous
-    free = fitted(seen(pair, start, plain.factor), start, pair.shape, "affine")
+    free = fitted(telling(seen(pair, start, plain.factor)), start, pair.shape, "affine")
     apart = corner_distance(plain.homogeneous, free.homogeneous, pair.shape)
     if free.scatter > 0.9 * plain.scatter or apart < max(0.3, 4 * free.error):
         return plain

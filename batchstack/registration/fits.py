@@ -16,7 +16,7 @@ Freedoms = Literal["translation", "similarity", "affine"]
 # whole fit, and of one block.
 _BIAS, _BLOCK_BIAS = 0.01, 0.05
 _ROUNDS = 6
-_CUT = 5.7
+_CUT = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,18 +75,20 @@ def fitted(blocks: Blocks, start: Matrix, shape: tuple[int, int], model: Freedom
     squares = (weighted @ design).reshape(len(design), -1)
     alone = np.einsum("ni,nij,nj->n", moves, sure, moves)
     size = design.shape[2]
+    told = np.trace(sure, axis1=1, axis2=2)
     trust = np.ones(len(design))
     for _ in range(_ROUNDS):
         normal = (trust @ squares).reshape(size, size)
         parameters = _solved(normal, trust @ sides)
         misfit = alone - 2 * sides @ parameters + squares @ np.outer(parameters, parameters).ravel()
-        typical = max(float(np.median(misfit)) / 1.386, 1e-9)  # the median of chi-square
+        # The median of chi-square is 1.386; blocks without detail say nothing about it.
+        typical = max(_median(misfit, told) / 1.386, 1e-9)
         trust = 1 / (1 + np.maximum(misfit, 0) / (_CUT * typical))
     covariance = typical * np.linalg.pinv(normal)
     ends = _design((_corners(shape)[:2].T - middle) / scale, model)
     chance = float(np.sqrt(np.einsum("nip,pq,niq->n", ends, covariance, ends).max()))
     error = float(np.hypot(chance, _BIAS * blocks.factor))
-    scatter = _scatter(blocks, moves - design @ parameters, sure)
+    scatter = _scatter(moves - design @ parameters, told * trust, blocks.factor)
     matrix = start @ _matrix(parameters, model, middle, scale)
     found = tuple(matrix[:2].ravel().tolist())
     return Fit(found, model, error, "", scatter, blocks.factor)
@@ -101,11 +103,16 @@ def _moves(blocks: Blocks) -> tuple[Points, Points]:
     return moves, sure
 
 
-def _scatter(blocks: Blocks, misses: Points, sure: Points) -> float:
-    """What single blocks miss by, in pixels of the image, of the half that tell most."""
-    told = np.linalg.det(sure)
-    best = misses[told >= np.median(told)]
-    return 1.4826 * float(np.median(np.abs(best))) * blocks.factor
+def _scatter(misses: Points, weights: Points, factor: int) -> float:
+    """What single blocks miss by, in pixels of the image; blocks count by what they tell."""
+    sizes = np.abs(misses).ravel()
+    return 1.4826 * _median(sizes, np.repeat(weights, 2)) * factor
+
+
+def _median(values: Points, weights: Points) -> float:
+    order = np.argsort(values)
+    share = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(share, share[-1] / 2)]])
 
 
 def _solved(normal: Points, side: Points) -> Points:

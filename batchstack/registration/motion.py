@@ -18,6 +18,9 @@ from batchstack.registration.warp import Matrix
 # Blocks that a fit needs, and pixels along the edges of a level that blocks leave out.
 _LEAST_BLOCKS, _MARGIN = 8, 6
 
+# Least correlation of a block's two images.
+_LEAST_ALIKE = 0.3
+
 
 def first_guess(pair: Pair, factor: int) -> Matrix:
     """Phase correlation on images reduced to some 100 pixels a side."""
@@ -35,7 +38,7 @@ def measured(
     """Fit through blocks on the level reduced by `factor`, or None if they are few."""
     fit = None
     for _ in range(rounds):  # again from nearby, where gradients tell the whole way
-        blocks = seen(pair, start, factor)
+        blocks = telling(seen(pair, start, factor))
         if len(blocks.points) < _LEAST_BLOCKS:
             return None
         fit = fitted(blocks, start, pair.shape, model)
@@ -54,7 +57,7 @@ def seen(pair: Pair, start: Matrix, factor: int) -> Blocks:
 
 
 def _block_size(shape: tuple[int, int], factor: int) -> int:
-    return int(np.clip(min(shape) // factor // 12, 6, 24))
+    return int(np.clip(min(shape) // factor // 16, 6, 20))
 
 
 def _part(
@@ -67,3 +70,10 @@ def _part(
     limit = np.array(pair.shape[::-1]) - room
     inside = ((there >= room) & (there <= limit)).all(axis=1)
     return points[inside], sums[inside]
+
+
+def telling(blocks: Blocks) -> Blocks:
+    """Those that show the same detail; of others the gradients do not even have a length."""
+    xx, xy, yy = (blocks.gradients[:, i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
+    alike = blocks.products > _LEAST_ALIKE * blocks.energies
+    return blocks.among(alike & (xx > 0) & (xx * yy > xy * xy))

@@ -17,7 +17,7 @@ from skimage.transform import warp as resampled
 from batchstack import scenes
 from batchstack.errors import OptionError, StackError
 from batchstack.geometry import Box
-from batchstack.registration import Transform, estimation, fits, views, warp
+from batchstack.registration import Transform, blocks, estimation, fits, views, warp
 
 Image = npt.NDArray[Any]
 SHAPE = (420, 520)
@@ -230,7 +230,7 @@ def test_transforms_survive_pickling() -> None:
 
 
 @st.composite
-def boxes(draw: st.DrawFn, shape: tuple[int, int]) -> Box:
+def windows(draw: st.DrawFn, shape: tuple[int, int]) -> Box:
     top, left = draw(st.integers(0, shape[0] - 1)), draw(st.integers(0, shape[1] - 1))
     bottom, right = draw(st.integers(top + 1, shape[0])), draw(st.integers(left + 1, shape[1]))
     return Box(top, left, bottom, right)
@@ -241,7 +241,7 @@ shifts = st.floats(-70, 70)
 matrices = st.tuples(near_one, small, shifts, small, near_one, shifts)
 
 
-@given(matrix=matrices, box=boxes((97, 131)), kind=st.sampled_from(["u1", "u2", "f4"]))
+@given(matrix=matrices, box=windows((97, 131)), kind=st.sampled_from(["u1", "u2", "f4"]))
 @settings(deadline=None, max_examples=60)
 def test_tiles_equal_the_whole_bit_for_bit(matrix: Any, box: Box, kind: str) -> None:
     colour = kind != "u2"
@@ -291,10 +291,26 @@ def test_warping_is_lanczos_to_a_thousandth_of_a_code_value() -> None:
         return slice(taps[0], taps[-1] + 1), lanczos / lanczos.sum()
 
     a, b, c, d, e, f = BREATHING
-    for y, x in np.ndindex(moved.shape):
-        rows, down = weights(d * (x + 20) + e * (y + 20) + f)
-        columns, across = weights(a * (x + 20) + b * (y + 20) + c)
-        assert moved[y, x] == pytest.approx(down @ frame[rows, columns] @ across, abs=1e-3)
+    for i, j in np.ndindex(moved.shape):
+        y, x = i + 20, j + 20
+        rows, down = weights(d * x + e * y + f)
+        value = 0.0
+        for weight, row in zip(down, range(rows.start, rows.stop), strict=True):
+            # The output's column x meets this row of the frame at the output's row `height`.
+            height = (row - f - d * x) / e
+            columns, across = weights(a * x + b * height + c)
+            value += weight * (across @ frame[row, columns])
+        assert moved[i, j] == pytest.approx(value, abs=1e-3)
+
+
+def test_noise_that_only_one_frame_has_does_not_pass_for_certainty() -> None:
+    # Gradients of noise alone would say that blocks without common detail lie still.
+    grain = np.random.default_rng(1).standard_normal((2, 120, 160)).astype(np.float32)
+    common, *own = (cv2.GaussianBlur(image, (0, 0), 2) * 8 for image in (grain[0], *grain))
+    points, sums = blocks.block_sums(common, common, 20, 6)
+    _, apart = blocks.block_sums(own[0], own[1], 20, 6)
+    assert len(points) == 5 * 7
+    assert sums[:, [0, 2]].mean() > 10 * np.abs(apart[:, [0, 2]].mean(axis=0)).max()
 
 
 def test_identity_returns_the_stored_values() -> None:
