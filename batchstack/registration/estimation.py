@@ -14,6 +14,7 @@ also removes differences of exposure, white balance and contrast.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import cv2
@@ -40,7 +41,7 @@ from batchstack.registration.views import (
     to_full,
     whole_box,
 )
-from batchstack.registration.warp import Matrix, Pixels, Transform
+from batchstack.registration.warp import IDENTITY, Matrix, Pixels, Transform
 
 __all__ = ["MODELS", "Model", "estimate", "estimate_stack", "link"]
 
@@ -53,9 +54,13 @@ _STEPS = 8
 # images do not show the same scene.
 _SMALLEST, _LEAST_AGREEMENT = 64, 0.1
 _TOO_LITTLE = "too little common detail to align"
+# Less agreement than by this much is none that can be told.
+_TOLD = 0.005
+TOO_SMALL = "a move is smaller than can be told"
 
-# Predicted error of the corners, in pixels, that needs no refinement.
-_GOOD = 0.03
+# Predicted error of the corners, in pixels, that needs no refinement; and how much larger than
+# the best so far it may be for a still finer level to be looked at.
+_GOOD, _HOPELESS = 0.03, 2.0
 
 # "auto" moves nothing below `_SLIGHT` pixels, nor a stack of which no frame lies `_FAR` off or by
 # more than `_CLEAR` times what single blocks scatter: that is focus and perspective.
@@ -124,9 +129,12 @@ def estimate_stack(
 
     Each frame is compared with its neighbour on the side of the reference, because neighbours
     differ least in focus, and the transforms are composed.
-    The sum is then refined against the reference itself and the refinement is taken where it
-    predicts a smaller error than the chain, so that errors do not add up in deep stacks.
-    Frames are fetched one at a time and at most three are held, whatever their number.
+    The sum is then measured against an anchor, at first the reference itself, and what predicts
+    the smaller error is taken, so that errors do not add up in deep stacks.
+    Where the anchor is too far out of focus to help, the last frame becomes the next anchor.
+    A frame that matches neither is passed over: the next one is compared with the last that did,
+    and the frame is put between the two.
+    Frames are fetched one at a time and at most four are held, whatever their number.
 
     Parameters
     ----------
@@ -139,7 +147,7 @@ def estimate_stack(
     data_range : float, optional
         The stored value that means 1.0; by default 255, 65535 or 1.0 by data type.
     links : sequence of Fit, optional
-        The `link` of each two neighbours, if found before; the reference is then the first frame.
+        The `link` of each two neighbours, if found before.
 
     Returns
     -------
@@ -150,22 +158,87 @@ def estimate_stack(
     found: dict[int, Transform] = {reference: Transform()}
     stays: dict[int, Transform] = {reference: Transform()}
     for order in (range(reference + 1, len(frames)), range(reference - 1, -1, -1)):
-        before, chain = fixed, Fit()
+        chain, unmatched = _Chain(fixed, model), list[int]()
         for index in order:
             frame = View(frames[index], data_range)
             _check(fixed, frame, model)
             if model == "off":
                 found[index] = stays[index] = Transform()
                 continue
-            pair = Pair(fixed, frame)
-            step = links[index - 1] if links else _link(Pair(before, frame), model)
-            chain = step if before is fixed else _follow(chain, pair, step, model)
-            found[index], stays[index] = _decide(pair, chain, model)
-            before = frame
+            fit, matched = chain.add(frame, _known(links, index, order.step))
+            found[index], stays[index] = _decide(Pair(fixed, frame), fit, model)
+            if matched:
+                _place_between(found, unmatched, index)
+                unmatched.clear()
+            else:
+                unmatched.append(index)
     # All or nothing: a threshold between two neighbours would tear them apart.
     untouched = all(transform.is_identity for transform in stays.values())
     chosen = stays if untouched else found
     return tuple(chosen[index] for index in range(len(frames)))
+
+
+def _known(links: Sequence[Fit], index: int, step: int) -> Fit | None:
+    """What is known of a frame and its neighbour on the side of the reference."""
+    if not links:
+        return None
+    return links[index - 1] if step > 0 else links[index].inverse
+
+
+def _place_between(found: dict[int, Transform], unmatched: Sequence[int], index: int) -> None:
+    """Put frames that match none evenly between those on both sides that do."""
+    if not unmatched:
+        return
+    step = 1 if index > unmatched[0] else -1
+    before = unmatched[0] - step
+    ends = np.array([found[before].matrix, found[index].matrix])
+    for place in unmatched:
+        share = (place - before) / (index - before)
+        matrix = tuple(((1 - share) * ends[0] + share * ends[1]).tolist())
+        if matrix != IDENTITY:
+            models = {found[before].model, found[index].model}
+            model = "affine" if "affine" in models else "similarity"
+            found[place] = replace(found[place], matrix=matrix, model=model)
+
+
+class _Chain:
+    """Frames on one side of the reference, each placed by what it is most surely compared with."""
+
+    def __init__(self, fixed: View, model: Model) -> None:
+        self._model = model
+        self._last = self._anchor = (fixed, Fit(model="translation"))
+        self._bridging = False
+
+    def add(self, frame: View, link: Fit | None) -> tuple[Fit, bool]:
+        """Where the next frame lies relative to the reference, and whether it matches any.
+
+        `link` is what is known of it and its neighbour.
+        """
+        before, so_far = self._last
+        if link is None or self._bridging:
+            link = _link(Pair(before, frame), self._model)
+        fit = composed(so_far, link)
+        if before is not self._anchor[0] and not fit.error < _GOOD:
+            fit = self._anchored(frame, fit, link)
+        matched = bool(np.isfinite(fit.error))
+        if matched:
+            self._last = frame, fit
+        self._bridging = not matched
+        return fit, matched
+
+    def _anchored(self, frame: View, chained: Fit, link: Fit) -> Fit:
+        """Over the anchor, where that is more exact."""
+        anchor, so_far = self._anchor
+        pair = Pair(anchor, frame)
+        step = chained.over(so_far)
+        direct = _refined(pair, step, link, self._model)
+        if direct.error < step.error:
+            direct = _verified(pair, direct)
+        over_anchor = composed(so_far, direct)
+        if over_anchor.error < chained.error:
+            return over_anchor
+        self._anchor = self._last
+        return chained
 
 
 def _check(reference: View, frame: View, model: str) -> None:
@@ -185,20 +258,9 @@ def _link(pair: Pair, model: Model) -> Fit:
     return _verified(pair, _measure(pair, model))
 
 
-def _follow(chain: Fit, pair: Pair, step: Fit, model: Model) -> Fit:
-    """Transform of the next frame: over its neighbour, or directly where that is more exact."""
-    over_neighbour = composed(chain, step)
-    if over_neighbour.error < _GOOD:
-        return over_neighbour
-    direct = _refined(pair, over_neighbour, step, model)
-    if direct.error < over_neighbour.error:
-        direct = _verified(pair, direct)
-    return direct if direct.error < over_neighbour.error else over_neighbour
-
-
 def _refined(pair: Pair, guess: Fit, step: Fit, model: Model) -> Fit:
-    """Measured against the reference, on the level where the neighbours agreed best."""
-    if step.note:
+    """Measured against an anchor, on the level where the neighbours agreed best."""
+    if not np.isfinite(step.error):
         return _measure(pair, model, guess)
     fit = measured(pair, guess.homogeneous, step.factor, guess.model)
     return fit or Fit(error=float("inf"), note=_TOO_LITTLE)
@@ -231,9 +293,9 @@ def _coarse_to_fine(pair: Pair, model: Freedoms, guess: Fit | None, slight: floa
     best: Fit | None = None
     while factor >= 1:
         fit = measured(pair, start, factor, model)
-        if fit and best and fit.error > best.error:
+        if fit and best and fit.error > _HOPELESS * best.error:
             break
-        if fit:
+        if fit and not (best and fit.error > best.error):
             best, start = fit, fit.homogeneous
             move = corner_distance(start, np.eye(3), pair.shape)
             if fit.error < _GOOD or move + 2 * fit.error < slight:
@@ -266,6 +328,11 @@ def _verified(pair: Pair, fit: Fit) -> Fit:
         as_is = _agreement(pair, np.eye(3), fit.homogeneous)
         if after >= max(as_is, _LEAST_AGREEMENT):
             return fit
+        if after > max(as_is - _TOLD, _LEAST_AGREEMENT):
+            # It matches where it is, as far as can be told.
+            move = corner_distance(fit.homogeneous, np.eye(3), pair.shape)
+            note = f"not aligned: {TOO_SMALL}"
+            return replace(fit, matrix=IDENTITY, error=float(np.hypot(fit.error, move)), note=note)
         if after >= as_is:
             reason = f"the frames hardly agree anywhere ({after:.3f})"
         else:

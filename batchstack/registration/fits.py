@@ -46,6 +46,13 @@ class Fit:
         return replace(self, matrix=tuple(back.tolist()))
 
 
+    def over(self, other: "Fit") -> "Fit":
+        """The rest of the way to the frame for who is at the place of `other`."""
+        rest = (self.homogeneous @ np.linalg.inv(other.homogeneous))[:2].ravel()
+        error = max(self.error**2 - other.error**2, 0.0) ** 0.5 if other.error else self.error
+        return replace(self, matrix=tuple(rest.tolist()), error=error)
+
+
 def fitted(blocks: Blocks, start: Matrix, shape: tuple[int, int], model: Freedoms) -> Fit:
     """Robust fit to blocks; moves are linear in the parameters of every model.
 

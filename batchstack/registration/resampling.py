@@ -50,7 +50,7 @@ def resampler(whole_numbers: bool) -> Callable[..., None]:
 
     Its arguments are the window's pixels (H, W, channels), where the window begins in the frame
     (row, column), the frame's (rows, columns), the matrix of the transform, `across` of it, where
-    the box begins in the output, a gain per channel, the largest value of a whole-number type, and
+    the box begins in the output, the largest value of a whole-number type, and
     the box's pixels (h, w, channels), which it fills.
     """
     from batchstack.compiled import kernel, routine
@@ -128,14 +128,14 @@ def resampler(whole_numbers: bool) -> Callable[..., None]:
                 plane[k] = plane[high - 1]
 
     @routine
-    def store(values: Values, gain: float, top: float, c: int, n: int, out: Pixels) -> None:
+    def store(values: Values, top: float, c: int, n: int, out: Pixels) -> None:
         for j in range(n):
-            out[j, c] = min(max(np.rint(values[j] * gain), zero), top)
+            out[j, c] = min(max(np.rint(values[j]), zero), top)
 
     @routine
-    def store_floats(values: Values, gain: float, top: float, c: int, n: int, out: Pixels) -> None:
+    def store_floats(values: Values, top: float, c: int, n: int, out: Pixels) -> None:
         for j in range(n):
-            out[j, c] = values[j] * gain
+            out[j, c] = values[j]
 
     stored = store if whole_numbers else store_floats
 
@@ -147,7 +147,6 @@ def resampler(whole_numbers: bool) -> Callable[..., None]:
         matrix: tuple[float, ...],
         across: tuple[float, float, float],
         start: tuple[int, int],
-        gains: Values,
         top: float,
         out: Pixels,
     ) -> None:
@@ -210,6 +209,6 @@ def resampler(whole_numbers: bool) -> Callable[..., None]:
                                 at[t] = np.uintp(v - upper)
                             down(weights, rows, at, c, np.uintp(begin), np.uintp(end), made)
                             begin = end
-                        stored(made, gains[c], top, c, n, line)
+                        stored(made, top, c, n, line)
 
     return cast(Callable[..., None], resample)

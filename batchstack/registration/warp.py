@@ -142,22 +142,17 @@ def warp_window(
         raise StackError("the size of a frame that is read by a function is needed to warp it")
     window = source_window(transform, box, shape)
     pixels = source(window) if callable(source) else np.asarray(source[window.slices])
-    gains = transform.gain if gain else (1.0,)
-    brighten = gains != (1.0,) * len(gains)
+    brighten = gain and transform.gain != (1.0,) * len(transform.gain)
+    if brighten:
+        # Not rounded in between.
+        values = pixels.astype(np.float32)
+        if not transform.is_identity:
+            values = _moved(values, window, transform, box, shape, np.inf)
+        return _stored(values * np.asarray(transform.gain, np.float32), pixels.dtype, data_range)
     if transform.is_identity:
-        return _brightened(pixels, gains, data_range) if brighten else pixels
-    return _moved(pixels, window, transform, box, shape, gains, data_range)
-
-
-def _brightened(pixels: Pixels, gains: tuple[float, ...], data_range: float | None) -> Pixels:
-    values = pixels.astype(np.float32) * np.asarray(gains, np.float32)
-    if pixels.dtype.kind == "f":
-        return values.astype(pixels.dtype, copy=False)
-    return np.clip(np.rint(values), 0, _top(pixels.dtype, data_range)).astype(pixels.dtype)
-
-
-def _top(dtype: np.dtype[Any], data_range: float | None) -> float:
-    return data_range or float(np.iinfo(dtype).max)
+        return pixels
+    top = np.inf if pixels.dtype.kind == "f" else data_range or np.iinfo(pixels.dtype).max
+    return _moved(pixels, window, transform, box, shape, top)
 
 
 def _moved(
@@ -166,24 +161,28 @@ def _moved(
     transform: Transform,
     box: Box,
     shape: tuple[int, int],
-    gains: tuple[float, ...],
-    data_range: float | None,
+    top: float,
 ) -> Pixels:
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     moved = np.empty((*box.shape, channels), pixels.dtype)
-    whole = pixels.dtype.kind != "f"
-    resampler(whole)(
+    resampler(pixels.dtype.kind != "f")(
         np.ascontiguousarray(pixels).reshape(*window.shape, channels),
         (window.top, window.left),
         shape,
         transform.matrix,
         across(transform.matrix),
         (box.top, box.left),
-        np.broadcast_to(np.asarray(gains, np.float32), channels).copy(),
-        np.float32(_top(pixels.dtype, data_range) if whole else np.inf),
+        np.float32(top),
         moved,
     )
     return moved.reshape(*box.shape, *pixels.shape[2:])
+
+
+def _stored(values: Values, dtype: np.dtype[Any], data_range: float | None) -> Pixels:
+    if dtype.kind == "f":
+        return values.astype(dtype, copy=False)
+    top = data_range or np.iinfo(dtype).max
+    return np.clip(np.rint(values), 0, top).astype(dtype)
 
 
 def valid_area(transforms: Iterable[Transform], shape: tuple[int, int]) -> Box:

@@ -209,7 +209,8 @@ def test_a_blank_frame_does_not_break_the_chain() -> None:
     frames = [shot(move, slice(0, 500)) for move in moves]
     frames[2] = np.full_like(frames[2], 90)
     found = estimation.estimate_stack(frames)
-    assert found[2].matrix == found[1].matrix and "not aligned" in found[2].note
+    assert "not aligned" in found[2].note
+    assert corner_error(found[2], moves[2]) < 0.3  # evenly between its neighbours
     assert corner_error(found[3], moves[3]) < 0.2 and not found[3].note
 
 
