@@ -1,4 +1,4 @@
-"""Frames of a stack as fusion sees them: checked as they are read, moved onto the first.
+"""Frames of a stack as fusion sees them: checked as they are read, moved onto the reference.
 
 Where the frames lie is found once per stack.
 A split stack moves each window when a tile asks for it; one task that does a whole stack moves
@@ -21,7 +21,15 @@ from batchstack.fusion.tiles import ReadWindow
 from batchstack.geometry import Box
 from batchstack.images import Pixels, StagedImage, write_npy_rows
 from batchstack.options import AlignOptions
-from batchstack.registration import Fit, Transform, estimate_stack, valid_area, warp_window
+from batchstack.registration import (
+    Fit,
+    Transform,
+    choose_reference,
+    estimate_stack,
+    link_all,
+    valid_area,
+    warp_window,
+)
 from batchstack.registration import link as link_of
 
 if TYPE_CHECKING:
@@ -80,16 +88,22 @@ class Alignment:
     Attributes
     ----------
     transforms : tuple of Transform
-        One for each frame, onto the first.
+        One for each frame, onto the reference.
     area : Box
         What of the image is written.
     map_level : int, optional
         Of the decision map, as the moved frames show it; None if none is looked up.
+    reference : int
+        Index of the frame that stays where it is, whose metadata the outputs have.
+    reason : str
+        Why that one, if it was found out; else empty.
     """
 
     transforms: tuple[Transform, ...]
     area: Box
     map_level: int | None = None
+    reference: int = 0
+    reason: str = ""
 
 
 def not_aligned(n_frames: int, size: tuple[int, int]) -> Alignment:
@@ -126,14 +140,17 @@ def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Align
     # Frames can be sliced like arrays, which is all that is asked of them.
     share = 1 - _LINKING if links else _ESTIMATING
     sliceable = cast(Sequence[Pixels], _Counted(frames, share))
-    transforms = estimate_stack(
-        sliceable, model=job.alignment.align, data_range=job.fusion.data_range, links=links
-    )
+    how: Any = {"model": job.alignment.align, "data_range": job.fusion.data_range}
+    reference, reason = job.alignment.reference_among(len(frames)), ""
+    if reference is None:
+        links = links or link_all(sliceable, **how)
+        reference, reason = choose_reference(links)
+    transforms = estimate_stack(sliceable, reference=reference, links=links, **how)
     done(ALIGNING, share)
     area = valid_area(transforms, frames[0].size)
     if job.alignment.border == "fill":
         area = Box(0, 0, *frames[0].size)
-    return Alignment(transforms, area)
+    return Alignment(transforms, area, reference=reference, reason=reason)
 
 
 class _Counted:

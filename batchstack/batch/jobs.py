@@ -137,6 +137,10 @@ class Result:
         Of one frame.
     transforms : tuple of Transform
         Where each frame was found, back to front.
+    reference : int
+        Index of the frame that stayed where it is.
+    reference_reason : str
+        Why that one, if it was found out; else empty.
     map_level : int, optional
         Of the decision map, if one was looked up.
     seconds : float
@@ -155,6 +159,8 @@ class Result:
     scores: dict[str, Scores] = field(default_factory=dict)
     megapixels: float = 0.0
     transforms: tuple[Transform, ...] = ()
+    reference: int = 0
+    reference_reason: str = ""
     map_level: int | None = None
     seconds: float = 0.0
     peak_memory: int = 0
@@ -163,6 +169,17 @@ class Result:
     def is_moved(self) -> bool:
         """Whether some frame was moved."""
         return not all(transform.is_identity for transform in self.transforms)
+
+    @property
+    def remarks(self) -> list[str]:
+        """A complete message for what was found out and may surprise."""
+        if not self.reference_reason:
+            return []
+        number, path = self.reference + 1, self.job.frames[self.reference]
+        return [
+            f"{self.job.place} {self.job.id}: the reference is frame {number} of "
+            f"{len(self.job.frames)}, {path.name}: {self.reference_reason}"
+        ]
 
     @property
     def warnings(self) -> list[str]:

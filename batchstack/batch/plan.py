@@ -245,6 +245,8 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     todo = [method for method in methods if method.name in reasons]
     frames = [probe(path) for path in paths]
     _check_frames(frames, resize=options.resize)
+    if not options.alignment.is_off:
+        options.alignment.reference_among(len(paths))  # there must be such a frame
     job = Job(
         id=row.id,
         place=row.place,

@@ -278,6 +278,9 @@ class _Recorder:
         options = result.job.alignment
         if not options.is_off:
             facts["align"] = [describe(transform, options) for transform in result.transforms]
+            facts["reference"] = result.reference + 1
+        if result.reference_reason:
+            facts["reference_reason"] = result.reference_reason
         if result.map_level is not None:
             facts["map_level"] = result.map_level
         self._ledger.append_done(row.id, self._records(row, result), facts)

@@ -209,6 +209,8 @@ def finish_stack(
         scores=scores,
         megapixels=megapixels,
         transforms=aligned.value.transforms,
+        reference=aligned.value.reference,
+        reference_reason=aligned.value.reason,
         map_level=aligned.value.map_level,
         seconds=sum(outcome.seconds for outcome in outcomes),
         peak_memory=max(outcome.peak_memory for outcome in outcomes),
@@ -314,6 +316,8 @@ def _fuse_stack(job: Job) -> Result:
         scores=scores,
         megapixels=_megapixels(frames[0].shape),
         transforms=alignment.transforms,
+        reference=alignment.reference,
+        reference_reason=alignment.reason,
         map_level=alignment.map_level,
     )
 
@@ -348,7 +352,7 @@ def _fuse_and_write(
     counting = counted(read, _passes(job) * prod(frames[0].size))
     outputs = fuse_image(_to_fuse(job, frames, counting, alignment), job.tile, scratch)
     empty = partial(scratch.array, "encoded")
-    encoding = Encoding(job.quality, read_metadata(job.frames[0]), empty)
+    encoding = Encoding(job.quality, read_metadata(job.frames[alignment.reference]), empty)
 
     def score_and_write(name: str, behind: files.Behind) -> tuple[Written, Scores]:
         image, path = outputs[name], job.output_path(name)
@@ -533,7 +537,7 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, 
         (*area.shape, *shape[2:]),
         dtype,
         rows_in(area, bands(job.scratch, name, boxes)),
-        encoding=Encoding(job.quality, read_metadata(job.frames[0])),
+        encoding=Encoding(job.quality, read_metadata(job.frames[alignment.reference])),
         publish=job.held.check,
     )
     done(WRITING, 1 / len(output_names(job)))

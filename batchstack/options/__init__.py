@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from batchstack import formats
 from batchstack.errors import OptionError
 from batchstack.options.declaration import Option, Options, declared, documented, option
-from batchstack.options.kinds import Choice, Flag, Names, Number, Odd, OddSizes, Whole
+from batchstack.options.kinds import Choice, Flag, FramePlace, Names, Number, Odd, OddSizes, Whole
 
 __all__ = [
     "ALIGN_MODELS",
@@ -195,6 +195,34 @@ class AlignOptions(Options):
         "they are not aligned",
         used_by={"alignment"},
     )
+
+    reference: str = option(
+        "first",
+        FramePlace(),
+        group="Alignment",
+        help="The frame that stays where it is, whose geometry and metadata the outputs have; "
+        "auto takes the one with the narrowest field, which the others cover, or the middle one "
+        "if fields differ little",
+        used_by={"alignment"},
+    )
+
+    def reference_among(self, count: int) -> int | None:
+        """Index of the reference among so many frames; None if that is to be found out.
+
+        Raises
+        ------
+        OptionError
+            If there are not as many frames.
+        """
+        named = {"first": 0, "middle": (count - 1) // 2, "last": count - 1, "auto": None}
+        if self.reference in named:
+            return named[self.reference]
+        if int(self.reference) > count:
+            raise OptionError(
+                f"reference is {self.reference}, but the stack has {count} frames; "
+                f"give a number from 1 to {count}, first, middle, last or auto"
+            )
+        return int(self.reference) - 1
 
     @property
     def is_off(self) -> bool:

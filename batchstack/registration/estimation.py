@@ -117,6 +117,20 @@ def link(
     return _link(pair, model)
 
 
+def link_all(
+    frames: Sequence[Pixels], *, model: Model = "auto", data_range: float | None = None
+) -> list[Fit]:
+    """The `link` of each two neighbours; each frame is fetched once, and two are held."""
+    links = []
+    before = View(frames[0], data_range)
+    for index in range(1, len(frames)):
+        frame = View(frames[index], data_range)
+        _check(before, frame, model)
+        links.append(_link(Pair(before, frame), model))
+        before = frame
+    return links
+
+
 def estimate_stack(
     frames: Sequence[Pixels],
     *,

@@ -28,7 +28,9 @@ def first_guess(pair: Pair, factor: int) -> Matrix:
     one, other = (view.detail(box, factor) for view in (pair.reference, pair.frame))
     hanning = cv2.createHanningWindow(one.shape[::-1], cv2.CV_32F)
     matrix = np.eye(3)
-    matrix[:2, 2] = np.multiply(cv2.phaseCorrelate(one, other, hanning)[0], factor)
+    # Of copies: OpenCV multiplies images of some sizes with the window where they are.
+    shift = cv2.phaseCorrelate(one.copy(), other.copy(), hanning)[0]
+    matrix[:2, 2] = np.multiply(shift, factor)
     return cast(Matrix, matrix)
 
 
