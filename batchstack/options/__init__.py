@@ -169,13 +169,13 @@ def contradiction(values: Mapping[str, Any]) -> tuple[str, str] | None:
 @documented
 @dataclass(frozen=True)
 class AlignOptions(Options):
-    """How frames are brought onto the first one before they are fused."""
+    """How frames are brought onto one of them before they are fused."""
 
     align: AlignModel = option(
         "auto",
         Choice(ALIGN_MODELS),
         group="Alignment",
-        help="How frames may move onto the first one; auto finds out and leaves registered frames "
+        help="How frames may move onto the reference; auto finds out and leaves registered frames "
         "untouched, off does not look",
         used_by={"any"},
     )
