@@ -5,9 +5,14 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import settings
 
 from batchstack.images import write_image
 from tests.scenes import stack
+
+# A machine that is busy may take its time over any example.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 class Workspace:
@@ -75,15 +80,18 @@ class Workspace:
     def outputs(self, folder):
         """Relative path to bytes of every output below a folder, records left out."""
         top = self.root / folder
-        return {
-            str(path.relative_to(top)): path.read_bytes()
-            for path in sorted(top.rglob("*"))
-            if path.is_file() and ".batchstack" not in path.parts and path.name != "failed.csv"
-        }
+        return {str(path.relative_to(top)): path.read_bytes() for path in self._outputs(top)}
 
     def finished(self, folder):
         """How many outputs are there under their own names."""
-        return sum(not name.rpartition("/")[2].startswith(".") for name in self.outputs(folder))
+        return sum(not path.name.startswith(".") for path in self._outputs(self.root / folder))
+
+    def _outputs(self, top):
+        return [
+            path
+            for path in sorted(top.rglob("*"))
+            if path.is_file() and ".batchstack" not in path.parts and path.name != "failed.csv"
+        ]
 
 
 @pytest.fixture

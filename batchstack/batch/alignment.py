@@ -198,7 +198,8 @@ def move_frames(
     move fewer pixels.  Frames that stay as they are, are not copied.
     """
     read = aligned_windows(job, frames, alignment)
-    moved = []
+    moved: list[Frame] = []
+    spare: Pixels | None = None
     for index, (frame, transform) in enumerate(zip(frames, alignment.transforms, strict=True)):
         done(ALIGNING, _ESTIMATING + (1 - _ESTIMATING) * index / len(frames))
         if transform.is_identity and not job.alignment.match_exposure:
@@ -215,10 +216,12 @@ def move_frames(
             files.remove(frame.pixels.path)
             moved.append(Frame(frame.path, StagedImage(target)))
         else:
-            pixels = memory.array(f"moved {index}", frame.shape, frame.dtype)
+            if spare is None:
+                spare = memory.array("moved", frame.shape, frame.dtype)
             for box in boxes:
-                pixels[box.slices] = read(index, box)
-            moved.append(Frame(frame.path, pixels))
+                spare[box.slices] = read(index, box)
+            moved.append(Frame(frame.path, spare))
+            spare = frame.pixels  # the next is moved to where this was
     done(ALIGNING, 1.0)
     return moved
 

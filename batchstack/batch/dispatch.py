@@ -196,6 +196,8 @@ class Dispatcher:
         try:
             while not stop.abort:
                 yield from self._take_from(self._crew.look())
+                if stop.drain:
+                    self._take_back()
                 more = not stop.drain and self._fill(waiting)
                 if not self._flying and not more:
                     return
@@ -229,6 +231,15 @@ class Dispatcher:
         if not self._again and len(self._alone()) == len(self._flying):
             self._try_alone(usable.keys() - self._alone())
         return bool(self._again or self._suspects)
+
+    def _take_back(self) -> None:
+        """Forget what was handed out ahead and no worker has begun with."""
+        ahead = [flight for flight in self._flying.values() if not self._at_work(flight)]
+        for flight in ahead:
+            self.visits["taken back"] += 1
+            self._land(flight)
+        if ahead:
+            self._say(f"{len(ahead)} that no worker is at work on are left for the next run")
 
     def _threads_for_next(self, threads: int) -> int:
         """How many threads share the next stack, 0 if it is done by one.

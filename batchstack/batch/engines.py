@@ -7,14 +7,13 @@ An engine takes an iterator of work and gives results as they finish.
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol
-
-from dask.delayed import Delayed
-from dask.local import get_sync
-from dask.threaded import get as get_threaded
+from typing import TYPE_CHECKING, Protocol
 
 from batchstack.batch.jobs import Job, Result
 from batchstack.batch.progress import Told, hearing, nobody
+
+if TYPE_CHECKING:  # one stack on one thread needs no Dask
+    from dask.delayed import Delayed
 
 Say = Callable[[str], None]
 
@@ -52,7 +51,7 @@ class Work:
 
     job: Job
     is_split: bool
-    graph: Callable[[Job, str], Delayed]
+    graph: Callable[[Job, str], "Delayed"]
     can_spread: bool = False
 
 
@@ -101,13 +100,15 @@ class LoopEngine:
             yield result
 
 
-def compute_here(graph: Delayed) -> Result:
+def compute_here(graph: "Delayed") -> Result:
     """What `graph.compute(scheduler="sync")` gives, without importing distributed."""
+    from dask.local import get_sync
+
     result: Result = get_sync(graph.__dask_graph__(), graph.key)
     return result
 
 
-def compute_in_threads(graph: Delayed, threads: int, give_up: Callable[[], None]) -> Result:
+def compute_in_threads(graph: "Delayed", threads: int, give_up: Callable[[], None]) -> Result:
     """The same by so many threads of this process; none goes on after it.
 
     Parameters
@@ -117,6 +118,8 @@ def compute_in_threads(graph: Delayed, threads: int, give_up: Callable[[], None]
     give_up : callable
         Called if it is interrupted: has tasks that go on end soon, which are waited for.
     """
+    from dask.threaded import get as get_threaded
+
     with ThreadPoolExecutor(threads) as pool:
         try:
             result: Result = get_threaded(graph.__dask_graph__(), graph.key, pool=pool)

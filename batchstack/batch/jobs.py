@@ -57,6 +57,8 @@ class Job:
         The frames differ in size and are resized to that of the first.
     tile : int, optional
         Side of the tiles in pixels.
+    hold : bool
+        Whether a task that does all holds the frames in memory; otherwise they are staged.
     score : bool
         Whether to score the fused images.
     folder : Path
@@ -81,6 +83,7 @@ class Job:
     quality: int
     resize: bool
     tile: int | None
+    hold: bool
     score: bool
     folder: Path
     number: int = 0

@@ -381,7 +381,7 @@ def why_not_done(record: Record, key: dict[str, Any], folder: Path | str) -> str
 
 
 def what_changed(
-    inputs: Sequence[Input], frames: Sequence[Path], digest: Callable[[Path], str]
+    inputs: Sequence[Input], frames: Sequence[str], digest: Callable[[Path], str]
 ) -> str | None:
     """How frames differ from those recorded, or None.
 
@@ -389,8 +389,8 @@ def what_changed(
     ----------
     inputs : sequence of Input
         As recorded.
-    frames : sequence of Path
-        Back to front.
+    frames : sequence of str
+        Their paths, back to front.
     digest : callable
         Digest of a file's content; called only for a frame whose path, size or time
         are not the recorded ones.
@@ -399,27 +399,27 @@ def what_changed(
         return f"{len(frames)} frames instead of {len(inputs)}"
     for known, path in zip(inputs, frames, strict=True):
         if not same_content(known, path, digest):
-            return f"{path.name} changed"
+            return f"{Path(path).name} changed"
     return None
 
 
-def is_as_recorded(inputs: Sequence[Input], frames: Sequence[Path]) -> bool:
+def is_as_recorded(inputs: Sequence[Input], frames: Sequence[str]) -> bool:
     """Whether frames have the recorded paths, sizes and times, so that none need be read."""
-    found = ((str(path), files.status(path)) for path in frames)
+    found = ((path, files.status(path)) for path in frames)
     return len(inputs) == len(frames) and all(
         (known.path, known.size, known.mtime_ns) == (path, now.st_size, now.st_mtime_ns)
         for known, (path, now) in zip(inputs, found, strict=True)
     )
 
 
-def same_content(known: Input, path: Path, digest: Callable[[Path], str]) -> bool:
+def same_content(known: Input, path: str, digest: Callable[[Path], str]) -> bool:
     """Whether a file has the recorded content."""
     status = files.status(path)
     if status.st_size != known.size:
         return False
-    if str(path) == known.path and status.st_mtime_ns == known.mtime_ns:
+    if path == known.path and status.st_mtime_ns == known.mtime_ns:
         return True
-    return digest(path) == known.digest
+    return digest(Path(path)) == known.digest
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

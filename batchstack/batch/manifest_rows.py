@@ -230,7 +230,9 @@ class RowChecker:
             raise ManifestError(f"{text!r} is not a regular file")
         if NOT_TEXT.search(name):
             raise ManifestError(f"{text!r} is not named in UTF-8; rename it")
-        return str(Path(name)), (info.st_dev, info.st_ino)
+        # Most are spelled as a path would, and making one takes several times as long.
+        tidy = os.path.normpath(name) == name
+        return name if tidy else str(Path(name)), (info.st_dev, info.st_ino)
 
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)

@@ -5,7 +5,7 @@ The coefficients are upper bounds of what `benchmarks/compute.py`, `frames.py` a
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
@@ -44,6 +44,22 @@ _REGISTRATION = 180 * 2**20
 
 
 @dataclass(frozen=True)
+class Way:
+    """How a stack is done.
+
+    Attributes
+    ----------
+    tile : int, optional
+        Side of the tiles in pixels.
+    hold : bool
+        Whether a task that does all holds the frames.
+    """
+
+    tile: int | None
+    hold: bool
+
+
+@dataclass(frozen=True)
 class Footprint:
     """Predicted peaks of a stack's tasks, in bytes of resident memory.
 
@@ -51,11 +67,14 @@ class Footprint:
     ----------
     whole : int
         One task that does everything.
+    spread : int
+        The largest of the tasks of a stack that one task could do and several threads share.
     stage, align, settle, tile, encode : int
         The tasks of a stack that is split into tiles.
     """
 
     whole: int
+    spread: int
     stage: int
     align: int
     settle: int
@@ -67,14 +86,6 @@ class Footprint:
         """The largest of the tasks of a stack that is split into tiles."""
         return max(self.stage, self.align, self.settle, self.tile, self.encode)
 
-    @property
-    def spread(self) -> int:
-        """The largest of the tasks of a stack that fits a worker and is shared by several.
-
-        A large tile needs no more than the whole, which holds all outputs.
-        """
-        return max(self.whole, self.split)
-
 
 @lru_cache  # a long manifest has few kinds of stacks
 def predict(
@@ -85,7 +96,7 @@ def predict(
     alignment: AlignOptions,
     *,
     suffix: str,
-    tile: int | None,
+    way: Way,
     score: bool = False,
 ) -> Footprint:
     """Predict the memory of a stack's tasks.
@@ -100,8 +111,7 @@ def predict(
     alignment : AlignOptions
     suffix : str
         Ending of the outputs.
-    tile : int, optional
-        Side of the tiles in pixels.
+    way : Way
     score : bool
         Whether the fused images are scored.
 
@@ -109,6 +119,7 @@ def predict(
     -------
     Footprint
     """
+    tile, hold = way.tile, way.hold
     process, registration, moving = PROCESS, 0, 0
     if not alignment.is_off:
         process, registration, moving = PROCESS + _ALIGN_PROCESS, _REGISTRATION, _WARP_VALUES
@@ -127,24 +138,28 @@ def predict(
     outputs = files * frame.nbytes
     tile_outputs = files * frame.nbytes * box.shape[0] * box.shape[1] // frame.pixels
     strip = _STRIP * min(2 * side, shape[1]) * frame.channels * _FLOAT
-    held = 2 if n_frames == 2 else 0
+    held = n_frames if hold else 0
+    if hold and not alignment.is_off:
+        held += 1  # room for a frame that is moved
     # Decoding holds the file beside the pixels, and the pixels twice while they turn.
     decode = 3 * frame.nbytes
     encode = 2 * frame.nbytes
     by_rows = all(one.written_by_rows for one in _formats(methods, suffix))
     band = 3 * min(frame.nbytes, BAND_BYTES)
-    # A stack's memory is kept for the next one, which is decoded and aligned beside it; a
-    # moved frame stands beside the frame for a while.
-    kept = held * frame.nbytes + outputs + at_once
-    beside = encode, cells * CELL_BYTES, scoring, frame.nbytes + registration, decode
-    return Footprint(
-        whole=process + kept + max(beside),
+    # A stack's memory is kept for the next one, which is decoded and aligned beside it.
+    beside = encode, cells * CELL_BYTES, scoring, registration, decode
+    # A large tile needs no more than a task that does all of what is staged.
+    staged = process + outputs + at_once + max(beside)
+    found = Footprint(
+        whole=staged + held * frame.nbytes,
+        spread=staged,
         stage=process + (band if frame.read_by_rows else decode),
         align=process + registration,
         settle=PROCESS + _settling(cells),
         tile=process + in_tile + tile_outputs + strip * (1 + moving),
         encode=process + max(band if by_rows else 2 * encode, scoring),
     )
+    return replace(found, spread=max(staged, found.split))
 
 
 def _middle(shape: tuple[int, int], rows: int, columns: int) -> Box:

@@ -7,9 +7,9 @@ import os
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from batchstack.batch.alignment import ALGO_VERSION as REGISTRATION_VERSION
 from batchstack.batch.jobs import Input, Job
 from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
-from batchstack.batch.memory import Footprint, predict
+from batchstack.batch.memory import Footprint, Way, predict
 from batchstack.errors import BatchstackError, OptionError, StackError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
 from batchstack.fusion.methods import METHODS, Method, select_methods
@@ -217,21 +217,15 @@ def _guarded_step(row: Row, options: RunOptions, known: _Known) -> Step:
 
 def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     methods = select_methods(options.methods)
-    paths = row.frames
     wanted = options.output.format
-    suffix = FORMATS[image_kind(paths[0])].suffix if wanted == "auto" else f".{wanted}"
+    suffix = FORMATS[image_kind(row.paths[0])].suffix if wanted == "auto" else f".{wanted}"
     records = known.ledger.history(row.id).records
-    as_recorded = cache(partial(is_as_recorded, frames=paths))
-    changed = cache(partial(what_changed, frames=paths, digest=known.digest))
-
-    def difference(inputs: tuple[Input, ...]) -> str | None:
-        # The methods of a stack mostly share the frames they were made from.
-        return None if as_recorded(inputs) else changed(inputs)
-
-    reasons = _why_not_done(row, options, methods, suffix, known, records, difference)
+    frames_then = _FramesThen(row.paths, known.digest)
+    reasons = _why_not_done(row, options, methods, suffix, known, records, frames_then)
     if not reasons:
-        moved = not all(as_recorded(record.inputs) for record in records.values())
+        moved = not all(frames_then.is_now(record.inputs) for record in records.values())
         return Step(row, "skip", _UP_TO_DATE, moved=moved)
+    paths = row.frames
     for path in filter(known.is_output, paths):
         raise StackError(
             f"{path}: has the name of an output of this run, which would replace it; rename it, "
@@ -258,11 +252,37 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         quality=options.output.quality,
         resize=len({(frame.height, frame.width) for frame in frames}) > 1,
         tile=options.tile,
+        hold=False,
         score=options.score,
         folder=known.directory / row.id,
     )
     _refuse_long_names(job)
     return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
+
+
+class _FramesThen:
+    """What records say of the frames, compared with the files there are now."""
+
+    def __init__(self, paths: Sequence[str], digest: Digest) -> None:
+        self.paths, self.digest = paths, digest
+        # By identity: the records of a stack mostly hold the same inputs, and hashing takes long.
+        self._now: dict[int, bool] = {}
+        self._differences: dict[int, str | None] = {}
+
+    def is_now(self, inputs: tuple[Input, ...]) -> bool:
+        """Whether paths, sizes and times are those of the record."""
+        found = self._now.get(id(inputs))
+        if found is None:
+            found = self._now[id(inputs)] = is_as_recorded(inputs, self.paths)
+        return found
+
+    def difference(self, inputs: tuple[Input, ...]) -> str | None:
+        """How the content differs from what was recorded, or None."""
+        if self.is_now(inputs):
+            return None
+        if id(inputs) not in self._differences:
+            self._differences[id(inputs)] = what_changed(inputs, self.paths, self.digest)
+        return self._differences[id(inputs)]
 
 
 def _why_not_done(
@@ -272,7 +292,7 @@ def _why_not_done(
     suffix: str,
     known: _Known,
     records: Mapping[str, Record],
-    difference: Callable[[tuple[Input, ...]], str | None],
+    frames_then: _FramesThen,
 ) -> dict[str, str]:
     """Why each method is to be computed; those that are done miss."""
     if options.rerun:
@@ -287,7 +307,7 @@ def _why_not_done(
         # The record knows whether the frames were of different size.
         resized = options.resize and "resize" in record.key
         key = known.key(method, options, suffix, resized=resized)
-        reason = why_not_done(record, key, folder) or difference(record.inputs)
+        reason = why_not_done(record, key, folder) or frames_then.difference(record.inputs)
         if options.score and method.output and not record.scores:
             # Scores need the pixels as computed, which only fusing again brings back.
             reason = reason or "not scored yet"
@@ -354,7 +374,7 @@ def _fitted(
     """A step that fuses, or refuses what the format or the memory cannot hold."""
     first = frames[0]
     problem = _format_problem(of_suffix(job.suffix), first)
-    for tile in (None, *SMALLER_TILES) if job.tile is None else (job.tile,):
+    for way in _ways(job, memory_limit):
         footprint = predict(
             max(frames, key=lambda frame: (frame.nbytes, not frame.read_by_rows)),
             len(frames),
@@ -362,12 +382,11 @@ def _fitted(
             job.fusion,
             job.alignment,
             suffix=job.suffix,
-            tile=tile,
+            way=way,
             score=job.score,
         )
-        needed = min(footprint.whole, footprint.split)
-        if memory_limit is None or needed <= memory_limit:
-            job = replace(job, tile=tile)
+        if memory_limit is None or _needed(footprint, way.hold) <= memory_limit:
+            job = replace(job, tile=way.tile, hold=way.hold)
             break
     else:
         problem = problem or _memory_problem(job, first, footprint, memory_limit or 0)
@@ -375,6 +394,23 @@ def _fitted(
     if problem:
         return Step(row, "refuse", (problem,), shape=shape, hopeless=True)
     return Step(row, "fuse", reasons, job, footprint, shape)
+
+
+def _ways(job: Job, memory_limit: int | None) -> Iterator[Way]:
+    """How a stack may be done, the fastest first.
+
+    Of unknown memory no more than a pair is taken.
+    """
+    tiles = (None, *SMALLER_TILES) if job.tile is None else (job.tile,)
+    if len(job.frames) == 2 or memory_limit is not None:
+        yield Way(tiles[0], hold=True)
+    for tile in tiles:
+        yield Way(tile, hold=False)
+
+
+def _needed(footprint: Footprint, hold: bool) -> int:
+    """Bytes that the largest task takes, of the way that takes least."""
+    return footprint.whole if hold else min(footprint.whole, footprint.split)
 
 
 def _memory_problem(job: Job, first: ImageInfo, footprint: Footprint, memory_limit: int) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import numpy.typing as npt
 
 from batchstack import files
@@ -323,26 +324,33 @@ def _fuse_stack(job: Job) -> Result:
 
 
 def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
-    """A pair is held in memory, a longer stack is staged frame by frame."""
+    """The frames in memory, or where they do not fit, in scratch."""
     frames: list[Frame] = []
     inputs = []
-    for index, path in enumerate(job.frames):
-        if len(job.frames) == 2:
-            status = _status(path)
-            kept = _scratch(job).array
-            pixels, digest = read_image_and_digest(
-                path, partial(kept, f"frame {index}"), partial(kept, "encoded")
-            )
-            if frames:
-                pixels = _fitting(job, path, pixels, frames[0].shape)
-            frames.append(Frame(path, pixels))
-            inputs.append(Input(str(path), status.st_size, status.st_mtime_ns, digest))
+    for index in range(len(job.frames)):
+        if job.hold:
+            frame, found = _hold_frame(job, index, frames)
         else:
-            inputs.append(_stage_frame(job, private, index))
-            frames.append(_staged(job, private, index))
+            found, frame = _stage_frame(job, private, index), _staged(job, private, index)
+        frames.append(frame)
+        inputs.append(found)
         _check_agrees(frames)
         done(READING, len(frames) / len(job.frames))
     return frames, tuple(inputs)
+
+
+def _hold_frame(job: Job, index: int, before: Sequence[Frame]) -> tuple[Frame, Input]:
+    """A frame in memory that is kept for those of the next stacks."""
+    path, kept = job.frames[index], _scratch(job).array
+    name = f"frame {index}"
+    status = _status(path)
+    pixels, digest = read_image_and_digest(path, partial(kept, name), partial(kept, "encoded"))
+    if before:
+        pixels = _fitting(job, path, pixels, before[0].shape)
+    held = kept(name, pixels.shape, pixels.dtype)
+    if not np.may_share_memory(held, pixels):  # turned, resized, or of a codec with its own memory
+        held[...] = pixels
+    return Frame(path, held), Input(str(path), status.st_size, status.st_mtime_ns, digest)
 
 
 def _fuse_and_write(
@@ -406,7 +414,7 @@ def _scratch(job: Job) -> Scratch:
     Memory that is new to a process costs more time than what is computed in it.  What
     needs other arrays gets them instead of these, not beside them.
     """
-    thread, form = threading.get_ident(), (len(job.frames), job.methods, job.tile)
+    thread, form = threading.get_ident(), (len(job.frames), job.hold, job.methods, job.tile)
     known, scratch = _kept.pop(thread, None) or (_free.pop() if _free else (None, None))
     if scratch is None or known != form:
         scratch = Scratch()

@@ -101,11 +101,26 @@ def _exit_code() -> int:
     except OSError as error:
         screen.tell(str(files.failure(error.filename or "this machine", "failed", error)))
         return ExitCode.FAILED
-    except Exception:
+    except Exception as error:
+        if _raised_in(error) == "dask.config":
+            # Dask reads its files when it is imported, whoever needs it first.
+            screen.tell(
+                "Dask cannot read its configuration; mend or remove the file, or have DASK_CONFIG "
+                f"name another folder: {error}"
+            )
+            return ExitCode.REFUSED
         # A defect of ours: the trace is what a report of it needs.
         screen.tell(f"unexpected error; finished work is recorded\n{traceback.format_exc()}")
         return ExitCode.FAILED
     return ExitCode.OK
+
+
+def _raised_in(error: Exception) -> str:
+    """The module whose line raised an exception."""
+    name = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        name = frame.f_globals.get("__name__", "")
+    return str(name)
 
 
 def _let_go_of_stdout() -> None:

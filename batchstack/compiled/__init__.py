@@ -45,6 +45,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # For each kernel whether it can be kept on disk.
 KEPT: list[bool] = []
+# Names of kernels that were compiled because no code of them was found on disk.
+COMPILED: list[str] = []
 
 
 def kernel(function: _Function) -> _Function:

@@ -14,6 +14,8 @@ from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
+from batchstack.compiled import COMPILED
+
 # Packages with kernels, and with all that becomes a part of their machine code.
 ROOMS = ("compiled", "fusion", "registration")
 
@@ -73,12 +75,15 @@ class _Cache(FunctionCache):  # type: ignore[misc]
     _impl_class = _StampedCode
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
+        code = None
         try:
-            return super().load_overload(signature, target_context)
+            code = super().load_overload(signature, target_context)
         except Exception:  # a torn file, or code that refers to what is no longer there
             with suppress(OSError):
                 self.flush()
-            return None
+        if code is None:
+            COMPILED.append(self._impl.filename_base)
+        return code
 
     def save_overload(self, signature: Any, code: Any) -> None:
         with suppress(OSError):  # such as a full disk

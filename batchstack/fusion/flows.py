@@ -28,7 +28,7 @@ from batchstack.options import FusionOptions
 
 # Rows of frames that a strip has on level 0, over all frames, and its rows at least and at most:
 # more rows take more memory, fewer take longer.
-STRIP, LEAST, MOST = 512, 16, 128
+STRIP, LEAST, MOST = 1536, 24, 128
 # Cells that are looked at round a strip of them are looked at again for the next one.
 CELL_STRIP = 24
 

@@ -1,21 +1,21 @@
 """Loading or compiling the kernels before they are needed."""
 
-import time
 from collections.abc import Callable, Iterable
 from threading import Timer
 
 import numpy as np
 
+from batchstack.compiled import COMPILED, KEPT
 from batchstack.fusion.decision import settle
 from batchstack.fusion.engine import fuse
 
-COLD_SECONDS = 2.0  # loading kernels takes less, compiling them more
+ANNOUNCED_AFTER = 2.0  # seconds
 _COMPILING = "compiling for this machine, which happens once and takes half a minute"
 
 
 def warm_up(
     methods: Iterable[str] = ("all",), announce: Callable[[str], None] = lambda text: None
-) -> float:
+) -> bool:
     """Fuse a tiny pair, so that the kernels are loaded, or compiled and kept on disk.
 
     Parameters
@@ -23,15 +23,23 @@ def warm_up(
     methods : iterable of str
         Keys of `METHODS`, or "all".
     announce : callable
-        Told what takes so long, if the kernels must be compiled.
+        Told what takes so long, if it does and kernels are compiled.
 
     Returns
     -------
-    float
-        Seconds it took: less than `COLD_SECONDS` if the kernels were kept before.
+    bool
+        Whether any was compiled.
     """
-    start = time.perf_counter()
-    timer = Timer(COLD_SECONDS, announce, [_COMPILING])
+    before = len(COMPILED)
+
+    def compiled() -> bool:
+        return len(COMPILED) > before or not kernels_are_kept()
+
+    def say() -> None:
+        if compiled():
+            announce(_COMPILING)
+
+    timer = Timer(ANNOUNCED_AFTER, say)
     timer.start()
     try:
         frame = np.zeros((16, 16, 3), np.uint8)
@@ -42,11 +50,9 @@ def warm_up(
         # A process that is forked next must have no other thread.
         timer.cancel()
         timer.join()
-    return time.perf_counter() - start
+    return compiled()
 
 
 def kernels_are_kept() -> bool:
     """Whether compiled kernels can be kept for the next process."""
-    from batchstack.compiled import KEPT
-
     return all(KEPT)

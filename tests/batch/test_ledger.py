@@ -62,6 +62,10 @@ def done(tmp_path):
     return frames, Record(KEY, tuple(inputs), {"fused.png": Written(5)}), tmp_path
 
 
+def names(frames):
+    return [str(frame) for frame in frames]
+
+
 def refuse_to_read(path):
     raise AssertionError(f"{path} was read without need")
 
@@ -69,7 +73,7 @@ def refuse_to_read(path):
 def test_what_is_recorded_and_untouched_is_done_without_reading(done):
     frames, record, folder = done
     assert why_not_done(record, KEY, folder) is None
-    assert what_changed(record.inputs, frames, refuse_to_read) is None
+    assert what_changed(record.inputs, names(frames), refuse_to_read) is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,8 @@ def test_what_is_recorded_and_untouched_is_done_without_reading(done):
 def test_every_change_is_noticed(done, change, reason):
     frames, record, folder = done
     change(frames, folder)
-    found = why_not_done(record, KEY, folder) or what_changed(record.inputs, frames, file_digest)
+    found = why_not_done(record, KEY, folder)
+    found = found or what_changed(record.inputs, names(frames), file_digest)
     assert reason in found
 
 
@@ -100,7 +105,7 @@ def test_touched_and_moved_frames_are_the_same_frames(done):
     frames, record, folder = done
     os.utime(frames[0], ns=(1, 1))
     moved = [frames[0], frames[1].rename(folder / "elsewhere.png")]
-    assert what_changed(record.inputs, moved, file_digest) is None
+    assert what_changed(record.inputs, names(moved), file_digest) is None
 
 
 def test_another_file_of_the_same_size_and_time_is_another_frame(done):
@@ -109,7 +114,7 @@ def test_another_file_of_the_same_size_and_time_is_another_frame(done):
     other.write_bytes(b"B.png" * 10)
     status = frames[1].stat()
     os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert what_changed(record.inputs, [frames[0], other], file_digest)
+    assert what_changed(record.inputs, names([frames[0], other]), file_digest)
 
 
 def test_an_option_that_is_gone_is_named_too(done):
@@ -296,7 +301,7 @@ strange = st.recursive(
     | st.builds(OLD.__or__, st.dictionaries(st.sampled_from(NAMES), strange)).map(as_line)
 )
 @example(content=as_line({"id": "s", "error": "e", "row": {"id": "s", "of a later version": "1"}}))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_journal_is_read_and_takes_lines(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("any")
     journal(folder, content)

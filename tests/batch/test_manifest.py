@@ -89,7 +89,7 @@ PARTS = ["*", "**", "d", "?", "[de]", "*.t", "x.t", ".h", ".*", "no"]
     start=st.sampled_from(["", "../base/", "./d/../", "no/../"]),
     parts=st.lists(st.sampled_from(PARTS), min_size=1, max_size=5),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_patterns_match_what_glob_matches(tmp_path_factory, start, parts):
     """Where there are no links."""
     pattern = start + "/".join(parts)
@@ -797,7 +797,7 @@ drafts = st.lists(
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX file names")
 @given(drafts=drafts)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_written_rows_are_read_again(tmp_path_factory, drafts):
     folder = tmp_path_factory.mktemp("data")
     rows = []
@@ -812,7 +812,7 @@ def test_written_rows_are_read_again(tmp_path_factory, drafts):
 
 
 @given(data=st.binary(max_size=200), name=st.sampled_from(["m.csv", "m.tsv", "m.jsonl", "m.yaml"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_read_or_refused_but_never_crash(tmp_path_factory, data, name):
     path = tmp_path_factory.getbasetemp() / name
     path.write_bytes(b"id,frames\n" * (name[-3:] == "csv") + data)

@@ -9,12 +9,12 @@ import subprocess
 import sys
 
 import numpy as np
-import psutil
 import pytest
 
 from batchstack.fusion import METHODS, fuse
 from batchstack.images import read_image, write_image
-from tests.processes import DaskProcesses, wait_for, wait_for_death_of_workers
+from tests.conftest import Workspace
+from tests.processes import DaskProcesses, wait_for, wait_for_death_of_workers, workers_of
 from tests.scenes import stack
 
 
@@ -287,12 +287,18 @@ def test_too_many_failures_stop_the_run(workspace):
     assert "0 done, 0 skipped, 2 failed, 4 not started" in said
 
 
+@pytest.fixture(scope="module")
+def long_run_made(tmp_path_factory):
+    """Enough work that a run can be hit in its middle, and what it comes to."""
+    made = Workspace(tmp_path_factory.mktemp("long_run"))
+    made.manifest({f"s{i:02}": made.stack(f"s{i}", shape=(700, 800)) for i in range(10)})
+    made.run("run", "pairs.csv", "-o", "expected", "--workers", 0)
+    return made.root
+
+
 @pytest.fixture
-def long_run(workspace):
-    """Enough work that a run can be hit in its middle."""
-    stacks = {f"s{i:02}": workspace.stack(f"s{i}", shape=(700, 800)) for i in range(10)}
-    workspace.manifest(stacks)
-    workspace.run("run", "pairs.csv", "-o", "expected", "--workers", 0)
+def long_run(long_run_made, workspace):
+    shutil.copytree(long_run_made, workspace.root, dirs_exist_ok=True)
     return workspace
 
 
@@ -312,13 +318,7 @@ def test_a_run_killed_at_any_moment_resumes(long_run):
 def test_a_killed_worker_costs_nothing(long_run):
     process = long_run.start("run", "pairs.csv", "-o", "out", "--workers", 2)
     wait_for(lambda: long_run.finished("out") >= 3, process)
-    # Workers are children of the fork server.
-    workers = [
-        grandchild
-        for child in psutil.Process(process.pid).children()
-        for grandchild in child.children()
-    ]
-    workers[0].kill()
+    workers_of(process)[0].kill()
     said, _ = process.communicate(timeout=200)
     assert process.returncode == 0, said
     assert long_run.outputs("out") == long_run.outputs("expected")
@@ -341,10 +341,7 @@ def test_a_lost_scheduler_ends_the_run_with_its_own_code(long_run):
         address = cluster.address
         process = long_run.start("run", "pairs.csv", "-o", "out", "--scheduler", address)
         wait_for(lambda: long_run.finished("out") >= 1, process)
-        for candidate in psutil.process_iter(["cmdline"]):
-            line = " ".join(candidate.info["cmdline"] or [])
-            if "distributed.cli.dask_scheduler" in line and str(long_run.root) in line:
-                candidate.kill()
+        cluster.scheduler.kill()
         said, _ = process.communicate(timeout=120)
     assert process.returncode == 3, said
     long_run.run("run", "pairs.csv", "-o", "out", "--workers", 0)

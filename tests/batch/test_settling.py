@@ -14,7 +14,7 @@ from batchstack.fusion.decision import index_type, settle
 from batchstack.images import StagedImage, write_npy
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     grain=st.integers(1, 5),
@@ -30,7 +30,7 @@ def test_chunks_settle_as_the_whole(shape, grain, n_frames, evidence, chunk, ban
     index = np.repeat(np.repeat(coarse, grain, axis=0), grain, axis=1)[: shape[0], : shape[1]]
     index = index.astype(index_type(n_frames))
     confidence = rng.integers(0, 110, shape).astype(np.uint8)
-    chunk = max(chunk, -(-max(shape) // 6))  # Dask takes its time with many of them
+    chunk = max(chunk, -(-max(shape) // 4))  # Dask takes its time with many of them
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(decision, "BAND", band)
         settled = settled_in_files(Path(name), index, confidence, evidence, chunk)

@@ -40,6 +40,25 @@ def test_fuse_takes_frames_as_arguments(workspace):
     assert set(workspace.outputs("out")) == {"focus_stacked_direct.png"}
 
 
+@pytest.mark.parametrize("text", ["a: [", "- a list"])
+def test_a_configuration_that_dask_cannot_read_is_told_by_name(workspace, monkeypatch, text):
+    config = workspace.root / "settings" / "cluster.yaml"
+    config.parent.mkdir()
+    config.write_text(text)
+    frames = workspace.stack("s")
+    workspace.manifest({"s": frames})
+    commands = [["run", "pairs.csv", "-o", "out"], ["fuse", "-o", "one", *frames], ["doctor"]]
+    monkeypatch.setenv("DASK_CONFIG", str(config.parent))
+    for command in commands:
+        said = workspace.run(*command, code=2).stderr
+        assert f"{config}" in said
+        assert "Traceback" not in said
+    assert workspace.outputs("out") == workspace.outputs("one") == {}
+    (workspace.root / "elsewhere").mkdir()
+    monkeypatch.setenv("DASK_CONFIG", str(workspace.root / "elsewhere"))  # the remedy
+    workspace.run("fuse", "-o", "one", "--methods", "direct", *frames)
+
+
 def test_fuse_applies_resize_when_asked(workspace):
     back = workspace.stack("a", shape=(60, 80))[0]
     front = workspace.stack("b", shape=(30, 40))[1]

@@ -19,6 +19,9 @@ import batchstack
 from batchstack import compiled
 from batchstack.compiled import kept
 
+# They share a copy that has compiled.
+pytestmark = pytest.mark.xdist_group("compiled")
+
 # The first of two rows that the kernel `reduce` of kernels/pyramid.py makes of rows 0, 1, 2: it
 # asks the routine `mirrored` of `compiled` for the two rows before, 2 and 1, and their mean is
 # (2 + 4 + 0 + 4 + 2) / 16.
@@ -37,6 +40,7 @@ print(json.dumps({{
     "row": float(half[0, 0, 0]),
     "loaded": sum(stats.cache_hits.values()),
     "kept": all(compiled.KEPT),
+    "compiled": len(compiled.COMPILED),
 }}))
 """
 # What the row is with them, and what it is if row 0 stands for the row before.
@@ -81,7 +85,7 @@ def warm(tmp_path_factory):
     root = tmp_path_factory.mktemp("warm")
     source = Path(batchstack.__file__).parent
     shutil.copytree(source, root / "batchstack", ignore=shutil.ignore_patterns("__pycache__"))
-    assert Package(root).run() == {"row": RIGHT, "loaded": 0, "kept": True}
+    assert Package(root).run() == {"row": RIGHT, "loaded": 0, "kept": True, "compiled": 1}
     return root
 
 
@@ -94,14 +98,14 @@ def package(warm, tmp_path):
 def test_the_same_sources_need_no_compiling_whenever_they_were_written(package):
     for path in package.sources.rglob("*.py"):
         os.utime(path, (1e9, 1e9))
-    assert package.run() == {"row": RIGHT, "loaded": 1, "kept": True}
+    assert package.run() == {"row": RIGHT, "loaded": 1, "kept": True, "compiled": 0}
 
 
 def test_code_of_a_routine_that_has_changed_in_another_file_is_not_run(package):
     before, own = package.code(), (package.sources / "fusion/kernels/pyramid.py").stat()
     package.replace("compiled/__init__.py", MIRRORED, REPEATED)
-    assert package.run() == {"row": CHANGED, "loaded": 0, "kept": True}
-    assert package.run() == {"row": CHANGED, "loaded": 1, "kept": True}
+    assert package.run() == {"row": CHANGED, "loaded": 0, "kept": True, "compiled": 1}
+    assert package.run() == {"row": CHANGED, "loaded": 1, "kept": True, "compiled": 0}
     now = (package.sources / "fusion/kernels/pyramid.py").stat()
     assert (now.st_size, now.st_mtime_ns) == (own.st_size, own.st_mtime_ns)
     assert package.code().keys() == before.keys()  # replaced, not added to
@@ -114,8 +118,8 @@ def test_code_of_other_sources_is_not_run_though_the_index_promises_it(package):
     package.run()
     (name,) = (name for name in before if name.endswith(".nbc"))
     (package.kept / name).write_bytes(before[name])
-    assert package.run() == {"row": CHANGED, "loaded": 0, "kept": True}
-    assert package.run() == {"row": CHANGED, "loaded": 1, "kept": True}
+    assert package.run() == {"row": CHANGED, "loaded": 0, "kept": True, "compiled": 1}
+    assert package.run() == {"row": CHANGED, "loaded": 1, "kept": True, "compiled": 0}
 
 
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
@@ -123,8 +127,8 @@ def test_torn_files_are_compiled_and_written_anew(package, suffix):
     (name,) = (name for name in package.code() if name.endswith(suffix))
     path = package.kept / name
     path.write_bytes(path.read_bytes()[:100])
-    assert package.run() == {"row": RIGHT, "loaded": 0, "kept": True}
-    assert package.run() == {"row": RIGHT, "loaded": 1, "kept": True}
+    assert package.run() == {"row": RIGHT, "loaded": 0, "kept": True, "compiled": 1}
+    assert package.run() == {"row": RIGHT, "loaded": 1, "kept": True, "compiled": 0}
 
 
 def test_a_kernel_that_has_moved_in_its_file_leaves_no_code_behind(package):
@@ -181,7 +185,7 @@ def test_kernels_stand_and_look_only_where_a_change_makes_them_new():
 def test_a_change_in_any_room_with_kernels_makes_their_code_new(package, room):
     with (package.sources / room / "__init__.py").open("a") as source:
         source.write("\n")
-    assert package.run() == {"row": RIGHT, "loaded": 0, "kept": True}
+    assert package.run() == {"row": RIGHT, "loaded": 0, "kept": True, "compiled": 1}
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def job(number):
         quality=95,
         resize=False,
         tile=None,
+        hold=False,
         score=False,
         folder=Path("/out") / f"s{number}",
         number=number,

@@ -250,7 +250,7 @@ def test_a_run_without_workers_ends_when_it_has_waited(stopped):
 def test_a_drained_run_does_not_wait_for_workers(stopped):
     stopped.wait_until_said("no sign of life")
     stopped.signal(signal.SIGINT)
-    assert "no worker can finish what is under way; it is left" in stopped.end(130, seconds=120)
+    assert "that no worker is at work on are left for the next run" in stopped.end(130, seconds=120)
 
 
 @pytest.mark.long
@@ -335,7 +335,7 @@ def test_a_stopped_client_goes_on_when_it_is_thawed(ward):
     ward.wait_until_held(2, run)
     stop(run.process.pid)
     ward.open()
-    wait_for(lambda: ward.finished("out") == 2, seconds=240)
+    wait_for(lambda: ward.finished("out") >= 2, seconds=240)  # or what waited for them as well
     thaw(run.process.pid)
     assert "0 failed" in run.end(0)
     oracle.judge(done=6)
@@ -577,10 +577,11 @@ def test_what_strangers_keep_in_the_folders_survives(ward):
 
 
 def test_a_full_disk_fails_what_does_not_fit(ward):
-    oracle = ward.stacks(8)
+    oracle = ward.stacks(8, shape=(120, 160))
     (ward.root / "out").mkdir()
+    # Four outputs fit, and half of one more: records and the list of failures have room.
     script = (
-        "mount -t tmpfs -o size=80k tmpfs out && "
+        "mount -t tmpfs -o size=272k tmpfs out && "
         '("$@"; code=$?; cp -a out/. copy/; exit $code); exit $?'
     )
     (ward.root / "copy").mkdir()
@@ -749,12 +750,11 @@ def test_a_signal_drains_the_run(ward, signals):
     for number in signals:
         run.signal(number)
         run.wait_until_said("stopping after the stacks under way")
+    run.wait_until_said("2 that no worker is at work on are left for the next run")
     ward.open()
     said = run.end(130)
-    done = len(ward.outputs("out"))
-    assert 2 <= done < 12
-    assert f"{done} done, 0 skipped, 0 failed, {12 - done} not started" in said
-    oracle.judge(done=done)
+    assert "2 done, 0 skipped, 0 failed, 10 not started" in said
+    oracle.judge(done=2)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ PATHS = {
     "scheduler did not answer",
     "spread",
     "suspected",
+    "taken back",
     "took work from a frozen worker",
     "tried alone",
     "waited for workers",
@@ -83,13 +84,7 @@ def simulate(seed):
     return dispatcher.visits
 
 
-@pytest.mark.parametrize("block", range(10))
-def test_every_stack_ends_once_and_rightly(block):
-    for seed in range(block * SHORT // 10, (block + 1) * SHORT // 10):
-        checked(seed)
-
-
-def test_every_way_of_recovery_is_taken():
+def test_every_stack_ends_once_and_rightly_and_every_way_of_recovery_is_taken():
     visits = sum((checked(seed) for seed in range(SHORT)), Counter())
     assert visits.keys() >= PATHS, f"never taken: {PATHS - visits.keys()}"
     assert visits.keys() <= PATHS, f"not listed: {visits.keys() - PATHS}"

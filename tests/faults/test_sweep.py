@@ -71,7 +71,10 @@ class Done:
 
 @pytest.fixture
 def sweep(workspace, monkeypatch, capfd):
-    return Sweep(workspace, monkeypatch, capfd)
+    # To look through what stands before the runs would take longer than they do.
+    gc.freeze()
+    yield Sweep(workspace, monkeypatch, capfd)
+    gc.unfreeze()
 
 
 def all_calls(sweep, ways, step=1):

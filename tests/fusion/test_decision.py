@@ -66,7 +66,7 @@ def test_without_any_evidence_the_commonest_frame_wins():
     assert not confidence.any()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     evidence=st.integers(0, 30),
@@ -82,7 +82,7 @@ def test_settling_twice_changes_nothing_more(shape, evidence, seed):
     assert (once[0] == index)[once[1] > 0].all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     shape=st.tuples(st.integers(1, 25), st.integers(1, 25)),
     cell=st.integers(1, 4),

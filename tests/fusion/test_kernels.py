@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batchstack import compiled
@@ -45,7 +45,6 @@ def channels_first(array, count):
     return np.moveaxis(array.reshape(*array.shape[:2], count), -1, 0)
 
 
-@settings(deadline=None)
 @given(index=st.integers(-500, 500), size=st.integers(1, 60))
 def test_mirrored_is_reflect_101(index, size):
     assert compiled.mirrored(index, size) == fold(index, size)

@@ -117,7 +117,7 @@ def used_and_predicted(shape, n_frames, names, tile, options):
     return used, working_bytes(Box(0, 0, shape[0], min(tile, shape[1])), shape, methods, form)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     n_frames=st.sampled_from([2, 3, 12]),
     names=st.sets(st.sampled_from(sorted(METHODS)), min_size=1),

@@ -35,7 +35,7 @@ options_of_any_kind = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     shape=st.tuples(sides, sides),
     n_frames=st.sampled_from([2, 2, 3, 5]),
@@ -187,7 +187,7 @@ def test_unknown_method_and_tile_are_refused():
         fuse(frames, tile=0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     shape=st.tuples(st.integers(1, 9000), st.integers(1, 9000)),
     threads=st.integers(1, 70),

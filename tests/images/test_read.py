@@ -31,9 +31,7 @@ from tests.images.samples import (
     raw_png,
 )
 
-QUICK = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+QUICK = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def tiff_bytes(pixels, **options) -> bytes:

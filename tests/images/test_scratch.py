@@ -39,9 +39,7 @@ def test_staging_equals_reading(tmp_path, suffix, orientation):
     assert (staged.shape, staged.dtype) == (expected.shape, expected.dtype)
 
 
-@settings(
-    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), channels=st.sampled_from([(), (3,)]))
 def test_a_window_is_a_slice(tmp_path, data, channels):
     pixels = noise((23, 31, *channels), "uint16")

@@ -30,9 +30,7 @@ from tests.images.samples import LOSSLESS, SRGB, XMP, exif_block, noise, photo
 
 EXIF = exif_block(1)
 METADATA = Metadata(exif=EXIF, xmp=XMP, icc=SRGB, resolution=(300.0, 150.0))
-QUICK = settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+QUICK = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def names(folder: Path) -> list[str]:

@@ -239,7 +239,7 @@ def test_a_frame_warped_back_is_the_frame_without_drift(drift):
     rotation=st.floats(-180, 180),
     texture=st.tuples(st.integers(1, 9), st.integers(1, 9)),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_size_is_rendered(shape, scene, frames, blur, rotation, texture):
     picture = np.full((*texture, 3), 50, np.uint8)
     textures = (picture, picture)
