@@ -232,6 +232,6 @@ def test_auto_takes_the_narrowest_field_and_crops_nothing(workspace, files):
 def test_a_reference_that_the_stack_does_not_have_is_refused(workspace, files):
     files(pair=scene())
     said = workspace.run(
-        "run", "pairs.csv", "-o", "out", "--workers", 0, "--reference", 3, check=False
+        "run", "pairs.csv", "-o", "out", "--workers", 0, "--reference", 3, code=1
     )
     assert "the stack has 2 frames" in said.stderr
