@@ -28,6 +28,10 @@ class ImageError(BatchstackError, ValueError):
     """A file cannot be read or written as an image; the message starts with the path."""
 
 
+class PageStackError(ImageError):
+    """A file holds several images where a frame is one; the message says how to split it."""
+
+
 class FileError(BatchstackError):
     """The system refuses a file (missing, no permission, full or failing disk); names the path."""
 

@@ -43,6 +43,10 @@ class Format:
         more; `ALL` if only the whole image can be.
     rows_written : int
         Rows that are encoded at once; `ALL` if only the whole image can be.
+    block_room : int
+        Bytes that a block of EXIF or XMP may have.
+    colour_chunks : bool
+        Whether it states the meaning of colours in chunks of its own, besides a profile.
     end : bytes
         What every complete file ends with; empty if its header says where all of it lies.
     """
@@ -57,6 +61,8 @@ class Format:
     lossless: bool = True
     rows_read: int = ALL
     rows_written: int = ALL
+    block_room: int = ALL
+    colour_chunks: bool = False
     end: bytes = b""
 
     @property
@@ -89,6 +95,25 @@ class Format:
         return dtype in self.dtypes and channels in self.channels
 
 
+@dataclass(frozen=True)
+class Foreign:
+    """Image files that are not read, but known by name.
+
+    Parameters
+    ----------
+    label : str
+        The name for people.
+    magic : tuple of (int, bytes)
+        What files have at some place, one of them.
+    remedy : str
+        What to do with such a file.
+    """
+
+    label: str
+    magic: tuple[tuple[int, bytes], ...]
+    remedy: str
+
+
 _ROWS = (
     Format(
         name="jpeg",
@@ -98,6 +123,7 @@ _ROWS = (
         dtypes=("uint8",),
         largest_side=65_500,  # of libjpeg
         lossless=False,
+        block_room=65_504,  # of a segment, with what names its kind
         end=b"\xff\xd9",
     ),
     Format(
@@ -107,6 +133,7 @@ _ROWS = (
         rewrite="magick in.png out.png",
         dtypes=("uint8", "uint16"),
         largest_side=1_000_000,  # of libpng
+        colour_chunks=True,
         end=b"IEND\xaeB`\x82",
     ),
     Format(
@@ -121,6 +148,93 @@ _ROWS = (
 )
 FORMATS: dict[str, Format] = {row.name: row for row in _ROWS}
 """By name; where several would do, the first is taken."""
+
+
+DEVELOP = (
+    "develop all frames of the stack with the same settings and give the results, e.g. "
+    "darktable-cli in.{0} out.tif"
+)
+"""What to do with camera raw whose files end in {0}."""
+
+RAW_SUFFIXES = frozenset(
+    [
+        "3fr",
+        "arw",
+        "cr2",
+        "cr3",
+        "crw",
+        "dcr",
+        "dng",
+        "erf",
+        "fff",
+        "gpr",
+        "iiq",
+        "kdc",
+        "mef",
+        "mos",
+        "mrw",
+        "nef",
+        "nrw",
+        "orf",
+        "pef",
+        "raf",
+        "raw",
+        "rw2",
+        "rwl",
+        "sr2",
+        "srf",
+        "srw",
+        "x3f",
+    ]
+)
+"""Endings of camera raw, many of which are TIFF inside."""
+
+
+def _brands(names: str) -> tuple[tuple[int, bytes], ...]:
+    """Magics of files in the ISO base media format (ISO 14496-12), by their brand."""
+    return tuple((4, b"ftyp" + name.encode()) for name in names.split())
+
+
+_CONVERT = "convert it first, e.g. magick in.{0} out.tif"
+_FOREIGN = (
+    Foreign("camera raw (RAF)", ((0, b"FUJIFILMCCD-RAW"),), DEVELOP.format("raf")),
+    Foreign("camera raw (CR3)", ((4, b"ftypcrx "),), DEVELOP.format("cr3")),
+    Foreign(
+        "camera raw (ORF)",
+        ((0, b"IIRO"), (0, b"IIRS"), (0, b"MMOR")),
+        DEVELOP.format("orf"),
+    ),
+    Foreign("camera raw (RW2)", ((0, b"IIU\0"),), DEVELOP.format("rw2")),
+    Foreign("camera raw (CRW)", ((6, b"HEAPCCDR"),), DEVELOP.format("crw")),
+    Foreign("camera raw (X3F)", ((0, b"FOVb"),), DEVELOP.format("x3f")),
+    Foreign("camera raw (MRW)", ((0, b"\0MRM"),), DEVELOP.format("mrw")),
+    Foreign("AVIF", _brands("avif avis"), _CONVERT.format("avif")),
+    Foreign("HEIC", _brands("heic heix heim heis hevc hevx mif1 msf1"), _CONVERT.format("heic")),
+    Foreign("WebP", ((8, b"WEBP"),), _CONVERT.format("webp")),
+    Foreign("JPEG XL", ((0, b"\xff\x0a"), (4, b"JXL \r\n\x87\n")), _CONVERT.format("jxl")),
+    Foreign(
+        "JPEG 2000",
+        ((0, b"\xff\x4f\xff\x51"), (4, b"jP  \r\n\x87\n")),
+        _CONVERT.format("jp2"),
+    ),
+    Foreign("GIF", ((0, b"GIF8"),), _CONVERT.format("gif")),
+    Foreign("BMP", ((0, b"BM"),), _CONVERT.format("bmp")),
+    Foreign("Photoshop", ((0, b"8BPS"),), "save it as TIFF without layers first"),
+    Foreign("OpenEXR", ((0, b"v/1\x01"),), _CONVERT.format("exr")),
+    Foreign("PDF", ((0, b"%PDF"),), "export its picture first"),
+    Foreign("CZI", ((0, b"ZISRAWFILE"),), "export its planes as TIFF, one image in a file"),
+    Foreign("ND2", ((0, b"\xda\xce\xbe\x0a"),), "export its planes as TIFF, one image in a file"),
+)
+FOREIGN_HEAD = 32
+"""Bytes by which the formats that are not read are known."""
+
+
+def foreign(head: bytes) -> Foreign | None:
+    """The format that is known but not read, of a file that begins so; None if it is unknown."""
+    for row in _FOREIGN:
+        if any(head.startswith(magic, place) for place, magic in row.magic):
+            return row
+    return None
 
 
 def of_suffix(suffix: str) -> Format:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 ALGO_VERSION = 2
 
 _BAND = 2**20  # pixels that are moved at once
+# Beyond what is measured in any unit; squares of such values are no longer numbers in float32.
+_EXTREME = 1e9
 # Of the time that aligning takes in one task, what it takes to find where frames lie, not to move
 # them; and in more than one, what it takes to compare neighbours.
 _ESTIMATING, _LINKING = 0.7, 0.75
@@ -76,9 +78,26 @@ class Frame:
 
     def __getitem__(self, area: tuple[slice, slice]) -> Pixels:
         pixels = self.pixels[area]
-        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            raise StackError(f"{self.path}: has pixels that are not finite numbers; replace them")
+        if pixels.dtype.kind == "f":
+            self._refuse_extremes(pixels)
         return pixels
+
+    def _refuse_extremes(self, pixels: Pixels) -> None:
+        """What is no number, or so large that it stands for none, would spread to its neighbours.
+
+        Raises
+        ------
+        StackError
+        """
+        low, high = float(pixels.min()), float(pixels.max())
+        if not np.isfinite(low + high):
+            raise StackError(f"{self.path}: has pixels that are not finite numbers; replace them")
+        if max(-low, high) > _EXTREME:
+            value = low if -low > high else high
+            raise StackError(
+                f"{self.path}: has pixels of {value:g}, which is no brightness but a mark for "
+                "missing ones; replace them"
+            )
 
 
 @dataclass(frozen=True)
@@ -97,6 +116,8 @@ class Alignment:
         Index of the frame that stays where it is, whose metadata the outputs have.
     reason : str
         Why that one, if it was found out; else empty.
+    data_range : float, optional
+        The value for white, if it was found in the frames of a split stack.
     """
 
     transforms: tuple[Transform, ...]
@@ -104,6 +125,7 @@ class Alignment:
     map_level: int | None = None
     reference: int = 0
     reason: str = ""
+    data_range: float | None = None
 
 
 def not_aligned(n_frames: int, size: tuple[int, int]) -> Alignment:

@@ -42,6 +42,9 @@ def start(methods: Collection[str] = ()) -> None:
     ClusterError
         If it cannot be started.
     """
+    # A configuration that it cannot read fails here, where it is told in a sentence.
+    import dask  # noqa: F401
+
     os.environ.update(_ENVIRONMENT)
     if methods:
         os.environ[KERNELS] = ",".join(methods)

@@ -1,14 +1,14 @@
 """The Dask graph of a stack.
 
     one task:        do_stack
-    tile by tile:    stage_frame x N -> link_frames x (N - 1) -> align_frames
+    tile by tile:    stage_frame x N -> find_range -> link_frames x (N - 1) -> align_frames
                      -> survey_one_tile x T -> settle_map
                      -> fuse_one_tile x T -> encode_output x outputs -> finish_stack
 
 A stack that does not fit a worker goes tile by tile, and one that several threads share: that has
 few and large tiles (`tasks.tiles_of`).
-Linking and aligning are left out if frames are not to be aligned, surveying and settling if no
-method looks up the decision map.
+Linking is left out if frames are not to be aligned, surveying and settling if no method looks up
+the decision map.
 
 Arguments are paths and boxes, results small values; pixels pass through scratch.
 """
@@ -17,7 +17,6 @@ from dask import delayed
 from dask.delayed import Delayed
 
 from batchstack.batch import tasks
-from batchstack.batch.alignment import not_aligned
 from batchstack.batch.jobs import Job
 from batchstack.fusion.methods import METHODS
 from batchstack.geometry import Box
@@ -70,19 +69,15 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
         # Resizing needs the first frame's size, so the others wait for it.
         after = staged[:1] if job.resize else []
         staged.append(_task(tasks.stage_frame, name, f"stage-{index}", job, index, after))
-    methods = [METHODS[method] for method in job.methods]
-    decided = any(method.decided for method in methods)
-    aligned: tasks.Outcome | Delayed = tasks.Outcome(value=not_aligned(len(job.frames), shape))
+    decided = any(METHODS[method].decided for method in job.methods)
+    white = _task(tasks.find_range, name, "range", job, staged)
     linked: list[Delayed] = []
     if not job.alignment.is_off:
         linked = [
-            _task(
-                tasks.link_frames, name, f"link-{index}", job, index, staged[index - 1 : index + 1]
-            )
-            for index in range(1, len(staged))
+            _task(tasks.link_frames, name, f"link-{n}", job, n, staged[n - 1 : n + 1], white)
+            for n in range(1, len(staged))
         ]
-    if decided or not job.alignment.is_off:
-        aligned = _task(tasks.align_frames, name, "align", job, staged, linked)
+    aligned = _task(tasks.align_frames, name, "align", job, staged, white, linked)
     boxes = tasks.tiles_of(job, shape)
     surveyed: list[Delayed] = []
     settled: list[Delayed] = []

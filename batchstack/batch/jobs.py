@@ -1,11 +1,14 @@
 """What travels between the client and the workers: small frozen values, never pixels."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from batchstack import __version__
 from batchstack.batch.claim import Claim
 from batchstack.formats import keeping, of_suffix
-from batchstack.fusion.methods import DEPTH_MAPS
+from batchstack.fusion.methods import DEPTH_MAPS, METHODS
 from batchstack.images import Written
 from batchstack.options import AlignOptions, FusionOptions
 from batchstack.registration import Transform
@@ -55,6 +58,12 @@ class Job:
         JPEG quality, 1 to 100.
     resize : bool
         The frames differ in size and are resized to that of the first.
+    crop : (int, int), optional
+        Rows and columns that all frames are cropped to, about the centre; None if they agree.
+    data_range : int, optional
+        The value that means white by the tags of all frames; None if not all tell it.
+    warnings : tuple of str
+        What the plan found odd about the frames, each naming a file.
     tile : int, optional
         Side of the tiles in pixels.
     hold : bool
@@ -63,6 +72,10 @@ class Job:
         Whether to score the fused images.
     folder : Path
         Where the outputs go.
+    strip_gps : bool
+        Whether outputs do without the place where frames were taken.
+    keys : dict of str to dict
+        For each method all but the frames that its outputs depend on (`plan.output_key`).
     number : int
         Of the stack in its run.
     attempt : int
@@ -86,10 +99,20 @@ class Job:
     hold: bool
     score: bool
     folder: Path
+    strip_gps: bool = False
+    keys: dict[str, dict[str, Any]] = field(default_factory=dict, hash=False)
     number: int = 0
     attempt: int = 0
     claim: Claim | None = None
     spread: int = 0
+    crop: tuple[int, int] | None = None
+    data_range: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def plan_warnings(self) -> tuple[str, ...]:
+        """The warnings of the plan, naming the row."""
+        return tuple(f"{self.place} {self.id}: {text}" for text in self.warnings)
 
     @property
     def name(self) -> str:
@@ -106,6 +129,19 @@ class Job:
     def scratch(self) -> Path:
         """A folder of this job alone, visible to all workers; made and removed by tasks."""
         return self.held.scratch / f"{self.number}-{self.attempt}"
+
+    def software(self, output: str) -> str:
+        """What made an output and how, as JSON for programs (docs/files.md)."""
+        method = next(name for name in self.methods if output in METHODS[name].outputs)
+        facts = {
+            "software": "batchstack",
+            "version": __version__,
+            "method": method,
+            "options": self.keys.get(method, {}),
+            "frames": len(self.frames),
+            "reference": 1,
+        }
+        return json.dumps(facts)
 
     def output_path(self, name: str) -> Path:
         wanted = of_suffix(self.suffix)
@@ -150,6 +186,8 @@ class Result:
         Busy time, summed over the job's tasks.
     peak_memory : int
         Largest resident size of a process that worked on it, in bytes.
+    data_range : float, optional
+        The stored value that was taken for white, if it was found in the frames.
     """
 
     job: Job
@@ -167,6 +205,7 @@ class Result:
     map_level: int | None = None
     seconds: float = 0.0
     peak_memory: int = 0
+    data_range: float | None = None
 
     @property
     def is_moved(self) -> bool:
@@ -185,7 +224,27 @@ class Result:
         ]
 
     @property
+    def lost(self) -> list[str]:
+        """What of the frames' metadata outputs do not have, in words."""
+        return sorted({what for output in self.outputs.values() for what in output.lost})
+
+    @property
     def warnings(self) -> list[str]:
+        """Complete messages: what the frames are taken for, and which could not be aligned."""
+        return [*self.job.plan_warnings, *self._white_warnings, *self.not_aligned]
+
+    @property
+    def _white_warnings(self) -> list[str]:
+        if self.data_range is None:
+            return []
+        bits = int(self.data_range).bit_length()
+        return [
+            f"{self.job.place} {self.job.id}: its frames use {bits} of 16 bits, so "
+            f"{self.data_range:.0f} is taken for white; give --data-range if that is wrong"
+        ]
+
+    @property
+    def not_aligned(self) -> list[str]:
         """A complete message for each frame that could not be aligned."""
         return [
             f"{self.job.place} {self.job.id}: {path}: {transform.note}"

@@ -244,7 +244,7 @@ def _as_data(record: Record, shared: Mapping[str, Any]) -> dict[str, Any]:
     data = {
         "key": {name: value for name, value in record.key.items() if name not in shared},
         "outputs": {
-            name: output.size if output.digest is None else list(output)
+            name: output.size if output.digest is None else [output.size, output.digest]
             for name, output in record.outputs.items()
         },
     }

@@ -3,8 +3,7 @@
 import os
 import re
 import stat
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -23,8 +22,15 @@ from batchstack.batch.manifest_formats import (
     Value,
     unknown,
 )
-from batchstack.batch.manifest_patterns import is_pattern, matching_files
-from batchstack.errors import BatchstackError, ManifestError
+from batchstack.batch.manifest_patterns import (
+    Spellings,
+    is_one_spelling,
+    is_pattern,
+    matching_files,
+    same_name,
+    similar_files,
+)
+from batchstack.errors import BatchstackError, FileError, ImageError, ManifestError, PageStackError
 from batchstack.formats import widest
 from batchstack.options import Option, RunOptions, contradiction, declared
 
@@ -76,6 +82,7 @@ class RowChecker:
         self.known_methods = methods
         self.report = report
         self.ids: dict[str, tuple[str, int]] = {}
+        self._spellings = Spellings()
 
     def row(self, entry: Entry) -> Row | None:
         """The row an entry means, None after reporting its problems."""
@@ -112,7 +119,7 @@ class RowChecker:
         stack_id = self._parsed(entry, "id", _stack_id)
         if stack_id is None:
             return None
-        key = _same_name(stack_id)
+        key = same_name(stack_id)
         if key in self.ids:
             other, line = self.ids[key]
             self._problem(
@@ -177,6 +184,7 @@ class RowChecker:
             return texts
         if is_pattern(texts[0]):
             return self._matches(texts[0].strip())
+        self._refuse_pages(texts[0])
         raise ManifestError(
             f"only one frame: {texts[0]!r}; a stack needs two or more, "
             f"give a pattern such as 'img/*{widest().suffix}' or names with | between them"
@@ -185,12 +193,33 @@ class RowChecker:
     def _matches(self, pattern: str) -> list[str]:
         from natsort import natsorted, ns
 
-        found = sorted(matching_files(self.base, _expand(pattern)))
-        if len(found) < 2:
-            count = f"only one file, {found[0]!r}," if found else "no file"
-            place = self.base / _expand(pattern)
-            raise ManifestError(f"{count} matches {pattern!r} (resolved to {place})")
-        return list(natsorted(found, alg=ns.PATH))
+        wanted = _expand(pattern)
+        # Outputs beside the frames, of an earlier run or of `fuse`, are none of them.
+        found = _frames_among(matching_files(self.base, wanted))
+        if len(found) >= 2:
+            return list(natsorted(found, alg=ns.PATH))
+        similar = _frames_among(similar_files(self.base, wanted))
+        if len(similar) >= 2 and not found and is_one_spelling(wanted, similar):
+            return list(natsorted(similar, alg=ns.PATH))
+        if len(found) == 1 and len(similar) < 2:
+            self._refuse_pages(found[0])
+        count = f"only one file, {found[0]!r}," if found else "no file"
+        hint = ""
+        if len(similar) > len(found):
+            names = " and ".join(repr(name) for name in similar if name not in found[:1])
+            hint = f"; in another spelling {len(similar) - len(found)} would, such as {names[:200]}"
+        raise ManifestError(f"{count} matches {pattern!r} (resolved to {self.base / wanted}){hint}")
+
+    def _refuse_pages(self, text: str) -> None:
+        """Say of a file that is alone whether it is all frames in one."""
+        from batchstack.images import probe
+
+        try:
+            probe(self._file(text)[0])
+        except PageStackError as error:
+            raise ManifestError(str(error)) from None
+        except (FileError, ImageError):  # of which there is time to tell when there are two
+            return
 
     def _existing(self, entry: Entry, named: list[tuple[str, str]]) -> tuple[str, ...]:
         """The files of (column, text), reporting those missing or there twice."""
@@ -223,7 +252,11 @@ class RowChecker:
                 # The error itself would hold this frame, which would hold the error.
                 why = "file not found" if isinstance(error, _ABSENT) else f"{error.strerror}"
         else:
-            raise ManifestError(f"{why}: {text!r} (resolved to {Path(name)})")
+            alike = self._spellings.of(self.base, _expand(text.strip()))
+            if len(alike) != 1 or alike[0] in (text, text.strip()):
+                hint = f"; there are {' and '.join(map(repr, alike[:3]))}" if alike[1:] else ""
+                raise ManifestError(f"{why}: {text!r} (resolved to {Path(name)}){hint}")
+            return self._file(alike[0])
         if stat.S_ISDIR(info.st_mode):
             raise ManifestError(f"{text!r} is a folder; give an image file")
         if not stat.S_ISREG(info.st_mode):
@@ -233,6 +266,10 @@ class RowChecker:
         # Most are spelled as a path would, and making one takes several times as long.
         tidy = os.path.normpath(name) == name
         return name if tidy else str(Path(name)), (info.st_dev, info.st_ino)
+
+
+def _frames_among(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if not is_named_as_output(name))
 
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
@@ -299,7 +336,7 @@ def _stack_id(value: Value) -> str:
         raise ManifestError(f"{text!r} holds {bad[0]!r}, which folders cannot have everywhere")
     segments = text.split("/")
     fault = next(filter(None, map(_segment_fault, segments)), None)
-    if _same_name(segments[0]) in OWN_NAMES:
+    if same_name(segments[0]) in OWN_NAMES:
         fault = f"{segments[0]!r} is a file that the program writes in the output directory"
     if fault:
         raise ManifestError(f"{text!r} cannot be a folder: {fault}")
@@ -318,14 +355,15 @@ def _segment_fault(segment: str) -> str | None:
         return f"{segment!r} is a reserved name on Windows"
     if len(segment.encode()) > _LONGEST_SEGMENT:
         return f"a segment is longer than {_LONGEST_SEGMENT} bytes"
-    if _same_name(segment).rpartition(".")[0] in _outputs():
+    if is_named_as_output(segment):
         return f"{segment!r} is the name of an output, which the stack of that folder may write"
     return None
 
 
-def _same_name(text: str) -> str:
-    """The same for names that are one where case, or how accents are encoded, does not count."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+def is_named_as_output(path: str) -> bool:
+    """Whether a file has the name of one that methods write."""
+    name = path.rpartition("/")[2]
+    return same_name(name).rpartition(".")[0] in _outputs()
 
 
 @cache

@@ -15,10 +15,18 @@ from typing import Any, Literal
 
 from batchstack import files
 from batchstack.batch.alignment import ALGO_VERSION as REGISTRATION_VERSION
+from batchstack.batch.frame_checks import (
+    CHANNELS,
+    are_close,
+    check_frames,
+    common_size,
+    oddities,
+)
 from batchstack.batch.jobs import Input, Job
 from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
 from batchstack.batch.memory import Footprint, Way, predict
+from batchstack.batch.white import stated_range
 from batchstack.errors import BatchstackError, OptionError, StackError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
 from batchstack.fusion.methods import METHODS, Method, select_methods
@@ -28,7 +36,6 @@ from batchstack.options import RunOptions
 # Bytes of a path with its end, and of a name, on Linux; macOS allows a quarter of the path.
 _LONGEST_PATH, _LONGEST_NAME = (4096 if sys.platform == "linux" else 1024), 255
 _UP_TO_DATE = ("up to date",)
-_CHANNELS = {1: "grey", 3: "colour"}
 # Sides of tiles, in pixels, that are tried where the usual ones take too much memory.
 SMALLER_TILES = (512, 256, 128)
 # Megapixels of all frames from which a stack is worth sharing among threads: about a second.
@@ -67,6 +74,11 @@ class Step:
     shape: tuple[int, int] = (0, 0)
     hopeless: bool = False
     moved: bool = False
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about frames that can be fused, each naming the row and the file."""
+        return self.job.plan_warnings if self.job else ()
 
     @property
     def megapixels(self) -> float:
@@ -143,18 +155,25 @@ class _Known:
         return Counter((self.directory / row.id).resolve() for row in self._rows)
 
     def key(
-        self, method: Method, options: RunOptions, suffix: str, *, resized: bool
+        self, method: Method, options: RunOptions, suffix: str, *, resized: bool, cropped: bool
     ) -> dict[str, Any]:
         """`output_key`, made once for the rows that share their options."""
-        at = (method.name, id(options), suffix, resized)
+        at = (method.name, id(options), suffix, resized, cropped)
         key = self._keys.get(at)
         if key is None:
-            key = self._keys[at] = output_key(method, options, suffix, resized=resized)
+            key = self._keys[at] = output_key(
+                method, options, suffix, resized=resized, cropped=cropped
+            )
         return key
 
 
 def output_key(
-    method: Method, options: RunOptions, suffix: str, *, resized: bool = False
+    method: Method,
+    options: RunOptions,
+    suffix: str,
+    *,
+    resized: bool = False,
+    cropped: bool = False,
 ) -> dict[str, Any]:
     """Everything but the inputs that a method's outputs depend on.
 
@@ -164,18 +183,22 @@ def output_key(
     options : RunOptions
     suffix : str
         Ending of the outputs.
-    resized : bool
-        Whether frames were of different size and resized.
+    resized, cropped : bool
+        Whether frames were of different size, and resized or cropped to one.
     """
     wanted, parts = of_suffix(suffix), set(method.parts)
     key: dict[str, Any] = {"algorithm": method.algo_version, "format": wanted.choice}
     if not wanted.lossless:
         parts.add("lossy")
+    if options.output.strip_gps:
+        parts.add("stripped")
     if not options.alignment.is_off:
         parts.add("alignment")
         key["registration"] = REGISTRATION_VERSION
     if resized:
         parts.add("resized")
+    if cropped:
+        parts.add("cropped")
     return key | options.used_by(parts)
 
 
@@ -238,9 +261,11 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         )
     todo = [method for method in methods if method.name in reasons]
     frames = [probe(path) for path in paths]
-    _check_frames(frames, resize=options.resize)
+    check_frames(frames, resize=options.resize, crop=options.crop_to_common)
     if not options.alignment.is_off:
         options.alignment.reference_among(len(paths))  # there must be such a frame
+    differ = len({(frame.height, frame.width) for frame in frames}) > 1
+    crop = differ and options.crop_to_common and are_close(frames)
     job = Job(
         id=row.id,
         place=row.place,
@@ -250,12 +275,21 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         alignment=options.alignment,
         suffix=suffix,
         quality=options.output.quality,
-        resize=len({(frame.height, frame.width) for frame in frames}) > 1,
+        resize=differ and not crop,
+        crop=common_size(frames) if crop else None,
+        data_range=stated_range(frames, options.fusion),
+        warnings=oddities(frames),
         tile=options.tile,
         hold=False,
         score=options.score,
         folder=known.directory / row.id,
+        strip_gps=options.output.strip_gps,
     )
+    keys = {
+        one.name: known.key(one, options, suffix, resized=job.resize, cropped=bool(job.crop))
+        for one in todo
+    }
+    job = replace(job, keys=keys)
     _refuse_long_names(job)
     return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
 
@@ -306,7 +340,8 @@ def _why_not_done(
             continue
         # The record knows whether the frames were of different size.
         resized = options.resize and "resize" in record.key
-        key = known.key(method, options, suffix, resized=resized)
+        cropped = options.crop_to_common and "crop_to_common" in record.key
+        key = known.key(method, options, suffix, resized=resized, cropped=cropped)
         reason = why_not_done(record, key, folder) or frames_then.difference(record.inputs)
         if options.score and method.output and not record.scores:
             # Scores need the pixels as computed, which only fusing again brings back.
@@ -341,28 +376,6 @@ def _refuse_long_names(job: Job) -> None:
         )
 
 
-def _check_frames(frames: Sequence[ImageInfo], *, resize: bool) -> None:
-    """Refuse frames that do not fit together."""
-    first = frames[0]
-    for frame in frames[1:]:
-        if (frame.height, frame.width) != (first.height, first.width) and not resize:
-            raise StackError(
-                f"{frame.path}: is {frame.width}x{frame.height} pixels, "
-                f"{first.path.name} is {first.width}x{first.height}; give frames of one size, "
-                "or resize them to the first with --resize"
-            )
-        if frame.dtype != first.dtype:
-            raise StackError(
-                f"{frame.path}: has {frame.dtype} pixels, {first.path.name} has {first.dtype}; "
-                "convert them to one depth"
-            )
-        if frame.channels != first.channels:
-            raise StackError(
-                f"{frame.path}: is {_CHANNELS[frame.channels]}, {first.path.name} is "
-                f"{_CHANNELS[first.channels]}; convert them to one kind"
-            )
-
-
 def _fitted(
     row: Row,
     job: Job,
@@ -390,7 +403,7 @@ def _fitted(
             break
     else:
         problem = problem or _memory_problem(job, first, footprint, memory_limit or 0)
-    shape = (first.height, first.width)
+    shape = job.crop or (first.height, first.width)
     if problem:
         return Step(row, "refuse", (problem,), shape=shape, hopeless=True)
     return Step(row, "fuse", reasons, job, footprint, shape)
@@ -437,7 +450,7 @@ def _memory_problem(job: Job, first: ImageInfo, footprint: Footprint, memory_lim
 def _format_problem(wanted: Format, frame: ImageInfo) -> str | None:
     if not wanted.holds(frame.dtype, frame.channels):
         able = holding(frame.dtype, frame.channels)
-        found = _CHANNELS[frame.channels] if frame.dtype in wanted.dtypes else frame.dtype
+        found = CHANNELS[frame.channels] if frame.dtype in wanted.dtypes else frame.dtype
         return (
             f"{frame.path}: has {found} pixels, which {wanted.choice} cannot hold; "
             f"use --format {either(row.choice for row in able)}"

@@ -287,7 +287,7 @@ class _Recorder:
         self._sync_now_and_then()
         summary.done += 1
         summary.aligned += result.is_moved
-        summary.not_aligned += bool(result.warnings)
+        summary.not_aligned += bool(result.not_aligned)
         if result.scores:
             summary.scores[row.id] = result.scores
         summary.megapixels += result.megapixels * len(result.job.frames)
@@ -310,7 +310,13 @@ class _Recorder:
         job, options = result.job, row_options(row, self._options)
         return {
             name: Record(
-                output_key(METHODS[name], options, job.suffix, resized=job.resize),
+                output_key(
+                    METHODS[name],
+                    options,
+                    job.suffix,
+                    resized=job.resize,
+                    cropped=job.crop is not None,
+                ),
                 result.inputs,
                 {
                     job.output_path(output).name: result.outputs[output]

@@ -49,6 +49,7 @@ from batchstack.batch.scoring import score_output
 from batchstack.batch.settling import settle_files
 from batchstack.batch.tile_files import bands, join, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
+from batchstack.batch.white import brightest, found_range, with_range
 from batchstack.errors import BatchstackError, OutputLostError, StackError
 from batchstack.fusion.decision import DecisionMap
 from batchstack.fusion.engine import (
@@ -66,9 +67,12 @@ from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.tiles import ReadWindow
 from batchstack.geometry import Box
 from batchstack.images import (
+    Empty,
     Encoding,
+    Metadata,
     StagedImage,
     Written,
+    cropped,
     read_image_and_digest,
     read_metadata,
     resized,
@@ -91,6 +95,14 @@ _MAPS = ("decision", "confidence")
 
 
 @dataclass(frozen=True)
+class Staged:
+    """A frame in scratch: the file it is of, and its largest value (`white.brightest`)."""
+
+    input: Input
+    largest: int | None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What one task of a split stack leaves behind.
 
@@ -100,8 +112,9 @@ class Outcome:
         A complete message; then the tasks after it do nothing.
     unfit : str, optional
         Why the worker cannot work for the run; then too.
-    value : Input or Alignment or (Written, dict) or None
-        The frame of a staging task, where frames lie, the file and scores of an output.
+    value : Staged or float or Fit or Alignment or (Written, dict) or None
+        The frame of a staging task, the value for white, how a frame lies relative to another,
+        where all lie, the file and scores of an output.
     seconds : float
     peak_memory : int
         Largest resident size of the worker meanwhile, in bytes; see `Peak`.
@@ -141,16 +154,25 @@ def stage_frame(job: Job, index: int, after: Sequence[Outcome] = ()) -> Outcome:
     return _failed(after) or _attempt(_stage_one_frame, job, index, part=f"frame {index}")
 
 
-def link_frames(job: Job, index: int, staged: Sequence[Outcome]) -> Outcome:
+def find_range(job: Job, staged: Sequence[Outcome]) -> Outcome:
+    """Find which value means white, from all frames."""
+    return _failed(staged) or _attempt(_find_range, job, staged, part="range")
+
+
+def link_frames(job: Job, index: int, staged: Sequence[Outcome], white: Outcome) -> Outcome:
     """Compare a staged frame with the one before it."""
-    return _failed(staged) or _attempt(_link_frames, job, index, part=f"link {index}")
+    return _failed([*staged, white]) or _attempt(
+        _link_frames, job, index, white.value, part=f"link {index}"
+    )
 
 
-def align_frames(job: Job, staged: Sequence[Outcome], linked: Sequence[Outcome]) -> Outcome:
+def align_frames(
+    job: Job, staged: Sequence[Outcome], white: Outcome, linked: Sequence[Outcome]
+) -> Outcome:
     """Find where the staged frames of a split stack lie, by what each two neighbours say."""
-    before = [*staged, *linked]
+    before = [*staged, white, *linked]
     links = [outcome.value for outcome in linked]
-    return _failed(before) or _attempt(_align_frames, job, links, part="align")
+    return _failed(before) or _attempt(_align_frames, job, links, white.value, part="align")
 
 
 def survey_one_tile(job: Job, box: Box, staged: Sequence[Outcome], aligned: Outcome) -> Outcome:
@@ -205,7 +227,7 @@ def finish_stack(
         job,
         worker=here(),
         versions=versions(),
-        inputs=tuple(outcome.value for outcome in staged),
+        inputs=tuple(outcome.value.input for outcome in staged),
         outputs=outputs,
         scores=scores,
         megapixels=megapixels,
@@ -213,6 +235,7 @@ def finish_stack(
         reference=aligned.value.reference,
         reference_reason=aligned.value.reason,
         map_level=aligned.value.map_level,
+        data_range=aligned.value.data_range,
         seconds=sum(outcome.seconds for outcome in outcomes),
         peak_memory=max(outcome.peak_memory for outcome in outcomes),
     )
@@ -304,6 +327,8 @@ def _fuse_stack(job: Job) -> Result:
     private = job.held.scratch / uuid.uuid4().hex
     try:
         frames, inputs = _load(job, private)
+        found = found_range(job, [brightest(job, frame) for frame in frames])
+        job = with_range(job, found)
         alignment = align(job, frames)
         frames = move_frames(job, frames, alignment, private, _scratch(job))
         alignment = _with_map_level(job, frames, windows(frames), alignment)
@@ -320,6 +345,7 @@ def _fuse_stack(job: Job) -> Result:
         reference=alignment.reference,
         reference_reason=alignment.reason,
         map_level=alignment.map_level,
+        data_range=found,
     )
 
 
@@ -345,8 +371,7 @@ def _hold_frame(job: Job, index: int, before: Sequence[Frame]) -> tuple[Frame, I
     name = f"frame {index}"
     status = _status(path)
     pixels, digest = read_image_and_digest(path, partial(kept, name), partial(kept, "encoded"))
-    if before:
-        pixels = _fitting(job, path, pixels, before[0].shape)
+    pixels = _fitting(job, pixels, before[0].shape if before else pixels.shape)
     held = kept(name, pixels.shape, pixels.dtype)
     if not np.may_share_memory(held, pixels):  # turned, resized, or of a codec with its own memory
         held[...] = pixels
@@ -360,7 +385,7 @@ def _fuse_and_write(
     counting = counted(read, _passes(job) * prod(frames[0].size))
     outputs = fuse_image(_to_fuse(job, frames, counting, alignment), job.tile, scratch)
     empty = partial(scratch.array, "encoded")
-    encoding = Encoding(job.quality, read_metadata(job.frames[alignment.reference]), empty)
+    metadata = _metadata(job, alignment.reference)
 
     def score_and_write(name: str, behind: files.Behind) -> tuple[Written, Scores]:
         image, path = outputs[name], job.output_path(name)
@@ -368,7 +393,7 @@ def _fuse_and_write(
         written = write_image(
             path,
             image[area.slices],
-            encoding=encoding,
+            encoding=_encoding(job, name, metadata, empty),
             publish=job.held.check,
             finish=behind,
         )
@@ -436,28 +461,33 @@ def _stage_frame(job: Job, folder: Path, index: int) -> Input:
     path, target = job.frames[index], _staged_path(folder, index)
     status = _status(path)
     digest = stage_image(path, target)
-    if index and job.resize:
+    if job.crop or (index and job.resize):
         first = StagedImage(_staged_path(folder, 0)).shape
-        write_npy(target, _fitting(job, path, StagedImage(target).whole(), first))
+        write_npy(target, _fitting(job, StagedImage(target).whole(), first))
     return Input(str(path), status.st_size, status.st_mtime_ns, digest)
 
 
-def _stage_one_frame(job: Job, index: int) -> Input:
+def _stage_one_frame(job: Job, index: int) -> Staged:
     found = _stage_frame(job, job.scratch, index)
     done(READING, 1 / len(job.frames))
-    return found
+    return Staged(found, brightest(job, _staged(job, job.scratch, index)))
 
 
-def _link_frames(job: Job, index: int) -> Fit:
+def _find_range(job: Job, staged: Sequence[Outcome]) -> float | None:
+    return found_range(job, [outcome.value.largest for outcome in staged])
+
+
+def _link_frames(job: Job, index: int, found: float | None) -> Fit:
     frames = [_staged(job, job.scratch, number) for number in (index - 1, index)]
     _check_agrees(frames)
-    return link(job, *frames)
+    return link(with_range(job, found), *frames)
 
 
-def _align_frames(job: Job, links: Sequence[Fit]) -> Alignment:
-    frames = _all_staged(job)
-    alignment = align(job, frames, links)
-    return _with_map_level(job, frames, aligned_windows(job, frames, alignment), alignment)
+def _align_frames(job: Job, links: Sequence[Fit], found: float | None) -> Alignment:
+    frames, ranged = _all_staged(job), with_range(job, found)
+    alignment = align(ranged, frames, links)
+    read = aligned_windows(ranged, frames, alignment)
+    return replace(_with_map_level(ranged, frames, read, alignment), data_range=found)
 
 
 def _with_map_level(
@@ -469,6 +499,7 @@ def _with_map_level(
 
 
 def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
+    job = with_range(job, alignment.data_range)
     frames = _all_staged(job)
     read = _counted(job, aligned_windows(job, frames, alignment), box, frames[0].size)
     cells = survey_tile(_to_fuse(job, frames, read, alignment), box)
@@ -495,6 +526,7 @@ def _decision(job: Job, alignment: Alignment) -> DecisionMap | None:
 
 
 def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
+    job = with_range(job, alignment.data_range)
     frames = _all_staged(job)
     read = _counted(job, aligned_windows(job, frames, alignment), box, frames[0].size)
     fused = fuse_tile(_to_fuse(job, frames, read, alignment), box, _decision(job, alignment))
@@ -533,6 +565,7 @@ def _staged(job: Job, folder: Path, index: int) -> Frame:
 
 
 def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, Scores]:
+    job = with_range(job, alignment.data_range)
     frames, methods, area = _all_staged(job), _methods(job), alignment.area
     shape, dtype = output_form(name, methods, frames[0].shape, frames[0].dtype)
     boxes = tiles_of(job, _size(shape))
@@ -545,18 +578,39 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, 
         (*area.shape, *shape[2:]),
         dtype,
         rows_in(area, bands(job.scratch, name, boxes)),
-        encoding=Encoding(job.quality, read_metadata(job.frames[alignment.reference])),
+        encoding=_encoding(job, name, _metadata(job, alignment.reference)),
         publish=job.held.check,
     )
     done(WRITING, 1 / len(output_names(job)))
     return written, scores
 
 
-def _fitting(job: Job, path: Path, pixels: Pixels, shape: tuple[int, ...]) -> Pixels:
-    """A frame in the size of the first, if resizing was asked for."""
-    if pixels.shape[:2] == shape[:2] or not job.resize:
+def _metadata(job: Job, reference: int) -> Metadata:
+    """What the outputs inherit: from the frame onto which the others are brought."""
+    return read_metadata(job.frames[reference], strip_gps=job.strip_gps)
+
+
+def _encoding(job: Job, name: str, metadata: Metadata, empty: Empty = np.empty) -> Encoding:
+    if any(name in method.maps for method in _methods(job)):
+        metadata = metadata.without_colour()
+    return Encoding(job.quality, metadata, empty, job.software(name))
+
+
+def _fitting(job: Job, pixels: Pixels, first: tuple[int, ...]) -> Pixels:
+    """A frame in the size that all are to have, if they were found to differ.
+
+    Parameters
+    ----------
+    job : Job
+    pixels : ndarray
+    first : tuple of int
+        Shape of the first frame as it is stored.
+    """
+    if job.crop:
+        return cropped(pixels, job.crop)
+    if pixels.shape[:2] == first[:2] or not job.resize:
         return pixels
-    return resized(pixels, _size(shape))
+    return resized(pixels, _size(first))
 
 
 def _check_agrees(frames: Sequence[Frame]) -> None:

@@ -46,6 +46,8 @@ def command(manifest: Path, output: Path | None, as_json: bool, **settings: Any)
         steps = make_plan(stacks, directory, options, ledger, memory_limit=limit)
     for step in steps:
         click.echo(json.dumps(_as_data(step, limit)) if as_json else _as_line(step, limit))
+        for warning in step.warnings:
+            click.echo(f"warning: {warning}", err=True)
     counts = Counter(step.action for step in steps)
     click.echo(
         f"batchstack: {counts['fuse']} to fuse, {counts['skip']} to skip, "
@@ -74,6 +76,7 @@ def _as_data(step: Step, limit: int) -> dict[str, Any]:
         "place": step.row.place,
         "action": step.action,
         "reasons": list(step.reasons),
+        "warnings": list(step.warnings),
     }
     if step.job and step.footprint:
         split = is_split(step, limit)

@@ -14,11 +14,12 @@ from batchstack.batch.jobs import Job, Result
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.machine import ClusterOptions, cores, worker_memory
 from batchstack.batch.manifest import Manifest, Row
+from batchstack.batch.manifest_rows import is_named_as_output
 from batchstack.batch.plan import Step, can_spread, is_split, make_plan
 from batchstack.batch.progress import UnderWay, hearing
 from batchstack.batch.run import StackUnderWay
 from batchstack.cli import options as shared
-from batchstack.cli.progress import Progress
+from batchstack.cli.progress import Progress, loss
 from batchstack.cli.screen import tell
 from batchstack.errors import ExitCode, OptionError
 from batchstack.fusion.warm import warm_up
@@ -45,10 +46,7 @@ def command(
 ) -> None:
     """Fuse one stack: --back A --front B, or FRAMES from back to front."""
     paths = _frames(frames, back, front)
-    for path in paths:
-        # A pipe would be waited for, for ever if nobody writes to it.
-        if not files.is_file(path):
-            raise OptionError(f"{path}: is not a regular file; give an image file")
+    _check(paths)
     options = shared.take_run_options(settings)
     row = Row(id="", paths=tuple(str(path.absolute()) for path in paths), place="fuse")
     limit = worker_memory(ClusterOptions(workers=0))
@@ -69,8 +67,27 @@ def command(
         tell(remark.removeprefix("fuse : "))
     for warning in result.warnings:
         tell(f"warning: {warning.removeprefix('fuse : ')}")
+    for what in result.lost:
+        tell(loss(what))
     for name in result.outputs:
         click.echo(click.format_filename(step.job.output_path(name)))
+
+
+def _check(paths: tuple[Path, ...]) -> None:
+    """Refuse what can be no frames of one stack."""
+    seen: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        # A pipe would be waited for, for ever if nobody writes to it.
+        if not files.is_file(path):
+            raise OptionError(f"{path}: is not a regular file; give an image file")
+        if is_named_as_output(str(path)):
+            raise OptionError(
+                f"{path}: is named like an output; leave it out, or rename it if it is a frame"
+            )
+        status = files.status(path)
+        other = seen.setdefault((status.st_dev, status.st_ino), path)
+        if other is not path:
+            raise OptionError(f"{path}: is the same file as {other}; give each frame once")
 
 
 def _frames(frames: tuple[Path, ...], back: Path | None, front: Path | None) -> tuple[Path, ...]:

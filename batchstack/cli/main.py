@@ -65,7 +65,7 @@ def main() -> None:
     atexit.register(gc.freeze)
     screen.protect()
     _end_in_order()
-    code = _exit_code()
+    code = _exit_code() if _names_are_text() else ExitCode.REFUSED
     _let_go_of_stdout()
     sys.exit(code)
 
@@ -79,6 +79,14 @@ def _end_in_order() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one, which stays so
             signal.signal(number, on_signal)
+
+
+def _names_are_text() -> bool:
+    """Whether every name of a file can be written as text here; says so if not."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        screen.tell(f"names of files are taken as {encoding} here; start it with PYTHONUTF8=1 set")
+    return encoding == "utf-8"
 
 
 def _exit_code() -> int:

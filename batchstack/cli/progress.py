@@ -8,6 +8,8 @@ from types import TracebackType
 import click
 from tqdm import tqdm
 
+from batchstack.batch.jobs import Result
+from batchstack.batch.manifest import Row
 from batchstack.batch.run import FAILED, Event, StackDone, StackUnderWay, Summary
 from batchstack.batch.scoring import SORT_BY, worst_first
 from batchstack.cli.screen import tell
@@ -36,6 +38,7 @@ class Progress:
         self._done = self._failed = 0
         self._megapixels = 0.0
         self._under_way: dict[str, StackUnderWay] = {}
+        self._lost: set[str] = set()
         self._start = self._last_line = time.monotonic()
         self._bar = tqdm(
             total=total,
@@ -69,6 +72,7 @@ class Progress:
                 tell(remark)
             for warning in event.result.warnings:
                 tell(f"warning: {warning}")
+            self._tell_losses(event.row, event.result)
             if self._verbose:
                 methods = ", ".join(event.result.job.methods)
                 tell(f"{event.row.id}: {methods} in {event.result.seconds:.1f} s")
@@ -77,6 +81,13 @@ class Progress:
             tell(event.message)
         self._show()
         self._line_now_and_then()
+
+    def _tell_losses(self, row: Row, result: Result) -> None:
+        """Say what outputs do not have of the metadata of frames, once for all stacks."""
+        for what in result.lost:
+            if what not in self._lost:
+                self._lost.add(what)
+                tell(f"{row.place} {row.id}: {loss(what)} (said once a run)")
 
     def _show(self) -> None:
         """Have the bar stand where all stacks are, finished or not."""
@@ -101,6 +112,11 @@ class Progress:
         if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
             tell(self._words())
+
+
+def loss(what: str) -> str:
+    """That outputs do not have something of the metadata of their frames."""
+    return f"the first frame has {what}; outputs do without"
 
 
 def closing_summary(summary: Summary, output: Path) -> str:

@@ -91,7 +91,8 @@ class _Overview:
 
     def show(self) -> None:
         failed = len(self._failed)
-        click.echo(f"{self._stacks} stacks: {self._stacks - failed} fused, {failed} failed")
+        stacks = "1 stack" if self._stacks == 1 else f"{self._stacks} stacks"
+        click.echo(f"{stacks}: {self._stacks - failed} fused, {failed} failed")
         for method, count in sorted(self._methods.items()):
             click.echo(f"  {method}: {count}")
         for note in self._notes:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from batchstack.batch.ledger import existing_ledger
 from batchstack.batch.verify import Subset, Verified, recorded_outputs, subset, verify
 from batchstack.cli import options as shared
+from batchstack.cli.screen import tell
 from batchstack.errors import ExitCode
 
 
@@ -74,6 +75,8 @@ def command(directory: Path, read_subset: Subset, as_json: bool) -> None:
         + f"; {differing} differ",
         err=True,
     )
+    if differing:
+        tell("outputs that differ come back when they are removed and the run is started again")
     sys.exit(ExitCode.FAILED if differing else ExitCode.OK)
 
 

@@ -5,15 +5,22 @@ What differs between formats stands in `formats.FORMATS` and in their codecs, wh
 imported when the first file of their kind is met.
 """
 
-from batchstack.images.info import Encoding, ImageInfo, Metadata, Pixels, Written
+from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels, Written
 from batchstack.images.probe import image_kind, probe
-from batchstack.images.read import file_digest, read_image, read_image_and_digest, read_metadata
-from batchstack.images.resize import resized
+from batchstack.images.read import (
+    file_digest,
+    read_image,
+    read_image_and_digest,
+    read_metadata,
+    same_colours,
+)
+from batchstack.images.resize import cropped, resized
 from batchstack.images.scratch import StagedImage, stage_image, write_npy, write_npy_rows
 from batchstack.images.verify import check_image
 from batchstack.images.write import output_format, write_image, write_image_rows
 
 __all__ = [
+    "Empty",
     "Encoding",
     "ImageInfo",
     "Metadata",
@@ -21,6 +28,7 @@ __all__ = [
     "StagedImage",
     "Written",
     "check_image",
+    "cropped",
     "file_digest",
     "image_kind",
     "output_format",
@@ -29,6 +37,7 @@ __all__ = [
     "read_image_and_digest",
     "read_metadata",
     "resized",
+    "same_colours",
     "stage_image",
     "write_image",
     "write_image_rows",

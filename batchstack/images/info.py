@@ -21,14 +21,31 @@ Empty: TypeAlias = Callable[[tuple[int, ...], npt.DTypeLike], Pixels]
 BAND_BYTES = 2**25
 
 
+class Shot(NamedTuple):
+    """How a frame was taken.
+
+    Attributes
+    ----------
+    time : str, optional
+        As EXIF has it, "2024:05:01 12:00:03" with a fraction or without; sorts as time does.
+    made_of : str, optional
+        What tells that it is made of other pictures, to follow the name of the file.
+    """
+
+    time: str | None = None
+    made_of: str | None = None
+
+
 @dataclass(frozen=True)
 class ImageInfo:
     """Size and kind of one image file, as `read_image` returns its pixels.
 
+    Headers are equal if they describe equal kinds of pixels, whatever else is known of the files.
+
     Parameters
     ----------
     path : Path
-        The file; headers that differ in it only are equal.
+        The file.
     format : str
         A key of `FORMATS`, decided by the first bytes and not by the suffix.
     height, width : int
@@ -39,6 +56,14 @@ class ImageInfo:
         One of `DTYPES`.
     orientation : int
         The stored EXIF or TIFF orientation, 1 to 8.
+    data_range : int, optional
+        The stored value that means white, where tags tell it; they may be wrong.
+    shot : Shot
+        How it was taken.
+    notes : tuple of str
+        What is ignored of the file though it should not be, each to follow its name.
+    colours : str
+        Equal for files that state the meaning of their colours alike (`colour.key`).
     """
 
     path: Path = field(compare=False)
@@ -48,12 +73,21 @@ class ImageInfo:
     channels: int
     dtype: str
     orientation: int = 1
+    data_range: int | None = field(default=None, compare=False)
+    shot: Shot = field(default=Shot(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    colours: str = field(default="", compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(H, W) or (H, W, 3)."""
         size = (self.height, self.width)
         return size if self.channels == 1 else (*size, self.channels)
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Rows and columns before the orientation is applied."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
     @property
     def pixels(self) -> int:
@@ -80,10 +114,13 @@ class Written(NamedTuple):
         Bytes.
     digest : str, optional
         `checksum` of all of them; what earlier versions wrote has none.
+    lost : tuple of str
+        What of the frame's metadata it does not have, in words.
     """
 
     size: int
     digest: str | None = None
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,19 +137,25 @@ class Metadata:
         ICC colour profile.
     resolution : (float, float), optional
         Pixels per inch along x and y, after the orientation is applied.
+    iptc : bytes, optional
+        IPTC block (IIM).
+    chunks : tuple of (bytes, bytes)
+        What PNG says of its colours besides a profile (`colour.CHUNKS`): type and content.
+    lost : tuple of str
+        What of the frame's metadata no output has, in words.
     """
 
     exif: bytes | None = None
     xmp: bytes | None = None
     icc: bytes | None = None
     resolution: tuple[float, float] | None = None
+    iptc: bytes | None = None
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    lost: tuple[str, ...] = ()
 
-    def for_channels(self, channels: int) -> "Metadata":
-        """Return the metadata without a colour profile made for other channels."""
-        space = b"GRAY" if channels == 1 else b"RGB "
-        if self.icc is None or self.icc[16:20] == space:
-            return self
-        return replace(self, icc=None)
+    def without_colour(self) -> "Metadata":
+        """The same of a map, whose numbers are no colours."""
+        return replace(self, icc=None, chunks=())
 
 
 @dataclass(frozen=True)
@@ -124,12 +167,14 @@ class Encoding:
     quality : int
         1 to 100, of formats that are not lossless.
     metadata : Metadata
-        What the file inherits, its orientation reset to 1; a colour profile made for other
-        channels is left out.
+        What the file inherits, changed to what holds for it (`inherit.inherited`).
     empty : callable
         Gives an array of a shape and type, of any content, that a file may be encoded in.
+    software : str, optional
+        What made the image and how, in ASCII, where files name the software.
     """
 
     quality: int = OutputOptions.quality
     metadata: Metadata = field(default_factory=Metadata)
     empty: Empty = np.empty
+    software: str | None = None

@@ -5,41 +5,63 @@ does not notice changes pixels silently, whoever reads the file.
 A missing end is always noticed.
 """
 
+import re
 import struct
 import warnings
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
 import simplejpeg
-from PIL.Image import Exif
 from PIL.JpegImagePlugin import JpegImageFile
 
 from batchstack.errors import ImageError
+from batchstack.formats import FORMATS
+from batchstack.images import iptc
 from batchstack.images.claims import JPEG, check_claim, file_size
+from batchstack.images.colour import key
+from batchstack.images.exif_block import parse
+from batchstack.images.icc import FAULT, joined
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size, stored_shape
+from batchstack.images.shots import shot
 from batchstack.images.source import held
 
 _EXIF_PREFIX = b"Exif\0\0"
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC_PREFIX = b"ICC_PROFILE\0"
+_PHOTOSHOP_PREFIX = b"Photoshop 3.0\0"
+_NOT_PLAIN = (_EXIF_PREFIX, _ICC_PREFIX)
 _SEGMENT_ROOM = 65533
 # Bytes that are read to find the size of an ordinary file, and the segments before it:
 # tables, restart interval, application data, comment.
 _HEAD = 16384
-_SCAN = 0xDA  # pixels follow
+_SCAN, _END = 0xDA, 0xD9  # pixels follow, or nothing
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HEADER_MARKERS = {0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}
+_COMMENT, _JFIF, _ADOBE, _PROFILE = 0xFE, 0xE0, 0xEE, 0xE2
+_MARKER = re.compile(rb"\xff+[^\0\xff]", re.DOTALL)
+_SCAN_END = re.compile(rb"\xff[^\0\xd0-\xd7\xff]", re.DOTALL)  # not of a part of a scan
+# What libjpeg says of bytes behind the pixels; how often it is tried without them.
+_STRAY, _TRIES = re.compile(r"(\d+) extraneous bytes before marker 0xd9"), 8
 
 
 def _open(file: BinaryIO) -> JpegImageFile:
     # The class itself, not Image.open: that limits the number of pixels.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return JpegImageFile(file)
+        try:
+            return JpegImageFile(file)
+        except SyntaxError:
+            # Which bytes between segments make of a file that libjpeg reads.
+            file.seek(0)
+            data = bytearray(file.read())
+            _fill_gaps(data)
+            file = BytesIO(data)
+            return JpegImageFile(file)
 
 
 def read_header(path: Path, file: BinaryIO) -> ImageInfo:
@@ -64,16 +86,43 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
             f"{path}: is a {image.mode} JPEG, only grey and RGB are supported; "
             "convert it, e.g. magick in.jpg -colorspace sRGB out.jpg"
         )
-    orientation = exif_orientation(_exif(image))
+    pieces = _profile_pieces(file)
+    stated = Metadata(exif=_exif(image), icc=joined(pieces))
+    orientation = exif_orientation(stated.exif)
     height, width = oriented_size(image.height, image.width, orientation)
     channels = 1 if image.mode == "L" else 3
-    return ImageInfo(path, "jpeg", height, width, channels, "uint8", orientation)
+    return ImageInfo(
+        path,
+        "jpeg",
+        height,
+        width,
+        channels,
+        "uint8",
+        orientation,
+        shot=shot(stated.exif),
+        notes=(FAULT,) if pieces and stated.icc is None else (),
+        colours=key(stated),
+    )
+
+
+def _profile_pieces(file: BinaryIO) -> list[bytes]:
+    """The parts of a colour profile, in the order of the file."""
+    file.seek(0)
+    head = file.read(_HEAD)
+    while _SCAN not in (marker for marker, _ in _markers(head)) and (more := file.read(len(head))):
+        head += more
+    return [
+        head[place + len(_ICC_PREFIX) : place - 2 + int.from_bytes(head[place - 2 : place])]
+        for marker, place in _markers(head)
+        if marker == _PROFILE and head.startswith(_ICC_PREFIX, place)
+    ]
 
 
 def _plain_header(head: bytes) -> tuple[int, int, int] | None:
     """Height, width and channels of an ordinary JPEG; None where Pillow has to look.
 
-    Ordinary is 8 bit, grey or of three channels, and without EXIF, which may turn the image.
+    Ordinary is 8 bit, grey or of three channels, without EXIF, which may turn the image, and
+    without a colour profile, which may be damaged.
     Checking a long manifest is mostly this, and Pillow takes eight times as long.
     """
     size = None
@@ -85,7 +134,7 @@ def _plain_header(head: bytes) -> tuple[int, int, int] | None:
             if bits != 8 or not height or not width or channels not in (1, 3):
                 return None
             size = height, width, channels
-        elif marker not in _HEADER_MARKERS or head.startswith(_EXIF_PREFIX, place):
+        elif marker not in _HEADER_MARKERS or head.startswith(_NOT_PLAIN, place):
             return None
     return None
 
@@ -98,16 +147,31 @@ def stream_size(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _markers(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the marker and the place of the content of every segment up to the first pixels."""
+def _markers(data: bytes | bytearray | memoryview) -> Iterator[tuple[int, int]]:
+    """Yield the marker and the place of the content of every segment up to the first pixels.
+
+    Bytes between segments are passed over, as libjpeg does.
+    """
     at, marker = 2, 0
-    while marker != _SCAN and at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # filling
-            at += 1
-            continue
-        yield marker, at + 4
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    while marker != _SCAN and (found := _MARKER.search(data, at)) and found.end() + 2 <= len(data):
+        marker, place = data[found.end() - 1], found.end() + 2
+        yield marker, place
+        at = place - 2 + int.from_bytes(data[place - 2 : place])
+
+
+def has_end(data: bytes | memoryview) -> bool:
+    """Whether the pixels of a JPEG stream inside another file have their end, whatever follows."""
+    return _end(data) is not None
+
+
+def _end(data: bytes | memoryview) -> int | None:
+    """The place of the marker behind the pixels, None if there is none."""
+    at = max((place for _, place in _markers(data)), default=0)
+    while found := _SCAN_END.search(data, at):
+        if data[found.end() - 1] == _END:
+            return found.start()
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    return None
 
 
 def _frame(data: bytes, place: int) -> tuple[int, int, int, int]:
@@ -121,17 +185,66 @@ def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixel
     """Yield all pixels as stored at once, or raise; never grey filling for a missing part.
 
     Every warning of libjpeg refuses the file: it reports only the last one, so that a
-    harmless oddity of a header cannot be told from damage behind it.
+    harmless oddity cannot be told from damage before it.
+    So what is harmless is taken out of its sight.
     """
+    data, room = held(file, np.empty), empty(stored_shape(info), info.dtype)
+    _hide_oddities(data)
+    for _ in range(_TRIES):
+        try:
+            decoded = _decoded(data, info, room)
+            break
+        except ValueError as error:
+            stray, end = _STRAY.search(str(error)), _end(data)
+            if stray is None or end is None or end < int(stray[1]):
+                raise
+            # If some of these bytes are of the pixels, it is found that those are cut off.
+            end -= int(stray[1])
+            data[end : end + 2] = FORMATS["jpeg"].end
+            data = data[: end + 2]
+    else:
+        decoded = _decoded(data, info, room)
+    yield decoded[..., 0] if info.channels == 1 else decoded
+
+
+def _decoded(data: memoryview, info: ImageInfo, room: Pixels) -> Pixels:
     decoded: Pixels = simplejpeg.decode_jpeg(
-        held(file, np.empty),
+        data,
         "GRAY" if info.channels == 1 else "RGB",
         fastdct=False,
         fastupsample=False,
         strict=True,
-        buffer=empty(stored_shape(info), info.dtype),
+        buffer=room,
     )
-    yield decoded[..., 0] if info.channels == 1 else decoded
+    return decoded
+
+
+def _hide_oddities(data: memoryview) -> None:
+    """Change in place what libjpeg warns of in headers, and pixels do not depend on.
+
+    Application data but that which tells the colour space become comments.
+    """
+    _fill_gaps(data)
+    frame = 0
+    for marker, place in _markers(data):
+        if marker in _FRAMES:
+            frame = marker
+        if marker == _JFIF and bytes(data[place : place + 5]) == b"JFIF\0":
+            data[place + 5] = 1  # the version
+        elif marker in range(0xE1, 0xF0) and marker != _ADOBE:
+            data[place - 3] = _COMMENT
+        elif marker == _SCAN and frame in (0xC0, 0xC1):
+            end = place - 2 + int.from_bytes(data[place - 2 : place])
+            if end <= len(data):
+                data[end - 3 : end] = b"\0\x3f\0"  # all frequencies, the only choice
+
+
+def _fill_gaps(data: bytearray | memoryview) -> None:
+    """Replace bytes between segments by those that may stand before a marker."""
+    at = 2
+    for _, place in _markers(data):
+        data[at : place - 3] = b"\xff" * (place - 3 - at)
+        at = place - 2 + int.from_bytes(data[place - 2 : place])
 
 
 def _exif(image: JpegImageFile) -> bytes | None:
@@ -146,10 +259,18 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     metadata = Metadata(
         exif=exif,
         xmp=image.info.get("xmp"),
-        icc=image.info.get("icc_profile"),
-        resolution=_jfif_resolution(image) or _exif_resolution(exif),
+        icc=joined(_profile_pieces(file)),
+        resolution=_jfif_resolution(image) or parse(exif).resolution,
+        iptc=image.info.get("photoshop", {}).get(iptc.IPTC) or None,
+        lost=_lost(image),
     )
     return metadata, exif_orientation(exif)
+
+
+def _lost(image: JpegImageFile) -> tuple[str, ...]:
+    others = image.info.get("photoshop", {}).keys() - {iptc.IPTC}
+    found = {"resources of Photoshop": others, "a comment": image.info.get("comment")}
+    return tuple(what for what, is_there in found.items() if is_there)
 
 
 def _jfif_resolution(image: JpegImageFile) -> tuple[float, float] | None:
@@ -158,29 +279,12 @@ def _jfif_resolution(image: JpegImageFile) -> tuple[float, float] | None:
     return (x * per_inch, y * per_inch) if per_inch and x and y else None
 
 
-def _exif_resolution(exif: bytes | None) -> tuple[float, float] | None:
-    if not exif:
-        return None
-    tags = Exif()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            tags.load(_EXIF_PREFIX + exif)
-            per_inch = {2: 1.0, 3: 2.54}[tags.get(296, 2)]
-            x, y = float(tags[282]), float(tags[283])
-        except Exception:  # a damaged block can fail anywhere in Pillow; it is not vital
-            return None
-    usable = 0 < x < np.inf and 0 < y < np.inf
-    return (x * per_inch, y * per_inch) if usable else None
-
-
 def write_rows(
     file: BinaryIO, info: ImageInfo, blocks: Iterator[Pixels], encoding: Encoding
 ) -> None:
     """Write as baseline 4:2:0, byte for byte what `cv2.imwrite` gives, plus metadata.
 
-    EXIF and XMP longer than one segment (65 kB) are left out: most readers could not
-    join them.
+    EXIF and XMP fit a segment (`Format.block_room`): most readers could not join several.
     """
     (pixels,) = blocks
     # What does not fit would come in new memory.
@@ -200,10 +304,11 @@ def write_rows(
 
 
 def _with_density(jfif: bytes, resolution: tuple[float, float] | None) -> bytes:
-    if resolution is None or not all(1 <= round(value) <= 65535 for value in resolution):
-        return jfif
-    x, y = resolution
-    return jfif[:13] + struct.pack(">BHH", 1, round(x), round(y)) + jfif[18:]
+    for unit, per_inch in ((1, 1.0), (2, 2.54)):
+        counts = [round(value / per_inch) for value in resolution or ()]
+        if counts and all(1 <= count <= 65535 for count in counts):
+            return jfif[:13] + struct.pack(">BHH", unit, *counts) + jfif[18:]
+    return jfif
 
 
 def _segments(metadata: Metadata) -> bytes:
@@ -213,14 +318,19 @@ def _segments(metadata: Metadata) -> bytes:
     if metadata.xmp:
         parts += _segment(0xE1, _XMP_PREFIX + metadata.xmp)
     if metadata.icc:
-        room = _SEGMENT_ROOM - len(_ICC_PREFIX) - 2
-        pieces = [metadata.icc[at : at + room] for at in range(0, len(metadata.icc), room)]
+        pieces = _pieces(metadata.icc, _SEGMENT_ROOM - len(_ICC_PREFIX) - 2)
         for number, piece in enumerate(pieces, start=1):
             parts += _segment(0xE2, _ICC_PREFIX + bytes((number, len(pieces))) + piece)
+    if metadata.iptc:
+        resource = iptc.as_resource(metadata.iptc)
+        for piece in _pieces(resource, _SEGMENT_ROOM - len(_PHOTOSHOP_PREFIX)):
+            parts += _segment(0xED, _PHOTOSHOP_PREFIX + piece)
     return parts
 
 
+def _pieces(data: bytes, room: int) -> list[bytes]:
+    return [data[at : at + room] for at in range(0, len(data), room)]
+
+
 def _segment(marker: int, payload: bytes) -> bytes:
-    if len(payload) > _SEGMENT_ROOM:
-        return b""
     return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload

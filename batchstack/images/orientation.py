@@ -1,20 +1,15 @@
-"""The one place that knows EXIF orientation: find it, apply it, reset it.
+"""The one place that knows EXIF orientation: find it, apply it.
 
 An orientation says which side of the scene the first row and the first column show
 (EXIF 2.32, tag 0x0112).
 """
 
-import re
-import struct
-from dataclasses import replace
-
 import numpy as np
 
-from batchstack.images.info import ImageInfo, Metadata, Pixels
+from batchstack.images.exif import Entry, first_directory, whole_number
+from batchstack.images.info import ImageInfo, Pixels
 
 _TAG = 0x0112
-_SHORT = 3
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:>|\s*=\s*[\"']))[1-8](?=[<\"'])")
 
 
 def orient(pixels: Pixels, orientation: int) -> Pixels:
@@ -48,59 +43,20 @@ def oriented_size(height: int, width: int, orientation: int) -> tuple[int, int]:
 
 def stored_shape(info: ImageInfo) -> tuple[int, ...]:
     """Return the shape of an image before `orient`."""
-    return (*oriented_size(info.height, info.width, info.orientation), *info.shape[2:])
+    return (*info.stored_size, *info.shape[2:])
 
 
 def exif_orientation(exif: bytes | None) -> int:
-    """Return the orientation an EXIF block states, 1 where it states none that is valid."""
-    place = _find(exif or b"")
-    if place is None:
-        return 1
-    order, offset, _ = place
-    (value,) = struct.unpack_from(order + "H", exif or b"", offset)
-    return value if 1 <= value <= 8 else 1
+    """Return the orientation an EXIF block states, 1 where it states none that is valid.
 
-
-def upright_exif(exif: bytes) -> bytes:
-    """Return an EXIF block that says orientation 1, every other tag in place.
-
-    The thumbnail is unlinked where the orientation changes: it shows the old one.
+    It may be a whole number of any type, though only SHORT is in order.
     """
-    place = _find(exif)
-    if place is None or exif_orientation(exif) == 1:
-        return exif
-    order, offset, link = place
-    block = bytearray(exif)
-    struct.pack_into(order + "H", block, offset, 1)
-    if link + 4 <= len(block):
-        struct.pack_into(order + "I", block, link, 0)
-    return bytes(block)
+    return _valid(whole_number(exif or b"", _entry(exif or b"")))
 
 
-def upright(metadata: Metadata) -> Metadata:
-    """Return metadata that says orientation 1 wherever it says one."""
-    exif, xmp = metadata.exif, metadata.xmp
-    return replace(metadata, exif=exif and upright_exif(exif), xmp=xmp and upright_xmp(xmp))
+def _valid(value: int | None) -> int:
+    return value if value and 1 <= value <= 8 else 1
 
 
-def upright_xmp(xmp: bytes) -> bytes:
-    """Return an XMP packet that says orientation 1, of the same length."""
-    return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
-
-
-def _find(exif: bytes) -> tuple[str, int, int] | None:
-    """Return byte order, offset of the value and offset of the link to the thumbnail."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None:
-        return None
-    try:
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        link = start + 2 + 12 * count
-        for entry in range(start + 2, link, 12):
-            if struct.unpack_from(order + "HHI", exif, entry) == (_TAG, _SHORT, 1):
-                struct.unpack_from(order + "H", exif, entry + 8)
-                return order, entry + 8, link
-    except struct.error:
-        return None
-    return None
+def _entry(exif: bytes) -> Entry | None:
+    return first_directory(exif).get(_TAG)

@@ -4,8 +4,9 @@ Pillow would do for the headers but loads all pixels to find an EXIF chunk behin
 """
 
 import struct
+import textwrap
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,9 +14,14 @@ import imagecodecs
 
 from batchstack.errors import ImageError
 from batchstack.formats import FORMATS
+from batchstack.images import iptc
 from batchstack.images.claims import DEFLATE, check_claim, file_size
+from batchstack.images.colour import CHUNKS, key
+from batchstack.images.icc import FAULT, is_sound
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size
+from batchstack.images.shots import shot
+from batchstack.images.white import of_bits
 
 (_SIGNATURE,) = FORMATS["png"].magic
 _ANCILLARY = 0x20  # in the first letter of a chunk's type: it is a small one
@@ -24,7 +30,13 @@ _CHANNELS = {0: 1, 2: 3, 3: 3}  # grey, RGB, palette
 # Bits of a sample, and samples of a stored pixel.
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8)}
 _SAMPLES = {0: 1, 2: 3, 3: 1}
+_METHODS = ((0, 0, 0), (0, 0, 1))  # of compression, filters and interlacing
 _XMP_KEY = b"XML:com.adobe.xmp"
+_SOFTWARE_KEY = b"Software"
+# How programs keep what PNG had no chunk for: as text, in lines of hexadecimal.
+_RAW_KEY = b"Raw profile type "
+_XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _METRES_PER_INCH = 0.0254
 _TEXT_ROOM = 2**24  # bytes that a profile or an XMP packet may have when it is inflated
 _ALPHA_HINT = "remove it, e.g. magick in.png -alpha off out.png"
@@ -54,24 +66,44 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 
 def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     """Return what the chunks say; the pixels are not touched."""
-    held, chunks = file_size(file), dict(_chunks(file))
+    held, pieces = file_size(file), [*_chunks(file)]
+    chunks = dict(pieces)
     ihdr = chunks.get(b"IHDR", b"")
     if len(ihdr) != 13:
         raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
-    width, height, depth, colour = struct.unpack(">IIBB", ihdr[:10])
+    width, height, depth, colour, *methods = struct.unpack(">IIBBBBB", ihdr)
     if colour in (4, 6):
         raise ImageError(f"{path}: has an alpha channel; {_ALPHA_HINT}")
     if b"tRNS" in chunks:
         raise ImageError(f"{path}: has transparent colours (tRNS); {_ALPHA_HINT}")
-    if depth not in _DEPTHS.get(colour, ()) or not width or not height:
+    is_known = depth in _DEPTHS.get(colour, ()) and tuple(methods) in _METHODS
+    if not is_known or not width or not height:
         raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
     # A byte before every row names its filter.
     stored = height * (1 + -(-width * depth * _SAMPLES[colour] // 8))
     check_claim(path, (height, width), stored, held, DEFLATE)
-    orientation = exif_orientation(chunks.get(b"eXIf"))
+    metadata = _metadata(pieces)
+    orientation = exif_orientation(metadata.exif)
     height, width = oriented_size(height, width, orientation)
-    dtype = "uint16" if depth == 16 else "uint8"
-    return ImageInfo(path, "png", height, width, _CHANNELS[colour], dtype, orientation)
+    return ImageInfo(
+        path,
+        "png",
+        height,
+        width,
+        _CHANNELS[colour],
+        "uint16" if depth == 16 else "uint8",
+        orientation,
+        data_range=of_bits(max(chunks.get(b"sBIT", b"\0"))) if depth == 16 else None,
+        shot=shot(metadata.exif),
+        notes=(FAULT,) if b"iCCP" in chunks and _profile(chunks[b"iCCP"]) is None else (),
+        colours=key(metadata),
+    )
+
+
+def _profile(payload: bytes) -> bytes | None:
+    """The colour profile of an iCCP chunk, None if it is damaged."""
+    profile = _inflate(payload.partition(b"\0")[2][1:])
+    return profile if is_sound(profile) else None
 
 
 def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixels]:
@@ -106,17 +138,52 @@ def critical_chunks(path: Path, file: BinaryIO) -> bytearray:
 
 def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     """Return the metadata as stored, the orientation not yet reset, and that."""
-    exif = xmp = icc = resolution = None
-    for kind, payload in _chunks(file):
-        if kind == b"eXIf":
-            exif = payload.removeprefix(b"Exif\0\0")
-        elif kind == b"iCCP":
-            icc = _inflate(payload.partition(b"\0")[2][1:])
-        elif kind == b"iTXt" and payload.startswith(_XMP_KEY + b"\0"):
-            xmp = _international_text(payload)
-        elif kind == b"pHYs" and len(payload) == 9:
-            resolution = _physical(payload)
-    return Metadata(exif, xmp, icc, resolution), exif_orientation(exif)
+    metadata = _metadata(_chunks(file))
+    return metadata, exif_orientation(metadata.exif)
+
+
+def _metadata(chunks: Iterable[tuple[bytes, bytes]]) -> Metadata:
+    found: dict[bytes, bytes] = {}
+    raw: dict[bytes, bytes] = {}
+    lost: tuple[str, ...] = ()
+    for kind, payload in chunks:
+        name, text = _text(kind, payload) if kind in _TEXTS else (kind, payload)
+        if name.startswith(_RAW_KEY):
+            raw |= _raw(name.removeprefix(_RAW_KEY), text)
+        elif kind in _TEXTS and name not in (_XMP_KEY, _SOFTWARE_KEY):
+            lost = ("texts in chunks of their own",)
+        else:
+            found[name] = text
+    return Metadata(
+        exif=found.get(b"eXIf", raw.get(b"exif", b"")).removeprefix(b"Exif\0\0") or None,
+        xmp=found.get(_XMP_KEY) or raw.get(b"xmp"),
+        icc=_profile(found.get(b"iCCP", b"")) or raw.get(b"icc") or raw.get(b"icm"),
+        resolution=_physical(found.get(b"pHYs", b"")),
+        iptc=iptc.either(raw.get(b"iptc", b"")),
+        chunks=tuple((kind, found[kind]) for kind in CHUNKS if kind in found),
+        lost=lost,
+    )
+
+
+def _text(kind: bytes, payload: bytes) -> tuple[bytes, bytes]:
+    """The name of a text and the text, empty if it is damaged."""
+    name, _, rest = payload.partition(b"\0")
+    if kind == b"iTXt":
+        packed, rest = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
+        return name, (_inflate(rest) or b"") if packed else rest
+    return name, (_inflate(rest[1:]) or b"") if kind == b"zTXt" else rest
+
+
+def _raw(name: bytes, text: bytes) -> dict[bytes, bytes]:
+    """A block of this name in lines: the name, how many bytes, and these in hexadecimal."""
+    _, _, *lines = text.split(maxsplit=2) or (b"", b"")
+    try:
+        block = bytes.fromhex("".join(b"".join(lines).decode("ascii").split()))
+    except ValueError:
+        return {}
+    if name == b"APP1":
+        name = b"xmp" if block.startswith(_XMP_PREFIX) else b"exif"
+    return {name: block.removeprefix(_XMP_PREFIX)}
 
 
 def _inflate(data: bytes) -> bytes | None:
@@ -128,13 +195,9 @@ def _inflate(data: bytes) -> bytes | None:
     return text if inflater.eof else None
 
 
-def _international_text(payload: bytes) -> bytes | None:
-    rest = payload.partition(b"\0")[2]
-    compressed, text = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
-    return _inflate(text) if compressed else text
-
-
 def _physical(payload: bytes) -> tuple[float, float] | None:
+    if len(payload) != 9:
+        return None
     x, y, unit = struct.unpack(">IIB", payload)
     return (x * _METRES_PER_INCH, y * _METRES_PER_INCH) if unit == 1 and x and y else None
 
@@ -148,10 +211,14 @@ def write_rows(
     data = memoryview(encoded)
     file.write(data[:_HEADER_END])
     file.writelines(_metadata_chunks(encoding.metadata))
+    if encoding.software:
+        file.write(_chunk(b"tEXt", _SOFTWARE_KEY + b"\0" + encoding.software.encode("ascii")))
     file.write(data[_HEADER_END:])
 
 
 def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:
+    for kind, payload in metadata.chunks:
+        yield _chunk(kind, payload)
     if metadata.icc:
         yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc))
     if metadata.resolution:
@@ -162,6 +229,12 @@ def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:
         yield _chunk(b"eXIf", metadata.exif)
     if metadata.xmp:
         yield _chunk(b"iTXt", _XMP_KEY + b"\0\0\0\0\0" + metadata.xmp)
+    if metadata.iptc:
+        lines = b"\niptc\n%8d\n%s\n"
+        resource = iptc.as_resource(metadata.iptc)
+        digits = textwrap.fill(resource.hex(), 72).encode("ascii")
+        text = lines % (len(resource), digits)
+        yield _chunk(b"zTXt", _RAW_KEY + b"iptc\0\0" + zlib.compress(text))
 
 
 def _chunk(kind: bytes, payload: bytes) -> bytes:

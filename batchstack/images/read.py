@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,8 +14,10 @@ import xxhash
 from batchstack import files
 from batchstack.errors import ImageError
 from batchstack.images.codecs import codec
+from batchstack.images.colour import agree
 from batchstack.images.info import Empty, ImageInfo, Metadata, Pixels
-from batchstack.images.orientation import orient, stored_shape, upright
+from batchstack.images.inherit import inheritable
+from batchstack.images.orientation import orient, stored_shape
 from batchstack.images.source import held, image_file, image_in
 
 
@@ -118,10 +119,18 @@ def _shortened(digest: "hashlib._Hash") -> str:
     return digest.hexdigest()[:32]
 
 
-def read_metadata(path: Path | str) -> Metadata:
+def read_metadata(path: Path | str, *, strip_gps: bool = False) -> Metadata:
     """Read what an output inherits from this frame.
 
     Orientation is reset to 1 in EXIF and XMP, the resolution follows the turned axes.
+    What holds for the frame's file only is left out (`inherit.inheritable`).
+
+    Parameters
+    ----------
+    path : Path
+        A file of one of `FORMATS`.
+    strip_gps : bool
+        Whether places on the earth are left out too.
 
     Raises
     ------
@@ -131,9 +140,20 @@ def read_metadata(path: Path | str) -> Metadata:
     path = Path(path)
     with image_file(path) as (kind, file):
         stored, orientation = codec(kind).read_metadata(path, file)
-    if stored.resolution and orientation >= 5:
-        stored = replace(stored, resolution=stored.resolution[::-1])
-    return upright(stored)
+    return inheritable(stored, orientation, strip_gps=strip_gps)
+
+
+def same_colours(one: ImageInfo, other: ImageInfo) -> bool:
+    """Whether the same pixels have the same colours in two files, as their profiles and tags say.
+
+    Colours of which nothing is said are taken for sRGB.
+
+    Raises
+    ------
+    FileError, ImageError
+        As `read_metadata`.
+    """
+    return agree(read_metadata(one.path), read_metadata(other.path), one.channels)
 
 
 def _read(path: Path, kind: str, file: BinaryIO, empty: Empty = np.empty) -> Pixels:

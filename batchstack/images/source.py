@@ -13,7 +13,15 @@ import numpy as np
 
 from batchstack import files
 from batchstack.errors import BatchstackError, ImageError
-from batchstack.formats import FORMATS, either, longest_magic, of_magic, widest
+from batchstack.formats import (
+    FOREIGN_HEAD,
+    FORMATS,
+    either,
+    foreign,
+    longest_magic,
+    of_magic,
+    widest,
+)
 from batchstack.images.claims import file_size
 from batchstack.images.info import Empty
 
@@ -77,16 +85,19 @@ def is_damage(error: Exception) -> bool:
 
 
 def _kind(path: Path, file: BinaryIO) -> str:
-    head = file.read(longest_magic())
+    head = file.read(max(longest_magic(), FOREIGN_HEAD))
     file.seek(0)
     found = of_magic(head)
     if found is not None:
         return found.name
     if not head:
         raise ImageError(f"{path}: is empty (0 bytes); copy it again from the source")
+    known = foreign(head)
+    if known is not None:
+        raise ImageError(f"{path}: is a {known.label} file, which is not read; {known.remedy}")
     raise ImageError(
         f"{path}: is not a {either(row.label for row in FORMATS.values())} file (it starts with "
-        f"{head!r}); convert it first, e.g. to {widest().label}"
+        f"{head[: longest_magic()]!r}); convert it first, e.g. to {widest().label}"
     )
 
 

@@ -7,7 +7,7 @@ file of any size is read in bounded memory.
 import logging
 import math
 import reprlib
-import warnings
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -16,20 +16,30 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL.Image import Exif
 from tifffile import TIFF, TiffFile
 
-from batchstack.errors import ImageError
-from batchstack.formats import DTYPES, FORMATS
+from batchstack.errors import ImageError, PageStackError
+from batchstack.formats import DEVELOP, DTYPES, FORMATS, RAW_SUFFIXES
+from batchstack.images import descriptions, exif_block, iptc
 from batchstack.images.claims import check_claim, tiff_expansion
-from batchstack.images.info import BAND_BYTES, Empty, ImageInfo, Metadata, Pixels
+from batchstack.images.colour import key
+from batchstack.images.icc import FAULT, is_sound
+from batchstack.images.info import BAND_BYTES, Empty, ImageInfo, Metadata, Pixels, Shot
 from batchstack.images.orientation import oriented_size
+from batchstack.images.shots import made_of, time_of
+from batchstack.images.source import is_damage
+from batchstack.images.white import of_largest, of_text
 
 _BAND = FORMATS["tiff"].rows_read
-TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, ... copyright
+_IPTC, _PHOTOSHOP, _MICRO_MANAGER = 33723, 34377, 51123
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _YCBCR = 0, 1, 2, 6
 _COLOURS = ((1, _MIN_IS_WHITE), (1, _MIN_IS_BLACK), (3, _RGB))
 _JPEG, _PNG = 7, 34933
+# Photometric types of sensor data, and what says that there are some (DNG, CR2, IIQ).
+_SENSOR, _DNG_VERSION, _RAW_MARKS = (32803, 34892), 50706, (b"CR", b"IIII", b"MMMM")
+_ICC, _LARGEST = 34675, 281
+# Bytes of pixels that a strip of doubtful length is decoded to already with the header.
+_TRIED = 2**28
 _SIDES = ("imagewidth", "imagelength")
 _NUMBERS = (
     "imagedepth",
@@ -45,21 +55,33 @@ _NUMBERS = (
 )
 # Pages that are looked at; a damaged chain of them may have no end.
 _MOST_PAGES = 1000
+_MOST_BELOW = 8
 
-# What tifffile notices is said by errors, or does not matter; it would go to the screen.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
+_reading = threading.local()
+
+
+def _is_asked_for(record: logging.LogRecord) -> bool:
+    """Whether what tifffile logs is for others than us: what it notices here, errors say."""
+    return not getattr(_reading, "pages", 0)
+
+
+logging.getLogger("tifffile").addFilter(_is_asked_for)
 
 
 @contextmanager
 def open_page(path: Path, file: BinaryIO) -> Iterator[Any]:
     """Give the first page of an open file, whose numbers can be relied on to be numbers."""
-    with np.errstate(all="ignore"):  # damaged numbers overflow anywhere
-        # The name tells one vendor's files of more than 4 GB.
-        tiff = TiffFile(file, name=path.name)
-    with tiff:
-        page = tiff.pages.first
-        _refuse_wrong_numbers(path, page, _SIDES + _NUMBERS)
-        yield page
+    _reading.pages = getattr(_reading, "pages", 0) + 1
+    try:
+        with np.errstate(all="ignore"):  # damaged numbers overflow anywhere
+            # The name tells one vendor's files of more than 4 GB.
+            tiff = TiffFile(file, name=path.name)
+        with tiff:
+            page = tiff.pages.first
+            _refuse_wrong_numbers(path, page, _SIDES + _NUMBERS)
+            yield page
+    finally:
+        _reading.pages -= 1
 
 
 def read_header(path: Path, file: BinaryIO) -> ImageInfo:
@@ -70,13 +92,50 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
 
 def _header(path: Path, page: Any) -> ImageInfo:
     """Return what the tags say, after checking that every segment lies in the file."""
+    _refuse_raw(path, page)
     _refuse_unsupported(path, page)
     _refuse_stacks(path, page)
+    _mend_counts(path, page)
     _refuse_claims(path, page)
     turned = _orientation(page)
     height, width = oriented_size(page.imagelength, page.imagewidth, turned)
     dtype = str(np.dtype(page.dtype))
-    return ImageInfo(path, "tiff", height, width, page.samplesperpixel, dtype, turned)
+    return ImageInfo(
+        path,
+        "tiff",
+        height,
+        width,
+        page.samplesperpixel,
+        dtype,
+        turned,
+        data_range=_white(page.tags) if dtype == "uint16" else None,
+        shot=_shot(page.tags),
+        notes=() if page.tags.valueof(_ICC) is None or _icc(page.tags) else (FAULT,),
+        colours=key(Metadata(icc=_icc(page.tags))),
+    )
+
+
+def _white(tags: Any) -> int | None:
+    """The value for white that tags tell: the largest that was used, or the bits of the camera."""
+    values = tags.valueof(_LARGEST)
+    values = values if isinstance(values, tuple) else (values,)
+    if all(isinstance(value, int) for value in values):
+        return of_largest(max(values))
+    return of_text(str(tags.valueof(270) or ""))
+
+
+def _shot(tags: Any) -> Shot:
+    taking, software = tags.valueof(34665), tags.valueof(305)
+    taking = taking if isinstance(taking, dict) else {}
+    composite, note = taking.get("CompositeImage"), taking.get("MakerNote")
+    return Shot(
+        time_of(str(taking.get("DateTimeOriginal", "")), str(taking.get("SubsecTimeOriginal", ""))),
+        made_of(
+            software if isinstance(software, str) else "",
+            composite if isinstance(composite, int) else None,
+            note if isinstance(note, bytes) else b"",
+        ),
+    )
 
 
 def _orientation(page: Any) -> int:
@@ -88,6 +147,8 @@ def _orientation(page: Any) -> int:
 def _number(tags: Any, tag: int) -> int:
     """The value of a tag, 0 if it is missing or anything but a number."""
     value = tags.valueof(tag)
+    if isinstance(value, bytes) and len(value) == 1:  # of type BYTE
+        return value[0]
     return int(value) if isinstance(value, int) else 0
 
 
@@ -108,6 +169,40 @@ def _refuse_tag(path: Path, name: str, value: Any, wanted: str) -> None:
         f"{path}: is damaged, its TIFF tag {name} is {reprlib.repr(value)} instead of {wanted}; "
         "copy it again from the source"
     )
+
+
+def _refuse_raw(path: Path, page: Any) -> None:
+    """Camera raw is a TIFF of which the first image is a thumbnail, or sensor data."""
+    file = page.parent.filehandle
+    file.seek(8)
+    is_marked = file.read(4).startswith(_RAW_MARKS) or _DNG_VERSION in page.tags
+    below = _pages_below(page)
+    suffix = path.suffix[1:].lower()
+    if is_marked or any(other.photometric in _SENSOR for other in (page, *below)):
+        name = suffix if suffix in RAW_SUFFIXES else "dng"
+        kind = f" ({name.upper()})" if suffix in RAW_SUFFIXES else ""
+        raise ImageError(f"{path}: is camera raw{kind}, which is not read; {DEVELOP.format(name)}")
+    _refuse_wrong_numbers(path, page, ("subfiletype",))
+    if int(page.subfiletype) & 1 and any(_is_larger(other, page) for other in below):
+        raise ImageError(
+            f"{path}: begins with a thumbnail and has its image in a directory below it, which is "
+            "not read; save it as TIFF of one image"
+        )
+
+
+def _pages_below(page: Any) -> list[Any]:
+    """Images of the directories below the first one, and of those behind it."""
+    try:
+        with np.errstate(all="ignore"):
+            behind = list(islice(page.parent.pages, 1, _MOST_BELOW))
+            return [*islice(page.pages or (), _MOST_BELOW), *behind]
+    except Exception:  # they can be damaged in any way, and mostly do not matter
+        return []
+
+
+def _is_larger(other: Any, page: Any) -> bool:
+    sides = [(getattr(other, name), getattr(page, name)) for name in _SIDES]
+    return all(isinstance(one, int) and one > two for one, two in sides)
 
 
 def _refuse_unsupported(path: Path, page: Any) -> None:
@@ -158,9 +253,11 @@ def _refuse_stacks(path: Path, page: Any) -> None:
     planes = (page.parent.imagej_metadata or {}).get("images", 1)
     count = max(pages, page.imagedepth, planes if isinstance(planes, int) else 1)
     if count > 1:
-        raise ImageError(
-            f"{path}: holds {count} pages, a frame must be one image; "
-            "split it, e.g. magick in.tif out-%03d.tif"
+        stem = str(path.with_suffix(""))
+        raise PageStackError(
+            f"{path}: holds {count} pages, a frame must be one image; split it, e.g. "
+            f"python -c \"import tifffile as t; [t.imwrite({stem!r} + f'-{{n:04}}.tif', page) "
+            f'for n, page in enumerate(t.imread({str(path)!r}))]", and give {stem + "-*.tif"!r}'
         )
 
 
@@ -187,6 +284,46 @@ def _refuse_claims(path: Path, page: Any) -> None:
         shape = (height - (down - 1) * rows if last else rows, columns)
         needed = shape[0] * shape[1] * pixel
         check_claim(path, shape, needed, count, expansion, of="a strip or tile")
+
+
+def _mend_counts(path: Path, page: Any) -> None:
+    """Have strips and tiles end before the next one, or where the file does, if they say wrong.
+
+    Some programs leave out how many bytes they have, or round it up.  Where that could also
+    be the end of a file that is cut off, they must decode.
+    """
+    height, size = page.imagelength, page.parent.filehandle.size
+    rows, columns = _segment_size(page)
+    if not (height and rows and columns):
+        return
+    offsets, (_, down, _) = page.dataoffsets, _segments(page)
+    row = columns * page.shaped[-1] * np.dtype(page.dtype).itemsize
+    counts = list(page.databytecounts)
+    for index, (offset, count) in enumerate(zip(offsets, counts, strict=False)):
+        is_last = index % down == down - 1 and not page.is_tiled
+        needed = row * (height - (down - 1) * rows if is_last else rows)
+        if page.compression == 1:
+            if 0 < offset <= size - needed and (count == 0 or count > needed):
+                counts[index] = needed
+        elif 0 < offset < size and (count == 0 or offset + count > size):
+            places = (size, page.offset, *offsets, *(tag.valueoffset for tag in page.tags))
+            counts[index] = min(place for place in places if place > offset) - offset
+            page.databytecounts = tuple(counts)
+            if page.offset < offset and not _decodes(path, page, index, needed):
+                counts[index] = count
+    page.databytecounts = tuple(counts)
+
+
+def _decodes(path: Path, page: Any, index: int, needed: int) -> bool:
+    if needed > min(_TRIED, page.databytecounts[index] * tiff_expansion(page.compression)):
+        return False
+    try:
+        _decode(path, page, index)
+    except Exception as error:
+        if not isinstance(error, ImageError) and not is_damage(error):
+            raise
+        return False
+    return True
 
 
 def _segment_size(page: Any) -> tuple[int, int]:
@@ -322,9 +459,9 @@ def _checked_png(path: Path, data: bytes) -> bytes:
 
 def _refuse_odd_jpeg(path: Path, page: Any, data: bytes, index: int) -> None:
     """The decoder fills what is missing with grey, and makes room for what a stream claims."""
-    from batchstack.images.jpeg import stream_size
+    from batchstack.images.jpeg import has_end, stream_size
 
-    if not data.rstrip(b"\0").endswith(FORMATS["jpeg"].end):
+    if not has_end(data):
         _refuse_segment(path, index, "ends too early")
     claimed, room = stream_size(data), _segment_size(page)
     if math.prod(claimed) > 2 * math.prod(room):  # it may be padded to whole blocks
@@ -349,50 +486,63 @@ def _read(path: Path, page: Any, offset: int, count: int) -> bytes:
 def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     """Return the metadata as stored, and the orientation.
 
-    The text tags (make, model, ...) become an EXIF block.
-    The EXIF sub-directory (exposure, lens) of a TIFF is not carried on.
+    EXIF is what describes the picture in the directory of the image, and the directories of
+    EXIF and GPS that it leads to.
     """
+    stored = exif_block.read(file, exif_block.DESCRIPTIVE)
+    file.seek(0)
     with open_page(path, file) as page:
         tags = page.tags
+        resources = _bytes(tags.valueof(_PHOTOSHOP)) or b""
         metadata = Metadata(
-            exif=_exif(tags),
+            exif=stored.block() if stored else None,
             xmp=_bytes(tags.valueof(700)),
-            icc=_bytes(tags.valueof(34675)),
-            resolution=_resolution(tags),
+            icc=_icc(tags),
+            resolution=_described_resolution(tags, stored.text(exif_block.DESCRIPTION))
+            or _resolution(tags),
+            iptc=iptc.trimmed(_raw_bytes(page, _IPTC)) or iptc.of_resources(resources),
+            lost=("resources of Photoshop",) if iptc.has_others(resources) else (),
         )
         return metadata, _orientation(page)
 
 
-def _exif(tags: Any) -> bytes | None:
-    block = Exif()
-    for tag in TEXT_TAGS:
-        text = tags.valueof(tag)
-        if isinstance(text, str) and text:
-            block[tag] = text
-    return block.tobytes().removeprefix(b"Exif\0\0") if len(block) else None
+def _icc(tags: Any) -> bytes | None:
+    profile = _bytes(tags.valueof(_ICC))
+    return profile if is_sound(profile) else None
 
 
 def _bytes(value: Any) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
+def _raw_bytes(page: Any, number: int) -> bytes:
+    """The bytes of a tag, whatever its type says of them."""
+    tag = page.tags.get(number)
+    if tag is None:
+        return b""
+    file = page.parent.filehandle
+    file.seek(tag.valueoffset)
+    data: bytes = file.read(tag.valuebytecount)
+    return data
+
+
 def _resolution(tags: Any) -> tuple[float, float] | None:
     per_inch = {0: 1.0, 2: 1.0, 3: 2.54}.get(_number(tags, 296))
+    counts = _counts(tags)
+    return (counts[0] * per_inch, counts[1] * per_inch) if per_inch and counts else None
+
+
+def _counts(tags: Any) -> tuple[float, float] | None:
+    """Pixels per unit along x and y."""
     try:
         x, y = (top / bottom for top, bottom in (tags.valueof(282), tags.valueof(283)))
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return (x * per_inch, y * per_inch) if per_inch and x and y else None
+    return (x, y) if x > 0 and y > 0 else None
 
 
-def text_tags(exif: bytes | None) -> dict[int, str]:
-    """Return the text tags of an EXIF block that a TIFF keeps in its own directory."""
-    block = Exif()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            block.load(b"Exif\0\0" + (exif or b""))
-            found = {tag: block.get(tag) for tag in TEXT_TAGS}
-        except Exception:  # a damaged block can fail anywhere in Pillow; it is not vital
-            return {}
-    return {tag: text for tag, text in found.items() if isinstance(text, str) and text}
+def _described_resolution(tags: Any, text: str) -> tuple[float, float] | None:
+    """Pixels per inch, as a program describes them that has tags of its own or none."""
+    per_unit = _counts(tags) if _number(tags, 296) in (0, 1) else None
+    of_text = descriptions.of_text(text, per_unit)
+    return of_text or descriptions.of_facts(tags.valueof(_MICRO_MANAGER))

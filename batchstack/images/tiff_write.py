@@ -12,22 +12,21 @@ time that it takes with JPEG.
 """
 
 import math
-from collections.abc import Iterator
-from fractions import Fraction
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
-from tifffile import TiffWriter
+from tifffile import TIFF, TiffWriter
 
 from batchstack.formats import FORMATS
+from batchstack.images.exif_block import DESCRIPTIVE, density_of, parse
 from batchstack.images.info import Encoding, ImageInfo, Metadata, Pixels
-from batchstack.images.tiff_read import text_tags
 
 _TILE = FORMATS["tiff"].rows_written
 _ORIENTATION = 274
-_XMP = 700
+_XMP, _IPTC = 700, 33723
 # Share of the size that deflate must get below, in a sample of as many rows of a tile.
 _WORTH, _SAMPLE = 0.4, 128
 # Classic TIFF addresses 4 GiB; what deflate and the tags may add stays far below the rest.
@@ -39,7 +38,9 @@ def write_rows(
 ) -> None:
     """Write a TIFF from blocks of rows, used up one by one.
 
-    Of the EXIF block only the text tags are written.
+    EXIF goes to where TIFF has it: what describes the picture to the directory of the image,
+    the rest to directories of their own, which lie between the header and all else, so that
+    maker notes can keep their place.
     """
     shape, dtype = info.shape, np.dtype(info.dtype)
     first = next(blocks)
@@ -54,7 +55,9 @@ def write_rows(
         layout |= {"compressionargs": {"level": 1}, "predictor": 3 if dtype == np.float32 else 2}
         pixels = _tiles(blocks, side)
     big = math.prod(shape) * dtype.itemsize > CLASSIC_BYTES
-    with TiffWriter(file, bigtiff=big) as writer:
+    beside, places = parse(encoding.metadata.exif).beside(big=big)
+    with TiffWriter(file, bigtiff=big, byteorder="<") as writer:
+        file.write(beside)
         place = writer.write(
             pixels,
             shape=shape,
@@ -65,7 +68,7 @@ def write_rows(
             maxworkers=1,
             metadata=None,
             software=False,
-            **_tags(encoding.metadata),
+            **_tags(encoding.metadata, places, big=big),
         )
     if place is not None:
         file.seek(place[0])
@@ -93,22 +96,27 @@ def _tiles(blocks: Iterator[Pixels], width: int) -> Iterator[Pixels]:
             yield tile if tile.ndim == 3 else tile[..., np.newaxis]
 
 
-def _tags(metadata: Metadata) -> dict[str, Any]:
+def _tags(metadata: Metadata, places: Mapping[int, int], *, big: bool) -> dict[str, Any]:
+    """What tifffile is to write besides the pixels."""
     tags: dict[str, Any] = {}
-    extra: list[tuple[int, str, int, Any, bool]] = [(_ORIENTATION, "H", 1, 1, True)]
+    extra: list[tuple[int | str, int | str, int, Any, bool]] = [(_ORIENTATION, "H", 1, 1, True)]
+    # Codes of tags that lead to directories are taken in words only.
     extra += [
-        (tag, "s", 0, text.encode("utf-8"), True) for tag, text in text_tags(metadata.exif).items()
+        (TIFF.TAGS[tag], "Q" if big else "I", 1, place, True) for tag, place in places.items()
+    ]
+    extra += [
+        (tag, value.kind, value.values, value.data, True)
+        for tag, value in parse(metadata.exif).in_order("<").main.items()
+        if tag in DESCRIPTIVE
     ]
     if metadata.xmp:
         extra.append((_XMP, "B", len(metadata.xmp), metadata.xmp, True))
-    if metadata.resolution and all(1e-4 <= value <= 1e5 for value in metadata.resolution):
-        tags["resolution"] = tuple(_ratio(value) for value in metadata.resolution)
-        tags["resolutionunit"] = "INCH"
+    if metadata.iptc:
+        # As Photoshop writes it, and libtiff expects it: numbers of four bytes.
+        block = metadata.iptc + bytes(-len(metadata.iptc) % 4)
+        extra.append((_IPTC, "I", len(block) // 4, block, True))
     if metadata.icc:
         tags["iccprofile"] = metadata.icc
+    if density := density_of(metadata.resolution):
+        tags["resolutionunit"], *tags["resolution"] = density
     return tags | {"extratags": extra}
-
-
-def _ratio(value: float) -> tuple[int, int]:
-    ratio = Fraction(value).limit_denominator(10_000)
-    return ratio.numerator, ratio.denominator

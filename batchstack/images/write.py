@@ -14,7 +14,7 @@ from batchstack.errors import FileError, ImageError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
 from batchstack.images.codecs import codec
 from batchstack.images.info import BAND_BYTES, Encoding, ImageInfo, Pixels, Written
-from batchstack.images.orientation import upright
+from batchstack.images.inherit import inherited
 from batchstack.images.probe import probe
 from batchstack.images.read import checksum
 
@@ -117,7 +117,7 @@ def write_image_rows(
     _refuse_unfit(path, row, shape, dtype)
     channels = shape[2] if len(shape) == 3 else 1
     wanted = ImageInfo(path, row.name, shape[0], shape[1], channels, str(dtype))
-    metadata = upright(encoding.metadata).for_channels(channels)
+    metadata = inherited(encoding.metadata, wanted, encoding.software)
     written: list[Written] = []
     with files.part_file(
         path,
@@ -129,7 +129,7 @@ def write_image_rows(
         blocks = regroup(path, shape, dtype, bands, _block_rows(row, wanted))
         codec(row.name).write_rows(file, wanted, blocks, replace(encoding, metadata=metadata))
         next(blocks, None)  # notices a band too many
-    return written[0]
+    return written[0]._replace(lost=metadata.lost)
 
 
 def output_format(path: Path | str) -> str:

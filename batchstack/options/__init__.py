@@ -249,6 +249,13 @@ class OutputOptions(Options):
         help=f"{formats.either(row.label for row in formats.lossy())} quality",
         used_by={"lossy"},
     )
+    strip_gps: bool = option(
+        False,
+        Flag(),
+        group="Output",
+        help="Leave out of the outputs where on the earth their frames were taken",
+        used_by={"stripped"},
+    )
 
 
 @documented
@@ -273,6 +280,14 @@ class RunOptions(Options):
         group="Fusion",
         help="Resize frames to the first one's size instead of refusing the stack",
         used_by={"resized"},
+    )
+    crop_to_common: bool = option(
+        False,
+        Flag(),
+        group="Fusion",
+        help="Crop frames whose sides differ by less than 1 % to the size they have in common, "
+        "about the centre, instead of refusing the stack",
+        used_by={"cropped"},
     )
     tile: int | None = option(
         None,

@@ -36,8 +36,9 @@ def option(
         What it is, without limits and full stop.
     used_by : collection of str
         The parts that it acts on: of methods (`Method.parts`), the format of an output without
-        its dot, "alignment" for frames that are aligned and "resized" for those that are
-        resized.  Outputs with any of these parts are made anew when its value changes.
+        its dot, "alignment" for frames that are aligned, "resized" and "cropped" for
+        those that are, and "stripped" for metadata of which some is left out.  Outputs with any
+        of these parts are made anew when its value changes.
     shown : str, optional
         The default in words, if it is no value.
     column : bool

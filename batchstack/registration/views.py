@@ -15,6 +15,7 @@ from batchstack.registration.warp import Matrix, Pixels, Values, corner_pixels
 # Pixels of a level that is looked at whole; on finer levels, patches.
 WHOLE = 1_200_000
 PATCH, PATCHES_PER_SIDE = 160, 5
+_BRIGHTEST = 1e6  # in units of white
 
 # Pixels of the level on which colours are compared.
 _COLOURS = 100_000
@@ -100,6 +101,9 @@ class View:
         return self.data_range or (1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max))
 
     def _linear(self, stored: Pixels) -> Values:
+        if stored.dtype.kind == "f":
+            # Squares of light must stay numbers; no type of whole numbers comes near.
+            stored = stored.clip(-_BRIGHTEST * self._white, _BRIGHTEST * self._white)
         light = np.empty(stored.shape[:2], np.float32)
         planes = np.ascontiguousarray(stored).reshape(*light.shape, -1)
         _linear_grey()(planes, np.float32(1 / self._white), light)
@@ -180,7 +184,8 @@ def normalised(image: Values) -> Values:
     """Band-passed (sigma 1.5 to 8 px) and divided by local contrast, so that light drops out."""
     smooth = cv2.GaussianBlur(image, (9, 9), 1.5)
     detail = smooth - _widely_smoothed(smooth)
-    contrast = _widely_smoothed(detail * detail)
+    # Boxes keep running sums: behind a very bright place they may end below zero.
+    contrast = np.maximum(_widely_smoothed(detail * detail), 0)
     contrast += np.float32(1)
     return cast(Values, np.divide(detail, cv2.sqrt(contrast), out=detail))
 
@@ -198,7 +203,8 @@ def _covering(box: Box, matrix: Matrix, shape: tuple[int, int], factor: int) -> 
 
     On a coarse grid: the next guess, which is close by, finds the same part.
     """
-    x, y = (matrix @ corner_pixels(box))[:2]
+    # A fit that has gone astray leads outside of the image, or nowhere.
+    x, y = np.nan_to_num((matrix @ corner_pixels(box))[:2])
     step, margin, whole = 32 * factor, _CONTEXT * factor, whole_box(shape, factor)
     limit = np.array([whole.bottom, whole.right])
     low = np.clip([y.min() - margin, x.min() - margin], 0, limit - step) // step * step

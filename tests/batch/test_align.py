@@ -14,8 +14,10 @@ from batchstack.fusion import METHODS
 from batchstack.images import read_image, write_image
 from batchstack.options import AlignOptions
 from batchstack.quality import psnr
+from batchstack.registration import estimate_stack
 from batchstack.scenes import Camera, make_stack
 from tests.batch.conftest import do_split, do_whole
+from tests.scenes import stack
 
 SHAPE = (300, 360)
 FUSED = "focus_stacked_all_channels.png"
@@ -235,3 +237,22 @@ def test_a_reference_that_the_stack_does_not_have_is_refused(workspace, files):
         "run", "pairs.csv", "-o", "out", "--workers", 0, "--reference", 3, code=1
     )
     assert "the stack has 2 frames" in said.stderr
+
+@pytest.mark.parametrize("value", [1e30, -3.4e38])
+def test_a_mark_for_missing_pixels_gives_a_reason(workspace, value):
+    for number, pixels in enumerate(stack((60, 80), 2, dtype="float32")):
+        pixels[20, 30] = value if number else 0
+        write_image(workspace.root / f"{number}.tif", pixels)
+    workspace.manifest({"s": ["0.tif", "1.tif"]})
+    run = ("run", "pairs.csv", "-o", "out", "--workers", "0", "--methods", "direct")
+    said = workspace.run(*run, code=1).stderr
+    assert f"1.tif: has pixels of {value:g}, which is no brightness" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("value", [9e8, -9e8, 1e4])
+def test_a_lone_extreme_value_ends_no_registration(value):
+    frames = stack((120, 160), 3, dtype="float32")
+    frames[1][50, 60] = value
+    transforms = estimate_stack(frames)
+    assert all(np.isfinite(transform.matrix).all() for transform in transforms)

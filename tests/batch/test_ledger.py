@@ -164,7 +164,7 @@ records = st.builds(
     st.just(RECORD.inputs),
     st.dictionaries(
         st.sampled_from(["a.png", "b", "höhle 7.tif"]),
-        st.builds(Written, st.integers(0, 2**60), st.none() | st.just("0a" * 16)),
+        st.builds(Written, st.integers(0, 2**60), st.none() | st.just("0a" * 16), st.just(())),
     ),
     st.dictionaries(st.just("a"), st.dictionaries(st.just("Qabf"), st.floats(0, 1))),
 )

@@ -47,7 +47,7 @@ def test_a_run_returns_counts_failures_and_scores(one_bad, run):
     summary = run(RunOptions(methods=("direct",), score=True))
     assert (summary.done, summary.skipped, summary.remaining) == (2, 0, 0)
     (failure,) = summary.failures
-    assert failure.row.id == "bad" and "--resize" in failure.message
+    assert failure.row.id == "bad" and "give frames of one size" in failure.message
     assert set(summary.scores) == {"first", "second"}
     assert summary.megapixels == pytest.approx(4 * 60 * 80 / 1e6)
     assert not summary.interrupted and summary.seconds > 0

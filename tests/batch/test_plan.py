@@ -67,7 +67,7 @@ def test_the_family_is_that_of_the_content_not_of_the_name(workspace, plan):
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ({"shape": (60, 81)}, "--resize"),
+        ({"shape": (30, 40)}, "--resize"),
         ({"dtype": "uint16"}, "uint16"),
         ({"grey": True}, "grey"),
     ],

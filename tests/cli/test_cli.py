@@ -47,16 +47,48 @@ def test_a_configuration_that_dask_cannot_read_is_told_by_name(workspace, monkey
     config.write_text(text)
     frames = workspace.stack("s")
     workspace.manifest({"s": frames})
-    commands = [["run", "pairs.csv", "-o", "out"], ["fuse", "-o", "one", *frames], ["doctor"]]
+    commands = [["run", "pairs.csv", "-o", "out"], ["doctor"]]
     monkeypatch.setenv("DASK_CONFIG", str(config.parent))
     for command in commands:
         said = workspace.run(*command, code=2).stderr
         assert f"{config}" in said
         assert "Traceback" not in said
-    assert workspace.outputs("out") == workspace.outputs("one") == {}
+    assert workspace.outputs("out") == {}
     (workspace.root / "elsewhere").mkdir()
     monkeypatch.setenv("DASK_CONFIG", str(workspace.root / "elsewhere"))  # the remedy
+    workspace.run("run", "pairs.csv", "-o", "out", "--methods", "direct", "--workers", 1)
+
+
+def test_names_that_are_no_utf8_are_refused_with_a_remedy(workspace, monkeypatch):
+    frames = workspace.stack("ü")
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    said = workspace.run("fuse", "-o", "one", "--methods", "direct", *frames, code=2).stderr
+    assert "PYTHONUTF8=1" in said
+    monkeypatch.setenv("PYTHONUTF8", "1")
     workspace.run("fuse", "-o", "one", "--methods", "direct", *frames)
+
+
+def test_fuse_refuses_a_frame_that_is_there_twice(workspace):
+    back, front = workspace.stack("s")
+    other = workspace.root / "other.png"
+    other.hardlink_to(workspace.root / back)
+    said = workspace.run("fuse", "-o", "one", back, front, "other.png", code=2).stderr
+    assert "is the same file as" in said
+
+
+def test_outputs_beside_the_frames_are_no_frames(workspace):
+    frames = workspace.stack("s")
+    direct = ["--methods", "direct"]
+    workspace.run("fuse", "-o", "frames", *direct, *frames)
+    beside = workspace.outputs("frames")
+    output = "frames/focus_stacked_direct.png"
+    said = workspace.run("fuse", "-o", "two", *direct, *frames, output, code=2).stderr
+    assert "named like an output" in said
+    (workspace.root / "m.csv").write_text("id,frames\nframes,frames/*.png\n")
+    for expected in ("1 done", "up to date"):
+        assert expected in workspace.run("run", "m.csv", "-o", ".", "--workers", 0, *direct).stderr
+    assert workspace.outputs("frames") == beside
 
 
 def test_fuse_applies_resize_when_asked(workspace):

@@ -24,7 +24,7 @@ def test_status_counts_stacks_and_names_what_is_amiss(workspace):
         align = [{"model": "identity"}, {"model": "identity", "note": "too dark to align"}]
         ledger.append_done("good", {"direct": METHOD, "guided": METHOD}, {"align": align})
         assert workspace.run("status", "out").stdout.splitlines() == [
-            "1 stacks: 1 fused, 0 failed",
+            "1 stack: 1 fused, 0 failed",
             "  direct: 1",
             "  guided: 1",
             "good: frame 2: too dark to align",

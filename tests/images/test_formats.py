@@ -279,9 +279,12 @@ def test_a_choice_stands_for_every_row():
     assert [*CHOICES] == ["auto", *(row.choice for row in KNOWN[:-1])]
 
 
-# What may name formats: the table, codecs, and what reads EXIF, which has the form of a TIFF.
-NAMING = {"formats.py", "images/tiff_read.py", "images/tiff_write.py", "images/orientation.py"}
-NAMING |= {f"images/{row.name}.py" for row in KNOWN[:-1]}
+# What may name formats: the table, codecs, what reads EXIF, which has the form of a TIFF, and
+# XMP, which has names of it.
+NAMING = {"formats.py", "images/tiff_read.py", "images/tiff_write.py", "images/exif.py"}
+NAMING |= {"images/exif_block.py", "images/xmp.py"} | {
+    f"images/{row.name}.py" for row in KNOWN[:-1]
+}
 WORDS = {row.name for row in KNOWN[:-1]} | {one[1:] for row in KNOWN[:-1] for one in row.suffixes}
 FORMAT = re.compile(rf"\b({'|'.join(WORDS)})\b", re.IGNORECASE)
 MAGICS = tuple(magic for row in KNOWN[:-1] for magic in row.magic)

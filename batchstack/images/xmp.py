@@ -1,0 +1,177 @@
+"""XMP packets: what no longer holds for an output is taken out, all else stays.
+
+A packet is XML (ISO 16684-1).
+Some of its properties announce bytes that follow the picture in the frame's file: a gain map,
+a film, a map of depth.  None of these is copied, so the announcements are not either.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from xml.dom import XMLNS_NAMESPACE, minidom
+from xml.parsers.expat import ExpatError
+
+_TIFF, _EXIF = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/"
+_XAP = "http://ns.adobe.com/xap/1.0/"
+# Namespaces whose properties announce what follows the picture, by how they begin.
+_ANNOUNCING = (
+    "http://ns.google.com/photos/1.0/camera",
+    "http://ns.google.com/photos/1.0/container",
+    "http://ns.google.com/photos/1.0/depthmap",
+    "http://ns.google.com/photos/1.0/image",
+    "http://ns.google.com/photos/1.0/audio",
+    "http://ns.google.com/photos/dd/",
+    "http://ns.adobe.com/hdr-gain-map/",
+    "http://ns.adobe.com/xmp/note/",  # that more XMP follows
+    "http://ns.apple.com/HDRGainMap/",
+    "http://ns.apple.com/HDRToneMap/",
+    "http://ns.apple.com/pixeldatainfo/",
+    "http://ns.apple.com/depthData/",
+    "http://ns.apple.com/portraitEffectsMatte/",
+    "http://ns.apple.com/semanticSegmentationMatte/",
+    "http://ns.oneplus.com/media/",
+    "http://ns.oppo.com/",
+    "http://ns.xiaomi.com/photos/",
+    "http://ns.vivo.com/",
+    "http://ns.samsung.com/",
+)
+_THUMBNAILS = (_XAP, "Thumbnails")
+_SIZES = {
+    (_TIFF, "ImageWidth"): 1,
+    (_TIFF, "ImageLength"): 0,
+    (_EXIF, "PixelXDimension"): 1,
+    (_EXIF, "PixelYDimension"): 0,
+}
+_PLACE = re.compile("gps|latitude|longitude|altitude", re.IGNORECASE)
+# What stands in a packet that says such things, whether it is XML or not.
+_WORDS = (*(one.encode() for one in _ANNOUNCING), b"GCamera:", b"Container:", b"hdrgm:")
+# Packets that are taken apart; they take 20 to 50 times as much memory meanwhile.
+_MOST_BYTES = 2**20
+_ORIENTATION = re.compile(rb"(tiff:Orientation(?:>|\s*=\s*[\"']))[1-8](?=[<\"'])")
+
+Name = tuple[str, str]
+# minidom has no types of its own that tell elements from other nodes.
+Element = Any
+
+
+def upright(xmp: bytes) -> bytes:
+    """The same packet saying orientation 1, of the same length."""
+    return _ORIENTATION.sub(rb"\g<1>1", xmp)
+
+
+def fitted(xmp: bytes, height: int, width: int) -> bytes:
+    """The same packet for a picture of this size."""
+    packet = _parsed(xmp)
+    size = (height, width)
+    if packet is None or not sum(_resized(one, size) for one in _elements(packet)):
+        return xmp
+    return _written(packet) or xmp
+
+
+def stripped(xmp: bytes) -> bytes | None:
+    """The packet without what announces bytes behind the picture, and without thumbnails.
+
+    Returns
+    -------
+    bytes, optional
+        The very same if it has none of these; None if it seems to have but is no XML, or is
+        too long to be taken apart.
+    """
+    return _without(xmp, _announces, any(word in xmp for word in _WORDS))
+
+
+def without_gps(xmp: bytes) -> bytes | None:
+    """The packet without places on the earth; None if it is no XML and seems to have some."""
+    return _without(xmp, _is_place, _PLACE.search(xmp.decode("latin-1")) is not None)
+
+
+def _announces(name: Name) -> bool:
+    return name[0].startswith(_ANNOUNCING) or name == _THUMBNAILS
+
+
+def _is_place(name: Name) -> bool:
+    return _PLACE.search(name[1]) is not None
+
+
+def _without(xmp: bytes, unwanted: Callable[[Name], bool], seems: bool) -> bytes | None:
+    packet = _parsed(xmp)
+    if packet is None:
+        return None if seems else xmp
+    if not sum(_pruned(one, unwanted) for one in _elements(packet)):  # all, not any
+        return xmp
+    return _written(packet)
+
+
+def _parsed(xmp: bytes) -> Element | None:
+    if len(xmp) > _MOST_BYTES or b"<!DOCTYPE" in xmp:
+        return None
+    try:
+        return minidom.parseString(xmp.strip(b"\0 \t\r\n"))
+    except (ExpatError, ValueError, LookupError):
+        return None
+
+
+def _written(packet: Element) -> bytes | None:
+    try:
+        written: str = "".join(node.toxml() for node in packet.childNodes)
+    except RecursionError:  # more elements in one another than anybody writes
+        return None
+    return written.encode()
+
+
+def _elements(packet: Element) -> Iterator[Element]:
+    """All elements, the outer ones first; those that are removed meanwhile are passed over."""
+    waiting = [packet.documentElement]
+    while waiting:
+        element = waiting.pop()
+        yield element
+        waiting += (one for one in element.childNodes if one.nodeType == one.ELEMENT_NODE)
+
+
+def _name(node: Element) -> Name:
+    return node.namespaceURI or "", node.localName or node.nodeName
+
+
+def _pruned(element: Element, unwanted: Callable[[Name], bool]) -> bool:
+    """Remove unwanted properties of an element, and the prefixes of their namespaces."""
+    gone = [
+        one
+        for one in element.childNodes
+        if one.nodeType == one.ELEMENT_NODE and unwanted(_name(one))
+    ]
+    for one in gone:
+        _remove(element, one)
+    attributes = element.attributes or {}
+    lost = [one for one in attributes.values() if unwanted(_named(one))]
+    for one in lost:
+        element.removeAttributeNode(one)
+    return bool(gone or lost)
+
+
+def _named(attribute: Element) -> Name:
+    """The name of a property; for the declaration of a prefix, one of its namespace."""
+    if attribute.namespaceURI == XMLNS_NAMESPACE:
+        return attribute.value, ""
+    return _name(attribute)
+
+
+def _remove(element: Element, child: Element) -> None:
+    """Remove a child with the space before it."""
+    before = child.previousSibling
+    if before is not None and before.nodeType == before.TEXT_NODE and not before.data.strip():
+        element.removeChild(before)
+    element.removeChild(child)
+
+
+def _resized(element: Element, size: tuple[int, int]) -> bool:
+    """Set the sizes that an element states; whether any was another."""
+    changed = False
+    for attribute in (element.attributes or {}).values():
+        wanted = _SIZES.get(_name(attribute))
+        if wanted is not None and attribute.value != str(size[wanted]):
+            attribute.value, changed = str(size[wanted]), True
+    wanted, text = _SIZES.get(_name(element)), element.firstChild
+    if wanted is not None and text is not None and text.nodeType == text.TEXT_NODE:
+        changed |= text.data != str(size[wanted])
+        text.data = str(size[wanted])
+    return changed

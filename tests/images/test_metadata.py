@@ -1,0 +1,352 @@
+"""What is read, kept and left out of metadata, part by part."""
+
+import json
+import struct
+from io import BytesIO
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from batchstack.images import (
+    Encoding,
+    Metadata,
+    descriptions,
+    iptc,
+    probe,
+    read_metadata,
+    same_colours,
+    write_image,
+    xmp,
+)
+from batchstack.images.colour import agree, stated_profile
+from batchstack.images.exif_block import MAKER_NOTE, Exif, Tag, density_of, parse, read
+from tests.images import sources
+from tests.images.samples import SRGB, photo, png_chunk
+
+ADOBE = stated_profile(Metadata(exif=sources.block(1, adobe_rgb=True)), 3)
+
+# --- EXIF
+
+KINDS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 9: 4, 12: 8}
+
+
+@st.composite
+def directories(draw):
+    tags = {}
+    for name in draw(st.sets(st.integers(0x1000, 0x7FFF), max_size=3)):
+        kind, values = draw(st.sampled_from(sorted(KINDS))), draw(st.integers(1, 9))
+        tags[name] = Tag(kind, values, bytes(range(1, values * KINDS[kind] + 1)))
+    return tags
+
+
+@st.composite
+def exifs(draw):
+    photo_tags = draw(directories())
+    place = draw(st.integers(0, 3000))
+    if place:
+        note = bytes(range(draw(st.integers(17, 255))))
+        photo_tags[MAKER_NOTE] = Tag(7, len(note), note)
+    order = draw(st.sampled_from("<>"))
+    return Exif(order, draw(directories()), photo_tags, draw(directories()), {}, place)
+
+
+@given(exifs())
+def test_a_block_gives_back_what_was_laid_out(exif):
+    again = parse(exif.block())
+    assert (again.order, again.main, again.photo) == (exif.order, exif.main, exif.photo)
+    assert (again.gps, again.interop) == (exif.gps, exif.interop)
+    if exif.note_place > 7:
+        assert again.note_place == exif.note_place
+    assert again.block() == exif.block()
+
+
+@given(exifs(), st.booleans())
+def test_directories_of_a_tiff_give_back_the_same(exif, big):
+    if not (exif.photo or exif.gps):
+        return
+    data, places = exif.beside(big=big)
+    head = b"II+\0\x08\0\0\0" + struct.pack("<Q", 0) if big else b"II*\0" + bytes(4)
+    file = head + data
+    entries = b"".join(
+        struct.pack("<HHQQ" if big else "<HHII", tag, 16 if big else 4, 1, place)
+        for tag, place in sorted(places.items())
+    )
+    count = struct.pack("<Q" if big else "<H", len(places))
+    linked = bytearray(file + count + entries + bytes(8))
+    struct.pack_into("<Q" if big else "<I", linked, 8 if big else 4, len(file))
+    again = read(BytesIO(bytes(linked)))
+    assert (again.photo, again.gps) == (exif.in_order("<").photo, exif.in_order("<").gps)
+
+
+@given(exifs())
+def test_other_orders_of_bytes_are_the_same_numbers(exif):
+    assert exif.in_order("<").in_order(">").in_order(exif.order) == exif
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b""]))
+def test_damaged_exif_stops_nothing(data, head):
+    assert parse(parse(head + data).block()) is not None
+
+
+def test_a_directory_that_claims_too_much_is_bounded():
+    entry = struct.pack("<HHII", 0x1000, 7, 2**22, 0)
+    entries = b"".join(struct.pack("<H", n) + entry[2:] for n in range(0x1000, 0x1100))
+    block = b"II*\0\x08\0\0\0" + struct.pack("<H", 256) + entries + bytes(4) + bytes(2**22)
+    assert sum(len(tag.data) for tag in parse(block).main.values()) <= 2**22
+
+
+def test_a_comment_in_unicode_follows_the_order_of_bytes():
+    said = Tag(7, 14, b"UNICODE\0" + "K\u00e4f".encode("utf-16-be"))
+    swapped = Exif(">", photo={0x9286: said}).in_order("<")
+    assert swapped.photo[0x9286].data[8:].decode("utf-16-le") == "K\u00e4f"
+
+
+@pytest.mark.parametrize(
+    ("resolution", "unit"), [((300, 150), 2), ((78153.8, 78153.8), 3), ((2.54e7, 2.54e7), 3)]
+)
+def test_densities_are_exact_enough(resolution, unit):
+    found, x, y = density_of(resolution)
+    assert found == unit
+    per_inch = {2: 1, 3: 2.54}[unit]
+    assert (x[0] / x[1] * per_inch, y[0] / y[1] * per_inch) == pytest.approx(resolution, rel=1e-6)
+    assert density_of((1e-12, 1e30)) is None
+
+
+# --- XMP
+
+
+def test_announcements_go_and_all_else_stays():
+    kept = xmp.stripped(sources.XMP).decode()
+    for word in ("hdrgm", "GCamera", "Container", "GainMap", "MotionPhoto"):
+        assert word not in kept
+    for word in ('xmp:Rating="4"', "K\u00e4fer", "x-default", "GPSLatitude", "<?xpacket end"):
+        assert word in kept
+    assert xmp.stripped(kept.encode()) == kept.encode()
+
+
+def test_sizes_are_set_in_both_notations():
+    said = xmp.fitted(sources.XMP, 50, 40)
+    assert b'tiff:ImageWidth="40"' in said
+    assert b"<exif:PixelXDimension>40<" in said
+    assert xmp.fitted(said, 50, 40) == said
+
+
+def test_orientation_is_set_in_both_notations():
+    assert b'tiff:Orientation="1"' in xmp.upright(sources.XMP)
+    assert xmp.upright(b"<tiff:Orientation>8</tiff:Orientation>") == (
+        b"<tiff:Orientation>1</tiff:Orientation>"
+    )
+    assert xmp.upright(b"<dc:title>Orientation 6</dc:title>") == (
+        b"<dc:title>Orientation 6</dc:title>"
+    )
+
+
+def test_what_is_no_xml_is_kept_unless_it_seems_to_announce():
+    assert xmp.stripped(b"<x:xmpmeta Rating=4") == b"<x:xmpmeta Rating=4"
+    assert xmp.stripped(b"<x:xmpmeta hdrgm:Version=1") is None
+    assert xmp.without_gps(b"<x exif:GPSLatitude=1") is None
+    deep = b"<a>" * 5000 + b"<exif:GPSLatitude xmlns:exif='e'/>" + b"</a>" * 5000
+    assert xmp.without_gps(deep) is None
+
+
+@given(st.binary(max_size=120))
+def test_no_packet_stops_anything(data):
+    for packet in (data, b"<x>" + data + b"</x>"):
+        xmp.stripped(packet)
+        xmp.without_gps(packet)
+        assert xmp.fitted(packet, 1, 1) or not packet
+
+
+# --- IPTC
+
+
+def test_iptc_is_found_among_resources_with_names():
+    named = b"8BIM\x04\x0a\x03abc" + struct.pack(">I", 1) + b"\1\0"
+    assert iptc.of_resources(named + sources.RESOURCES) == sources.IPTC
+    assert iptc.has_others(named) and not iptc.has_others(sources.RESOURCES)
+    assert iptc.of_resources(iptc.as_resource(b"\x1c123")) == b"\x1c123"
+
+
+@given(st.binary(max_size=60))
+def test_damaged_resources_stop_nothing(data):
+    iptc.either(b"8BIM" + data)
+    iptc.has_others(b"8BIM\4\4" + data)
+
+
+# --- PNG
+
+
+def test_what_other_programs_write_to_png_as_text_is_read(tmp_path):
+    path = sources.full_png(tmp_path / "a.png", raw=True)
+    metadata = read_metadata(path)
+    assert parse(metadata.exif).text(0x0110) == "Cam 5"
+    assert metadata.iptc == sources.IPTC
+    assert b"K\xc3\xa4fer" in metadata.xmp
+    # It is turned, as its EXIF says.
+    assert probe(path).orientation == sources.TURNED
+
+
+def test_damaged_text_of_png_stops_nothing(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(photo()).save(path)
+    broken = (b"exif", b"exif\0", b"exif\0\0" + b"no zlib", b"\xff")
+    for text in broken:
+        sources.insert(path, png_chunk(b"zTXt", b"Raw profile type " + text))
+        sources.insert(path, png_chunk(b"tEXt", b"Raw profile type " + text))
+    assert read_metadata(path).exif is None
+
+
+# --- descriptions
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<?xml version="1.0" encoding="UTF-8"?><OME/>',
+        "<OME xmlns='x'>",
+        "<MetaData>",
+        '{"shape": [3, 4]}',
+        '{"Summary": {}',
+        "{}",
+        "ImageJ=1.53t\nimages=4\n",
+        "SCIFIO=0.1\n",
+    ],
+)
+def test_words_of_programs_are_known(text):
+    assert descriptions.is_machine(text)
+
+
+@pytest.mark.parametrize("text", ["beetle", "<3 beetles", "{draft} beetle", "", "ImageJ was used"])
+def test_words_of_people_are_not(text):
+    assert not descriptions.is_machine(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "micrometres"),
+    [
+        ('<OME><Pixels PhysicalSizeX="0.5" PhysicalSizeY="0.25"/></OME>', (0.5, 0.25)),
+        (
+            '<OME><Pixels PhysicalSizeX="5" PhysicalSizeXUnit="nm" PhysicalSizeY="0.25" '
+            'PhysicalSizeYUnit="\u00b5m"/></OME>',
+            (0.005, 0.25),
+        ),
+        ('{"PhysicalSizeX": 0.5, "PhysicalSizeY": 2, "PhysicalSizeYUnit": "um"}', (0.5, 2)),
+        ('{"Summary": {"PixelSize_um": 0.65}}', (0.65, 0.65)),
+        ("ImageJ=1.53t\nunit=micron\n", (0.25, 0.5)),
+        ("ImageJ=1.53t\nunit=\\u00B5m\n", (0.25, 0.5)),
+        ("ImageJ=1.53t\nunit=nm\nyunit=mm\n", (0.25e-3, 500)),
+    ],
+)
+def test_pixel_sizes_are_read(text, micrometres):
+    found = descriptions.of_text(text, (4.0, 2.0))
+    assert [25400 / one for one in found] == pytest.approx(micrometres)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ImageJ=1.53t\nunit=pixel\n",
+        "<OME/>",
+        '{"PixelSizeUm": 0}',
+        '{"PixelSizeUm": "x"}',
+        "beetle",
+    ],
+)
+def test_no_pixel_size_is_made_up(text):
+    assert descriptions.of_text(text, (4.0, 2.0)) is None
+
+
+def test_imagej_and_micro_manager_keep_their_scale_in_a_tiff(tmp_path):
+    path, pixels = tmp_path / "a.tif", np.zeros((20, 30), np.uint16)
+    tifffile.imwrite(path, pixels, imagej=True, resolution=(40 / 13, 4), metadata={"unit": "um"})
+    metadata = read_metadata(path)
+    assert [25400 / one for one in metadata.resolution] == pytest.approx((0.325, 0.25))
+    target = tmp_path / "b.tif"
+    write_image(target, pixels, Encoding(metadata=metadata))
+    with tifffile.TiffFile(target) as tiff:
+        page = tiff.pages.first
+        assert page.shape == tiff.series[0].shape == (20, 30)
+        assert not (tiff.is_imagej or tiff.is_ome or page.is_shaped)
+        assert page.resolutionunit == 3
+        assert [1e4 / one for one in page.resolution] == pytest.approx((0.325, 0.25))
+    facts = json.dumps({"PixelSizeUm": 0.65}).encode()
+    tags = [(51123, "s", 0, facts, True)]
+    tifffile.imwrite(path, pixels, metadata=None, extratags=tags)
+    assert [25400 / one for one in read_metadata(path).resolution] == pytest.approx((0.65, 0.65))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("micrometres", [0.05, 0.325, 10])
+def test_pixels_of_a_microscope_keep_their_size(tmp_path, suffix, micrometres):
+    resolution = (25400 / micrometres,) * 2
+    path = tmp_path / f"a.{suffix}"
+    write_image(path, photo(), Encoding(metadata=Metadata(resolution=resolution), software="{}"))
+    assert read_metadata(path).resolution == pytest.approx(resolution, rel=1e-4)
+
+
+# --- GPS
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
+def test_places_are_left_out_if_asked(tmp_path, kind):
+    source = sources.full(kind, tmp_path)
+    assert b"GPS" in read_metadata(source).xmp and parse(read_metadata(source).exif).gps
+    metadata = read_metadata(source, strip_gps=True)
+    exif = parse(metadata.exif)
+    assert not exif.gps and exif.photo
+    assert b"GPS" not in metadata.xmp and b"Rating" in metadata.xmp
+    for suffix in ("jpg", "png", "tif"):
+        path = tmp_path / f"a.{suffix}"
+        write_image(path, photo(), Encoding(metadata=metadata))
+        with Image.open(path) as image:
+            assert not image.getexif().get_ifd(0x8825)
+
+
+# --- colours
+
+
+def test_profiles_that_do_the_same_agree():
+    other = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(4)
+    srgb, nothing, adobe = Metadata(icc=SRGB), Metadata(), Metadata(icc=ADOBE)
+    chunk = Metadata(chunks=((b"sRGB", b"\0"),))
+    for one in (srgb, nothing, chunk, Metadata(icc=other)):
+        assert agree(srgb, one, 3) and agree(one, srgb, 3)
+        assert not agree(adobe, one, 3) and not agree(one, adobe, 3)
+    assert agree(adobe, Metadata(exif=sources.block(1, adobe_rgb=True)), 3)
+    pq = [Metadata(chunks=((b"cICP", bytes((9, curve, 0, 1))),)) for curve in (16, 18)]
+    assert agree(pq[0], pq[0], 3)
+    assert not agree(pq[0], pq[1], 3)
+
+
+def test_a_profile_from_chunks_gives_the_colours_that_they_state():
+    imagecodecs = pytest.importorskip("imagecodecs")
+    corners = (31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
+    chunks = ((b"gAMA", struct.pack(">I", 45471)), (b"cHRM", struct.pack(">8I", *corners)))
+    made = stated_profile(Metadata(chunks=chunks), 3)
+    pixels = photo()[:20].astype(np.uint16) * 257
+    spaces = {"colorspace": "rgb", "outcolorspace": "rgb"}
+    # These are the primaries and the exponent of Adobe RGB.
+    one, other = (imagecodecs.cms_transform(pixels, of, SRGB, **spaces) for of in (made, ADOBE))
+    assert np.abs(one.astype(int) - other).max() < 200
+    assert stated_profile(Metadata(chunks=chunks), 3) == made
+
+
+def test_frames_of_other_colours_are_known_by_their_headers(tmp_path):
+    paths = {}
+    for name, icc in {"srgb": SRGB, "adobe": ADOBE, "none": None}.items():
+        for suffix in ("jpg", "png", "tif"):
+            paths[name, suffix] = probe_of(tmp_path / f"{name}.{suffix}", icc)
+    for suffix in ("jpg", "png", "tif"):
+        srgb, adobe, none = (paths[name, suffix] for name in ("srgb", "adobe", "none"))
+        assert len({srgb.colours, adobe.colours, none.colours}) == 3
+        assert none.colours == ""
+        assert same_colours(srgb, none) and not same_colours(srgb, adobe)
+
+
+def probe_of(path, icc):
+    write_image(path, photo(), Encoding(metadata=Metadata(icc=icc)))
+    return probe(path)

@@ -1,0 +1,361 @@
+"""Files that viewers open though they are not in order, and files that are no picture yet."""
+
+import io
+import logging
+import shutil
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from batchstack.errors import ImageError, PageStackError
+from batchstack.formats import FORMATS
+from batchstack.images import probe, read_image, read_metadata
+from batchstack.images.orientation import exif_orientation
+from tests.images.samples import (
+    SRGB,
+    exif_block,
+    jpeg_bytes,
+    noise,
+    photo,
+    png_bytes,
+    png_chunk,
+)
+
+PLAIN, PROGRESSIVE = jpeg_bytes(photo()), jpeg_bytes(photo(), progressive=True)
+END = b"\xff\xd9"
+
+
+def segment(marker, payload):
+    return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
+
+
+def icc(number, count, part):
+    return segment(0xE2, b"ICC_PROFILE\0" + bytes((number, count)) + part)
+
+
+def scan_end():
+    """Where the header of the scan of `PLAIN` ends."""
+    start = PLAIN.index(b"\xff\xda")
+    return start + 2 + int.from_bytes(PLAIN[start + 2 : start + 4])
+
+
+ODD_JPEGS = {
+    **{f"{n} bytes before the end": PLAIN[:-2] + bytes([7]) * n + END for n in (1, 5, 20, 3000)},
+    "stuffed bytes before the end": PLAIN[:-2] + b"\xff\0" * 30 + END,
+    "a trailer too": PLAIN[:-2] + bytes(9) + END + PLAIN,
+    "odd version": PLAIN[:11] + b"\3\0" + PLAIN[13:],
+    "bytes between segments": PLAIN[:20] + b"\0\1\2" + PLAIN[20:],
+    "frequencies left out": PLAIN[: scan_end() - 2] + b"\0\0" + PLAIN[scan_end() :],
+    "odd profile": PLAIN[:2] + icc(1, 2, b"abc" * 99) + PLAIN[2:],
+    "doubled profile": PLAIN[:2] + icc(1, 1, SRGB) * 2 + PLAIN[2:],
+    "profile counted from 0": PLAIN[:2] + icc(0, 2, SRGB[:99]) + icc(1, 2, SRGB[99:]) + PLAIN[2:],
+}
+
+
+def file_with(path, content):
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("name", ODD_JPEGS)
+def test_an_odd_jpeg_has_the_pixels_that_it_has_in_order(tmp_path, name):
+    expected = read_image(file_with(tmp_path / "plain.jpg", PLAIN))
+    odd = file_with(tmp_path / "odd.jpg", ODD_JPEGS[name])
+    np.testing.assert_array_equal(read_image(odd), expected)
+    assert probe(odd).shape == expected.shape
+    ignored = name == "odd profile"
+    assert [*probe(odd).notes] == ["has a damaged colour profile (ICC), which is ignored"] * ignored
+    assert read_metadata(odd).icc == (SRGB if "profile" in name and not ignored else None)
+
+
+@pytest.mark.parametrize("stray", [b"", bytes(5), b"\xff\0" * 9])
+@pytest.mark.parametrize("jpeg", [PLAIN, PROGRESSIVE])
+def test_a_jpeg_that_lacks_pixels_is_refused_whatever_stands_before_its_end(tmp_path, jpeg, stray):
+    for cut in (40, 200):
+        path = file_with(tmp_path / "a.jpg", jpeg[: -2 - cut] + stray + END)
+        with pytest.raises(ImageError, match="damaged or incomplete"):
+            read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_damaged_profile_is_told_and_left_out(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    for profile, sound in ((SRGB, True), (SRGB[:200], False), (b"x" * 500, False)):
+        if suffix == "png":
+            path.write_bytes(png_bytes(Image.fromarray(photo()), icc_profile=profile))
+        else:
+            tifffile.imwrite(path, photo(), photometric="rgb", iccprofile=profile)
+        assert (read_metadata(path).icc == profile) == (probe(path).notes == ()) == sound
+        np.testing.assert_array_equal(read_image(path), photo())
+
+
+@pytest.mark.skipif(not shutil.which("jpegtran"), reason="needs jpegtran")
+def test_the_remedy_for_a_jpeg_without_end_cures_it(tmp_path):
+    path = file_with(tmp_path / "in.jpg", PLAIN[:-2])
+    with pytest.raises(ImageError, match=FORMATS["jpeg"].rewrite):
+        read_image(path)
+    subprocess.run(FORMATS["jpeg"].rewrite, shell=True, cwd=tmp_path, capture_output=True)
+    expected = read_image(file_with(tmp_path / "plain.jpg", PLAIN))
+    np.testing.assert_array_equal(read_image(tmp_path / "out.jpg"), expected)
+
+
+# --- TIFF that says wrong how long its strips are
+
+
+def with_counts(path, change):
+    """The file with other StripByteCounts or TileByteCounts."""
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tags = tiff.pages.first.tags
+        tag = tags[279] if 279 in tags else tags[325]
+        values = tag.value if isinstance(tag.value, tuple) else (tag.value,)
+        tag.overwrite(tuple(map(change, values)), dtype="I")
+    return path
+
+
+CODED = [None, "zlib", "lzw", "packbits", "zstd", "lzma", "jpeg"]
+
+
+@pytest.mark.parametrize("change", [lambda count: 0, lambda count: count + 10**6])
+@pytest.mark.parametrize("compression", CODED)
+@pytest.mark.parametrize("layout", [{}, {"rowsperstrip": 16}, {"tile": (32, 48)}])
+def test_wrong_byte_counts_are_mended(tmp_path, compression, layout, change):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, photo(), photometric="rgb", compression=compression, **layout)
+    expected = read_image(path)
+    np.testing.assert_array_equal(read_image(with_counts(path, change)), expected)
+
+
+@pytest.mark.parametrize("compression", CODED)
+@pytest.mark.parametrize("layout", [{}, {"tile": (32, 48)}])
+def test_a_tiff_that_is_cut_off_is_refused_by_its_header_if_pixels_are_missing(
+    tmp_path, compression, layout
+):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, noise((96, 130, 3)), photometric="rgb", compression=compression, **layout
+    )
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        assert page.offset < page.dataoffsets[0]
+        end = page.dataoffsets[-1] + page.databytecounts[-1]
+    expected, refused = read_image(path), 0
+    for cut in (1, 9, 500):
+        file_with(path, path.read_bytes()[: end - cut])
+        try:
+            probe(path)
+        except ImageError as error:
+            assert "copy it again" in str(error)
+            refused += 1
+        else:  # some encodings end with bytes that no pixel needs
+            np.testing.assert_array_equal(read_image(path), expected)
+    assert refused
+
+
+# --- what is no picture
+
+
+def raw_tiff(path, sensor=32803, **tags):
+    """A thumbnail with sensor data below it, as cameras write."""
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(photo(12, 16), photometric="rgb", subfiletype=1, subifds=1, metadata=None)
+        shape = (48, 64, 3) if sensor == 34892 else (48, 64)
+        writer.write(noise(shape, "uint16"), photometric=sensor, metadata=None)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["nef", "DNG", "arw", "tif"])
+@pytest.mark.parametrize("sensor", [32803, 34892])
+def test_camera_raw_is_refused_by_name(tmp_path, suffix, sensor):
+    path = raw_tiff(tmp_path / f"a.{suffix}", sensor)
+    name = "" if suffix == "tif" else rf" \({suffix.upper()}\)"
+    with pytest.raises(ImageError, match=rf"is camera raw{name}, which is not read; develop all"):
+        probe(path)
+
+
+@pytest.mark.parametrize("mark", [b"CR\2\0", b"IIII"])
+def test_camera_raw_is_known_by_its_mark(tmp_path, mark):
+    path = tmp_path / "a.raw"
+    tifffile.imwrite(path, photo(), photometric="rgb", metadata=None)
+    data = path.read_bytes()
+    (start,) = struct.unpack_from("<I", data, 4)
+    # Room for the mark is made in front, where cameras have it, by a second copy of the tags.
+    (count,) = struct.unpack_from("<H", data, start)
+    tags = data[start : start + 6 + 12 * count]
+    moved = struct.pack("<4sI", data[:4], len(data)) + mark + data[8 + len(mark) :] + tags
+    with pytest.raises(ImageError, match="camera raw"):
+        probe(file_with(path, moved))
+
+
+def test_an_image_below_a_thumbnail_is_not_taken_for_none(tmp_path):
+    with pytest.raises(ImageError, match="begins with a thumbnail"):
+        probe(raw_tiff(tmp_path / "a.tif", sensor="minisblack"))
+
+
+def test_smaller_copies_below_an_image_do_not_matter(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(photo(), photometric="rgb", subifds=1, metadata=None)
+        writer.write(photo()[::2, ::2], photometric="rgb", subfiletype=1, metadata=None)
+    np.testing.assert_array_equal(read_image(path), photo())
+
+
+def saved(kind, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(photo()).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+FOREIGN = {
+    "WebP": saved("WEBP"),
+    "GIF": saved("GIF"),
+    "BMP": saved("BMP"),
+    "JPEG 2000": saved("JPEG2000"),
+    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99),
+    "AVIF": b"\0\0\0\x1cftypavif\0\0\0\0avifmif1" + bytes(99),
+    "JPEG XL": b"\xff\x0a" + bytes(99),
+    r"camera raw \(CR3\)": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(99),
+    r"camera raw \(RAF\)": b"FUJIFILMCCD-RAW 0201FF383502" + bytes(99),
+    r"camera raw \(ORF\)": b"IIRO\x08\0\0\0" + bytes(99),
+    r"camera raw \(RW2\)": b"IIU\0\x18\0\0\0" + bytes(99),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_other_formats_are_refused_by_name_with_a_remedy(tmp_path, name):
+    with pytest.raises(ImageError, match=f"is a {name} file, which is not read; (convert|develop)"):
+        probe(file_with(tmp_path / "a.jpg", FOREIGN[name]))
+
+
+@pytest.mark.parametrize("shape", [(5, 24, 33), (5, 24, 33, 3)])
+@pytest.mark.parametrize("imagej", [False, True])
+def test_the_remedy_for_a_page_stack_makes_frames_of_it(tmp_path, shape, imagej):
+    path, pages = tmp_path / "a z.tif", noise(shape)
+    tifffile.imwrite(path, pages, photometric="rgb" if len(shape) == 4 else None, imagej=imagej)
+    with pytest.raises(PageStackError, match="holds 5 pages") as caught:
+        probe(path)
+    _, _, command = str(caught.value).partition("e.g. python ")
+    command, _, pattern = command.rpartition(", and give ")
+    subprocess.run(f"{sys.executable} {command}", shell=True, check=True)
+    frames = sorted(tmp_path.glob(pattern.strip("'").rpartition("/")[2]))
+    assert len(frames) == 5
+    for page, frame in zip(pages, frames, strict=True):
+        np.testing.assert_array_equal(read_image(frame), page)
+
+
+# --- what headers tell of a frame
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({}, None),
+        ({"extratags": [(281, "H", 1, 4095, True)]}, 4095),
+        ({"extratags": [(281, "H", 1, 3900, True)]}, 4095),
+        ({"extratags": [(281, "H", 1, 65535, True)]}, None),
+        ({"description": '<OME><Pixels SignificantBits="14"/></OME>'}, 2**14 - 1),
+        ({"description": '{"BitDepth": 10}'}, 1023),
+    ],
+)
+def test_tags_tell_which_value_is_white(tmp_path, tags, expected):
+    tifffile.imwrite(tmp_path / "a.tif", noise((8, 9), "uint16"), metadata=None, **tags)
+    assert probe(tmp_path / "a.tif").data_range == expected
+    tifffile.imwrite(tmp_path / "a.tif", noise((8, 9)), metadata=None, **tags)
+    assert probe(tmp_path / "a.tif").data_range is None
+
+
+def test_significant_bits_of_a_png_tell_which_value_is_white(tmp_path):
+    data = png_bytes(Image.fromarray(noise((8, 9), "uint16")))
+    assert probe(file_with(tmp_path / "a.png", data)).data_range is None
+    data = data[:33] + png_chunk(b"sBIT", b"\x0c") + data[33:]
+    assert probe(file_with(tmp_path / "a.png", data)).data_range == 4095
+
+
+def olympus_note(mode):
+    """A maker note as OM System writes it, its stacking mode in the camera settings."""
+    settings = struct.pack("<HHHIII", 1, 0x0804, 4, 2, 16 + 18 + 18, 0)
+    link = struct.pack("<HHHIII", 1, 0x2020, 13, 1, 16 + 18, 0)
+    return b"OM SYSTEM\0\0\0II\4\0" + link + settings + struct.pack("<II", mode, 8)
+
+
+def exif_of(**tags):
+    block = Image.Exif()
+    for tag, value in tags.items():
+        place = block if tag == "Software" else block.get_ifd(0x8769)
+        place[getattr(__import__("PIL.ExifTags").ExifTags.Base, tag)] = value
+    return block.tobytes()
+
+
+SHOTS = {
+    "time": (
+        {"DateTimeOriginal": "2024:05:01 12:00:03", "SubsecTimeOriginal": "25"},
+        ("2024:05:01 12:00:03.25", None),
+    ),
+    "no time": ({"DateTimeOriginal": "0000:00:00 00:00:00"}, (None, None)),
+    "program": ({"Software": "Helicon Focus 8"}, (None, "was made by 'Helicon Focus 8'")),
+    "composite": (
+        {"CompositeImage": 3},
+        (None, "is a composite of several pictures, says its EXIF"),
+    ),
+    "no composite": ({"CompositeImage": 1}, (None, None)),
+    "stacked in the camera": (
+        {"MakerNote": olympus_note(9)},
+        (None, "was stacked in the camera, says its maker note"),
+    ),
+    "not stacked": ({"MakerNote": olympus_note(0)}, (None, None)),
+}
+
+
+@pytest.mark.parametrize("name", SHOTS)
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+def test_exif_tells_how_a_frame_was_taken(tmp_path, kind, name):
+    tags, expected = SHOTS[name]
+    exif = exif_of(**tags)
+    data = (
+        jpeg_bytes(photo(), exif=exif)
+        if kind == "jpg"
+        else png_bytes(Image.fromarray(photo()), exif=exif)
+    )
+    assert tuple(probe(file_with(tmp_path / f"a.{kind}", data)).shot) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"), [(1, "B"), (3, "H"), (4, "I"), (6, "b"), (8, "h"), (9, "i")]
+)
+@pytest.mark.parametrize("order", "<>")
+def test_an_orientation_of_any_whole_type_turns_the_frame(tmp_path, order, kind, form):
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, 1)
+    value = struct.pack(order + form, 6).ljust(4, b"\0")
+    exif = head + struct.pack(order + "HHI", 274, kind, 1) + value + bytes(4)
+    path = file_with(tmp_path / "a.jpg", jpeg_bytes(photo(40, 60), exif=b"Exif\0\0" + exif))
+    assert (probe(path).orientation, probe(path).shape) == (6, (60, 40, 3))
+    assert exif_orientation(read_metadata(path).exif) == 1
+    tiff = tmp_path / "a.tif"
+    extratags = [(274, kind, 1, 6, True)]
+    tifffile.imwrite(tiff, photo(40, 60), photometric="rgb", metadata=None, extratags=extratags)
+    assert probe(tiff).shape == (60, 40, 3)
+
+
+def test_what_tifffile_logs_is_not_shown_by_reading(tmp_path, caplog):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, photo(), photometric="rgb", rowsperstrip=16)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages.first.tags[279].overwrite((1,), dtype="I")  # which tifffile warns of
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG):
+        with pytest.raises(ImageError):
+            read_image(path)
+        assert not caplog.records
+        with tifffile.TiffFile(path) as tiff:  # as others may use it
+            assert tiff.pages.first
+        assert caplog.records
+
+
+def test_a_damaged_exif_block_is_no_reason_to_refuse(tmp_path):
+    for cut in range(0, len(exif_block(6)), 7):
+        data = jpeg_bytes(photo(), exif=b"Exif\0\0" + exif_block(6)[:cut])
+        assert probe(file_with(tmp_path / "a.jpg", data)).width in photo().shape
