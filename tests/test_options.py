@@ -38,7 +38,13 @@ KEYS = {
     "direct": {"beta": 0.1, "kernel": 3, "data_range": None},
     "depth_map": MAP,
 }
-ALIGNED = {"align": "auto", "border": "crop", "match_exposure": "auto", "registration": 2}
+ALIGNED = {
+    "align": "auto",
+    "border": "crop",
+    "match_exposure": "auto",
+    "reference": "first",
+    "registration": 2,
+}
 
 
 @pytest.mark.parametrize(("name", "own"), KEYS.items())

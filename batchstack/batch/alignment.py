@@ -26,8 +26,10 @@ from batchstack.registration import (
     Fit,
     Light,
     Transform,
+    choose_reference,
     compare_light,
     estimate_stack,
+    link_all,
     residual,
     valid_area,
     warp_window,
@@ -134,7 +136,7 @@ def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Align
     if job.is_as_it_is:
         return not_aligned(len(frames), frames[0].size)
     share = 1 - _LINKING if links else _ESTIMATING
-    transforms = _transforms(job, _Counted(frames, share), links)
+    transforms, reference, reason = _transforms(job, _Counted(frames, share), links)
     done(ALIGNING, share)
     sliceable = cast(Sequence[Pixels], frames)
     lights, spread = _lights(job, sliceable, transforms)
@@ -147,21 +149,27 @@ def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Align
         whole if job.alignment.border == "fill" else valid_area(transforms, size),
         spread,
         residual(sliceable, transforms, data_range=job.fusion.data_range),
+        reference=reference,
+        reason=reason,
     )
 
 
-def _transforms(job: Job, frames: "_Counted", links: Sequence[Fit]) -> tuple[Transform, ...]:
+def _transforms(
+    job: Job, frames: "_Counted", links: Sequence[Fit]
+) -> tuple[tuple[Transform, ...], int, str]:
+    """Where the frames lie, relative to which, and why to that one, if it was found out."""
     if job.device:
-        return job.device.transforms
+        return job.device.transforms, 0, ""
     if not job.is_linked:
-        return (Transform(),) * len(frames)
+        return (Transform(),) * len(frames), 0, ""
     # Frames can be sliced like arrays, which is all that is asked of them.
-    return estimate_stack(
-        cast(Sequence[Pixels], frames),
-        model=job.alignment.align,
-        data_range=job.fusion.data_range,
-        links=links,
-    )
+    sliceable = cast(Sequence[Pixels], frames)
+    how: Any = {"model": job.alignment.align, "data_range": job.fusion.data_range}
+    reference, reason = job.alignment.reference_among(len(frames)), ""
+    if reference is None:
+        links = links or link_all(sliceable, **how)
+        reference, reason = choose_reference(links)
+    return estimate_stack(sliceable, reference=reference, links=links, **how), reference, reason
 
 
 def _lights(

@@ -147,8 +147,11 @@ class Job:
         """A folder of this job alone, visible to all workers; made and removed by tasks."""
         return self.held.scratch / f"{self.number}-{self.attempt}"
 
-    def software(self, output: str) -> str:
-        """What made an output and how, as JSON for programs (docs/files.md)."""
+    def software(self, output: str, reference: int) -> str:
+        """What made an output and how, as JSON for programs (docs/files.md).
+
+        `reference` is the index of the frame that stayed where it is.
+        """
         method = next(name for name in self.methods if output in METHODS[name].outputs)
         facts = {
             "software": "batchstack",
@@ -156,7 +159,7 @@ class Job:
             "method": method,
             "options": self.keys.get(method, {}),
             "frames": len(self.frames),
-            "reference": 1,
+            "reference": reference + 1,
         }
         return json.dumps(facts)
 
@@ -231,6 +234,17 @@ class Result:
         if self.alignment is None or self.job.is_as_it_is:
             return {}
         return placement.describe(self.alignment)
+
+    @property
+    def remarks(self) -> list[str]:
+        """A complete message for what was found out and may surprise."""
+        if self.alignment is None or not self.alignment.reason:
+            return []
+        number, path = self.alignment.reference + 1, self.job.frames[self.alignment.reference]
+        return [
+            f"{self.job.place} {self.job.id}: the reference is frame {number} of "
+            f"{len(self.job.frames)}, {path.name}: {self.alignment.reason}"
+        ]
 
     @property
     def lost(self) -> list[str]:

@@ -37,10 +37,10 @@ _STRIP, _GRID = 128, 1 << 16
 # Bytes per pixel of the window that is being scored.
 _SCORE = 400
 
-# Aligning imports and compiles more; registration holds reduced views of at most three
+# Aligning imports and compiles more; registration holds reduced views of at most four
 # frames and looks at a bounded number of their pixels at once, whatever their size.
 _ALIGN_PROCESS = 150 * 2**20
-_REGISTRATION = 150 * 2**20
+_REGISTRATION = 180 * 2**20
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,10 @@ class Alignment:
         Of the decision map, as the moved frames show it; None if none is looked up.
     data_range : float, optional
         The value for white, if it was found in the frames of a split stack.
+    reference : int
+        Index of the frame that stays where it is, whose metadata the outputs have.
+    reason : str
+        Why that one, if it was found out; else empty.
     """
 
     transforms: tuple[Transform, ...]
@@ -53,6 +57,8 @@ class Alignment:
     residual: float | None = None
     map_level: int | None = None
     data_range: float | None = None
+    reference: int = 0
+    reason: str = ""
 
     @property
     def crop(self) -> float:
@@ -74,7 +80,9 @@ class Alignment:
 
 def describe(alignment: Alignment) -> dict[str, Any]:
     """What the ledger keeps of an alignment: of the stack, and in "align" of each frame."""
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"reference": alignment.reference + 1}
+    if alignment.reason:
+        facts["reference_reason"] = alignment.reason
     if alignment.crop:
         facts["cropped"] = round(100 * alignment.crop, 2)
     if alignment.widest:

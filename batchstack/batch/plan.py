@@ -278,6 +278,8 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     todo = [method for method in methods if method.name in reasons]
     frames = [probe(path) for path in paths]
     check_frames(frames, resize=options.resize, crop=options.crop_to_common)
+    if options.alignment.align != "off":
+        options.alignment.reference_among(len(paths))  # there must be such a frame
     differ = len({(frame.height, frame.width) for frame in frames}) > 1
     crop = differ and options.crop_to_common and are_close(frames)
     if known.device:

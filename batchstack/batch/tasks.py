@@ -381,7 +381,7 @@ def _fuse_and_write(
     counting = counted(read, _passes(job) * prod(frames[0].size))
     outputs = fuse_image(_to_fuse(job, frames, counting, alignment), job.tile, scratch)
     empty = partial(scratch.array, "encoded")
-    metadata = _metadata(job)
+    metadata = _metadata(job, alignment.reference)
 
     def score_and_write(name: str, behind: files.Behind) -> tuple[Written, Scores]:
         image, path = outputs[name], job.output_path(name)
@@ -389,7 +389,7 @@ def _fuse_and_write(
         written = write_image(
             path,
             image[area.slices],
-            encoding=_encoding(job, name, metadata, empty),
+            encoding=_encoding(job, name, alignment.reference, metadata, empty),
             publish=job.held.check,
             finish=behind,
         )
@@ -562,7 +562,8 @@ def _staged(job: Job, folder: Path, index: int) -> Frame:
 
 def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, Scores]:
     job = with_range(job, alignment.data_range)
-    frames, methods, area = _all_staged(job), _methods(job), alignment.area
+    frames, methods = _all_staged(job), _methods(job)
+    area, reference = alignment.area, alignment.reference
     shape, dtype = output_form(name, methods, frames[0].shape, frames[0].dtype)
     boxes = tiles_of(job, _size(shape))
     read = aligned_windows(job, frames, alignment)
@@ -574,22 +575,24 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, 
         (*area.shape, *shape[2:]),
         dtype,
         rows_in(area, bands(job.scratch, name, boxes)),
-        encoding=_encoding(job, name, _metadata(job)),
+        encoding=_encoding(job, name, reference, _metadata(job, reference)),
         publish=job.held.check,
     )
     done(WRITING, 1 / len(output_names(job)))
     return written, scores
 
 
-def _metadata(job: Job) -> Metadata:
-    """What the outputs inherit: from the first frame, onto which the others are brought."""
-    return read_metadata(job.frames[0], strip_gps=job.strip_gps)
+def _metadata(job: Job, reference: int) -> Metadata:
+    """What the outputs inherit: from the frame onto which the others are brought."""
+    return read_metadata(job.frames[reference], strip_gps=job.strip_gps)
 
 
-def _encoding(job: Job, name: str, metadata: Metadata, empty: Empty = np.empty) -> Encoding:
+def _encoding(
+    job: Job, name: str, reference: int, metadata: Metadata, empty: Empty = np.empty
+) -> Encoding:
     if any(name in method.maps for method in _methods(job)):
         metadata = metadata.without_colour()
-    return Encoding(job.quality, metadata, empty, job.software(name))
+    return Encoding(job.quality, metadata, empty, job.software(name, reference))
 
 
 def _fitting(job: Job, pixels: Pixels, first: tuple[int, ...]) -> Pixels:

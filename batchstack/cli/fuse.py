@@ -64,6 +64,8 @@ def command(
     if result.error or result.unfit:
         tell((result.error or result.unfit or "").removeprefix("fuse : "))
         sys.exit(ExitCode.FAILED)
+    for remark in result.remarks:
+        tell(remark.removeprefix("fuse : "))
     for warning in result.warnings:
         tell(f"warning: {warning.removeprefix('fuse : ')}")
     for what in result.lost:

@@ -69,6 +69,8 @@ class Progress:
         elif isinstance(event, StackDone):
             self._done += 1
             self._megapixels += event.result.megapixels * len(event.result.job.frames)
+            for remark in event.result.remarks:
+                tell(remark)
             for warning in event.result.warnings:
                 tell(f"warning: {warning}")
             self._tell_losses(event.row, event.result)

@@ -15,6 +15,7 @@ from batchstack.options.kinds import (
     Choice,
     FileName,
     Flag,
+    FramePlace,
     Names,
     Number,
     Odd,
@@ -180,13 +181,13 @@ def contradiction(values: Mapping[str, Any]) -> tuple[str, str] | None:
 @documented
 @dataclass(frozen=True)
 class AlignOptions(Options):
-    """How frames are brought onto the first one before they are fused."""
+    """How frames are brought onto one of them before they are fused."""
 
     align: AlignModel = option(
         "auto",
         Choice(ALIGN_MODELS),
         group="Alignment",
-        help="How frames may move onto the first one; auto finds out and leaves registered frames "
+        help="How frames may move onto the reference; auto finds out and leaves registered frames "
         "untouched, off does not look",
         used_by={"any"},
     )
@@ -207,7 +208,15 @@ class AlignOptions(Options):
         "that are not aligned",
         used_by={"alignment"},
     )
-
+    reference: str = option(
+        "first",
+        FramePlace(),
+        group="Alignment",
+        help="The frame that stays where it is, whose geometry and metadata the outputs have; "
+        "auto takes the one with the narrowest field, which the others cover, or the middle one "
+        "if fields differ little",
+        used_by={"alignment"},
+    )
     transforms: str | None = option(
         None,
         FileName(),
@@ -223,6 +232,29 @@ class AlignOptions(Options):
         super().__post_init__()
         if self.transforms and self.align == "off":
             raise OptionError("transforms are given, but align is 'off'; give the one or the other")
+        if self.transforms and self.reference != "first":
+            raise OptionError(
+                "transforms are given, which lead to the first frame, but reference is "
+                f"{self.reference}; give the one or the other"
+            )
+
+    def reference_among(self, count: int) -> int | None:
+        """Index of the reference among so many frames; None if that is to be found out.
+
+        Raises
+        ------
+        OptionError
+            If there are not as many frames.
+        """
+        named = {"first": 0, "middle": (count - 1) // 2, "last": count - 1, "auto": None}
+        if self.reference in named:
+            return named[self.reference]
+        if int(self.reference) > count:
+            raise OptionError(
+                f"reference is {self.reference}, but the stack has {count} frames; "
+                f"give a number from 1 to {count}, first, middle, last or auto"
+            )
+        return int(self.reference) - 1
 
     @property
     def is_off(self) -> bool:

@@ -193,6 +193,30 @@ class Switch(Choice):
 
 
 @dataclass(frozen=True)
+class FramePlace(Kind):
+    """A frame of a stack, by a name or by its number, the first being 1."""
+
+    names: tuple[str, ...] = ("first", "middle", "last", "auto")
+    noun = "frame"
+
+    def parse(self, text: str) -> str:
+        return text.lower()
+
+    def accepts(self, value: Any) -> bool:
+        if not isinstance(value, str):
+            return False
+        return value in self.names or (value.isascii() and value.isdigit() and int(value) > 0)
+
+    @property
+    def wanted(self) -> str:
+        return f"one of {', '.join(self.names)}, or a frame's number from 1 up"
+
+    @property
+    def limits(self) -> str:
+        return f"{', '.join(self.names)}, or a number from 1 up"
+
+
+@dataclass(frozen=True)
 class Flag(Kind):
     """True or false."""
 

@@ -1,4 +1,4 @@
-"""Registration: where the frames of a stack lie, and frames moved onto the first.
+"""Registration: where the frames of a stack lie, and frames moved onto one of them.
 
 Usable on its own, from a notebook for example::
 
@@ -6,10 +6,17 @@ Usable on its own, from a notebook for example::
     transforms = estimate_stack([back, front])
 """
 
-from batchstack.registration.estimation import TOO_SMALL, estimate, estimate_stack, link
+from batchstack.registration.estimation import (
+    TOO_SMALL,
+    estimate,
+    estimate_stack,
+    link,
+    link_all,
+)
 from batchstack.registration.exposure import Exposures, compare_light
 from batchstack.registration.fits import Fit
 from batchstack.registration.light import Light
+from batchstack.registration.reference import choose_reference
 from batchstack.registration.residuals import residual
 from batchstack.registration.warp import Transform, corner_pixels, valid_area, warp_window
 
@@ -19,11 +26,13 @@ __all__ = [
     "Fit",
     "Light",
     "Transform",
+    "choose_reference",
     "compare_light",
     "corner_pixels",
     "estimate",
     "estimate_stack",
     "link",
+    "link_all",
     "residual",
     "valid_area",
     "warp_window",

@@ -3,9 +3,9 @@
 Focus breathing scales frames, hands shift and turn them.
 The transform of a frame is found coarse to fine:
 
-1. phase correlation and ECC on strongly reduced images give a first guess;
-2. windows of detail are followed from the reference to the frame (Lucas-Kanade), and a robust fit
-   through hundreds of them gives the transform.
+1. phase correlation on strongly reduced images gives a first guess;
+2. the frame is moved by it, and a robust fit through what all blocks of the images still lie
+   apart gives the transform.
    Step 2 repeats on finer levels as long as the error it predicts for itself shrinks.
    On fine levels of large images only a bounded number of patches is looked at.
 
@@ -14,6 +14,7 @@ also removes differences of exposure, white balance and contrast.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -27,24 +28,22 @@ from batchstack.registration.fits import (
     composed,
     corner_distance,
     fitted,
-    projected,
     typical_move,
 )
-from batchstack.registration.motion import first_guess, measured
+from batchstack.registration.motion import first_guess, measured, seen, telling
 from batchstack.registration.views import (
     Pair,
     View,
-    aligned,
     factor_for,
-    normalised,
-    whole_box,
 )
-from batchstack.registration.warp import Matrix, Pixels, Transform
+from batchstack.registration.warp import IDENTITY, Matrix, Pixels, Transform
 
 __all__ = ["MODELS", "Model", "estimate", "estimate_stack", "link"]
 
-# Pixels of the level where the search begins, and of the one where agreement is judged.
-_COARSEST, _JUDGED = 100_000, 400_000
+# Pixels of the level where the search begins, of the first that a fit may be taken from, and of
+# the one where agreement is judged; steps on each level of the search, at most.
+_FIRST, _COARSEST, _JUDGED = 12_000, 100_000, 400_000
+_STEPS = 8
 
 # Pixels a side below which no window has a neighbour, and the correlation of detail below which
 # images do not show the same scene.
@@ -54,12 +53,13 @@ _TOO_LITTLE = "too little common detail to align"
 _TOLD = 0.005
 TOO_SMALL = "not aligned: a move is smaller than can be told"
 
-# Predicted error of the corners, in pixels, that needs no refinement.
-_GOOD = 0.03
+# Predicted error of the corners, in pixels, that needs no refinement; and how much larger than
+# the best so far it may be for a still finer level to be looked at.
+_GOOD, _HOPELESS = 0.03, 2.0
 
 # "auto" moves nothing below `_SLIGHT` pixels, nor a stack of which no frame lies `_FAR` off or by
-# more than `_CLEAR` times what single windows scatter: that is focus and perspective.
-_SLIGHT, _FAR, _CLEAR = 0.1, 2.0, 2.0
+# more than `_CLEAR` times what single blocks scatter: that is focus and perspective.
+_SLIGHT, _FAR, _CLEAR = 0.1, 2.0, 1.4
 
 
 def estimate(
@@ -112,6 +112,20 @@ def link(
     return _link(pair, model)
 
 
+def link_all(
+    frames: Sequence[Pixels], *, model: Model = "auto", data_range: float | None = None
+) -> list[Fit]:
+    """The `link` of each two neighbours; each frame is fetched once, and two are held."""
+    links = []
+    before = View(frames[0], data_range)
+    for index in range(1, len(frames)):
+        frame = View(frames[index], data_range)
+        _check(before, frame, model)
+        links.append(_link(Pair(before, frame), model))
+        before = frame
+    return links
+
+
 def estimate_stack(
     frames: Sequence[Pixels],
     *,
@@ -124,9 +138,12 @@ def estimate_stack(
 
     Each frame is compared with its neighbour on the side of the reference, because neighbours
     differ least in focus, and the transforms are composed.
-    The sum is then refined against the reference itself and the refinement is taken where it
-    predicts a smaller error than the chain, so that errors do not add up in deep stacks.
-    Frames are fetched one at a time and at most three are held, whatever their number.
+    The sum is then measured against an anchor, at first the reference itself, and what predicts
+    the smaller error is taken, so that errors do not add up in deep stacks.
+    Where the anchor is too far out of focus to help, the last frame becomes the next anchor.
+    A frame that matches neither is passed over: the next one is compared with the last that did,
+    and the frame is put between the two.
+    Frames are fetched one at a time and at most four are held, whatever their number.
 
     Parameters
     ----------
@@ -139,7 +156,7 @@ def estimate_stack(
     data_range : float, optional
         The stored value that means 1.0; by default 255, 65535 or 1.0 by data type.
     links : sequence of Fit, optional
-        The `link` of each two neighbours, if found before; the reference is then the first frame.
+        The `link` of each two neighbours, if found before.
 
     Returns
     -------
@@ -150,22 +167,87 @@ def estimate_stack(
     found: dict[int, Transform] = {reference: Transform()}
     stays: dict[int, Transform] = {reference: Transform()}
     for order in (range(reference + 1, len(frames)), range(reference - 1, -1, -1)):
-        before, chain = fixed, Fit()
+        chain, unmatched = _Chain(fixed, model), list[int]()
         for index in order:
             frame = View(frames[index], data_range)
             _check(fixed, frame, model)
             if model == "off":
                 found[index] = stays[index] = Transform()
                 continue
-            pair = Pair(fixed, frame)
-            step = links[index - 1] if links else _link(Pair(before, frame), model)
-            chain = step if before is fixed else _follow(chain, pair, step, model)
-            found[index], stays[index] = _decide(pair, chain, model)
-            before = frame
+            fit, matched = chain.add(frame, _known(links, index, order.step))
+            found[index], stays[index] = _decide(Pair(fixed, frame), fit, model)
+            if matched:
+                _place_between(found, unmatched, index)
+                unmatched.clear()
+            else:
+                unmatched.append(index)
     # All or nothing: a threshold between two neighbours would tear them apart.
     untouched = all(transform.is_identity for transform in stays.values())
     chosen = stays if untouched else found
     return tuple(chosen[index] for index in range(len(frames)))
+
+
+def _known(links: Sequence[Fit], index: int, step: int) -> Fit | None:
+    """What is known of a frame and its neighbour on the side of the reference."""
+    if not links:
+        return None
+    return links[index - 1] if step > 0 else links[index].inverse
+
+
+def _place_between(found: dict[int, Transform], unmatched: Sequence[int], index: int) -> None:
+    """Put frames that match none evenly between those on both sides that do."""
+    if not unmatched:
+        return
+    step = 1 if index > unmatched[0] else -1
+    before = unmatched[0] - step
+    ends = np.array([found[before].matrix, found[index].matrix])
+    for place in unmatched:
+        share = (place - before) / (index - before)
+        matrix = tuple(((1 - share) * ends[0] + share * ends[1]).tolist())
+        if matrix != IDENTITY:
+            models = {found[before].model, found[index].model}
+            model = "affine" if "affine" in models else "similarity"
+            found[place] = replace(found[place], matrix=matrix, model=model)
+
+
+class _Chain:
+    """Frames on one side of the reference, each placed by what it is most surely compared with."""
+
+    def __init__(self, fixed: View, model: Model) -> None:
+        self._model = model
+        self._last = self._anchor = (fixed, Fit(model="translation"))
+        self._bridging = False
+
+    def add(self, frame: View, link: Fit | None) -> tuple[Fit, bool]:
+        """Where the next frame lies relative to the reference, and whether it matches any.
+
+        `link` is what is known of it and its neighbour.
+        """
+        before, so_far = self._last
+        if link is None or self._bridging:
+            link = _link(Pair(before, frame), self._model)
+        fit = composed(so_far, link)
+        if before is not self._anchor[0] and not fit.error < _GOOD:
+            fit = self._anchored(frame, fit, link)
+        matched = bool(np.isfinite(fit.error))
+        if matched:
+            self._last = frame, fit
+        self._bridging = not matched
+        return fit, matched
+
+    def _anchored(self, frame: View, chained: Fit, link: Fit) -> Fit:
+        """Over the anchor, where that is more exact."""
+        anchor, so_far = self._anchor
+        pair = Pair(anchor, frame)
+        step = chained.over(so_far)
+        direct = _refined(pair, step, link, self._model)
+        if direct.error < step.error:
+            direct = _verified(pair, direct)
+        over_anchor = composed(so_far, direct)
+        if over_anchor.error < chained.error:
+            return over_anchor
+        self._anchor = self._last
+        return chained
 
 
 def _check(reference: View, frame: View, model: str) -> None:
@@ -185,22 +267,11 @@ def _link(pair: Pair, model: Model) -> Fit:
     return _verified(pair, _measure(pair, model))
 
 
-def _follow(chain: Fit, pair: Pair, step: Fit, model: Model) -> Fit:
-    """Transform of the next frame: over its neighbour, or directly where that is more exact."""
-    over_neighbour = composed(chain, step)
-    if over_neighbour.error < _GOOD:
-        return over_neighbour
-    direct = _refined(pair, over_neighbour, step, model)
-    if direct.error < over_neighbour.error:
-        direct = _verified(pair, direct)
-    return direct if direct.error < over_neighbour.error else over_neighbour
-
-
 def _refined(pair: Pair, guess: Fit, step: Fit, model: Model) -> Fit:
-    """Measured against the reference, on the level where the neighbours agreed best."""
-    if step.windows is None:
+    """Measured against an anchor, on the level where the neighbours agreed best."""
+    if not np.isfinite(step.error):
         return _measure(pair, model, guess)
-    fit = measured(pair, guess.homogeneous, step.windows.factor, guess.model)
+    fit = measured(pair, guess.homogeneous, step.factor, guess.model)
     return fit or Fit(error=float("inf"), note=_TOO_LITTLE)
 
 
@@ -209,13 +280,14 @@ def _measure(pair: Pair, model: Model, guess: Fit | None = None) -> Fit:
     if model != "auto":
         return _coarse_to_fine(pair, cast(Freedoms, model), guess)
     plain = _coarse_to_fine(pair, "similarity", guess, _SLIGHT)
-    if plain.windows is None:
+    if plain.note:
         return plain
-    free = fitted(plain.windows, pair.shape, "affine")
+    start = plain.homogeneous
+    free = fitted(telling(seen(pair, start, plain.factor)), start, pair.shape, "affine")
     apart = corner_distance(plain.homogeneous, free.homogeneous, pair.shape)
     if free.scatter > 0.9 * plain.scatter or apart < max(0.3, 4 * free.error):
         return plain
-    return _coarse_to_fine(pair, "affine", free)
+    return measured(pair, free.homogeneous, plain.factor, "affine") or plain
 
 
 def _coarse_to_fine(pair: Pair, model: Freedoms, guess: Fit | None, slight: float = 0.0) -> Fit:
@@ -226,20 +298,30 @@ def _coarse_to_fine(pair: Pair, model: Freedoms, guess: Fit | None, slight: floa
     if min(pair.shape) < _SMALLEST:
         return Fit(error=float("inf"), note=_TOO_LITTLE)
     factor = factor_for(pair.shape, _COARSEST)
-    start = guess.homogeneous if guess else first_guess(pair, factor)
-    start = projected(start, model, pair.shape)
+    start = guess.homogeneous if guess else _approached(pair, factor, model)
     best: Fit | None = None
     while factor >= 1:
         fit = measured(pair, start, factor, model)
-        if fit and best and fit.error > best.error:
+        if fit and best and fit.error > _HOPELESS * best.error:
             break
-        if fit:
+        if fit and not (best and fit.error > best.error):
             best, start = fit, fit.homogeneous
             move = corner_distance(start, np.eye(3), pair.shape)
             if fit.error < _GOOD or move + 2 * fit.error < slight:
                 break
         factor //= 2
     return best or Fit(error=float("inf"), note=_TOO_LITTLE)
+
+
+def _approached(pair: Pair, finest: int, model: Freedoms) -> Matrix:
+    """Phase correlation, then steps on ever finer levels until those change little."""
+    factor = max(finest, factor_for(pair.shape, _FIRST))
+    start = first_guess(pair, factor)
+    while factor > finest:
+        fit = measured(pair, start, factor, model, _STEPS)
+        start = fit.homogeneous if fit else start
+        factor //= 2
+    return start
 
 
 # --- deciding
@@ -255,10 +337,14 @@ def _verified(pair: Pair, fit: Fit) -> Fit:
         as_is = _agreement(pair, np.eye(3), fit.homogeneous)
         if after >= max(as_is, _LEAST_AGREEMENT):
             return fit
+        if after > max(as_is - _TOLD, _LEAST_AGREEMENT):
+            # It matches where it is, as far as can be told.
+            move = corner_distance(fit.homogeneous, np.eye(3), pair.shape)
+            return replace(
+                fit, matrix=IDENTITY, error=float(np.hypot(fit.error, move)), note=TOO_SMALL
+            )
         if after >= as_is:
             reason = f"the frames hardly agree anywhere ({after:.3f})"
-        elif after > as_is - _TOLD:
-            return Fit(error=float("inf"), note=TOO_SMALL)
         else:
             reason = f"agreement would fall from {as_is:.3f} to {after:.3f}"
     return Fit(error=float("inf"), note=f"not aligned: {reason}")
@@ -305,14 +391,7 @@ def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:
 def _agreement(pair: Pair, matrix: Matrix, other: Matrix | None = None) -> float:
     """Correlation of detail where both `matrix` and `other` have pixels."""
     factor = factor_for(pair.shape, _JUDGED)
-    box = whole_box(pair.shape, factor)
-    fixed, moving, valid = aligned(pair, box, matrix, factor)
-    if other is not None:
-        valid = valid & aligned(pair, box, other, factor)[2]
-    both = valid > 0
-    if not both.any():
-        return 0.0
-    one, two = normalised(fixed)[both], normalised(moving)[both]
-    one, two = one - one.mean(), two - two.mean()
-    energy = float(np.sqrt((one @ one) * (two @ two)))
-    return float(one @ two) / energy if energy > 0 else 0.0
+    blocks = seen(pair, matrix, factor)
+    if other is None:
+        return blocks.agreement()
+    return blocks.agreement(seen(pair, other, factor).points)

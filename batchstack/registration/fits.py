@@ -1,51 +1,30 @@
-"""Transforms fitted to the displacements of many windows."""
+"""Transforms fitted to the displacements of many blocks."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from batchstack.geometry import Box
+from batchstack.registration.blocks import Blocks, Points
 from batchstack.registration.warp import IDENTITY, Matrix, corner_pixels
 
-Points = npt.NDArray[np.float64]
 Freedoms = Literal["translation", "similarity", "affine"]
 
-# What interpolation and a blur that varies over a window may leave, in pixels of the level.
-_BIAS = 0.01
+# What interpolation and a blur that varies over a block may leave, in pixels of the level: of the
+# whole fit, and of one block.
+_BIAS, _BLOCK_BIAS = 0.01, 0.05
+_ROUNDS = 6
+_CUT = 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class Windows:
-    """Where windows of the reference were found in the frame.
-
-    Parameters
-    ----------
-    points, moves : (N, 2) arrays
-        Windows' centres (x, y) in the reference, and how far what they show lies off in the
-        frame once that is moved by `start`; pixels of the whole image.
-    start : (3, 3) array
-        What was known before.
-    factor : int
-        The level they were seen on.
-    cells : int
-        How many of them do not overlap; the rest repeat what these say.
-    """
-
-    points: Points
-    moves: Points
-    start: Matrix
-    factor: int
-    cells: int
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Fit:
     """A measured transform, or the reason why there is none in `note`.
 
-    `error` is the predicted standard error of the corners, `scatter` that of one window, both in
-    pixels.
+    `error` is the predicted standard error of the corners, `scatter` that of one block, both in
+    pixels; `factor` is the level that it was measured on.
     """
 
     matrix: tuple[float, ...] = IDENTITY
@@ -53,50 +32,99 @@ class Fit:
     error: float = 0.0
     note: str = ""
     scatter: float = 0.0
-    windows: Windows | None = field(default=None, repr=False)
+    factor: int = 1
 
     @property
     def homogeneous(self) -> Matrix:
         """The matrix as a (3, 3) array."""
         return np.vstack([np.reshape(self.matrix, (2, 3)), [0.0, 0.0, 1.0]])
 
+    @property
+    def inverse(self) -> "Fit":
+        """From the frame to what it was compared with."""
+        back = np.linalg.inv(self.homogeneous)[:2].ravel()
+        return replace(self, matrix=tuple(back.tolist()))
 
-def fitted(windows: Windows, shape: tuple[int, int], model: Freedoms) -> Fit:
-    """Robust fit to windows; moves are linear in the parameters of every model."""
-    from scipy.optimize import least_squares
+    def over(self, other: "Fit") -> "Fit":
+        """The rest of the way to the frame for who is at the place of `other`."""
+        rest = (self.homogeneous @ np.linalg.inv(other.homogeneous))[:2].ravel()
+        error = max(self.error**2 - other.error**2, 0.0) ** 0.5 if other.error else self.error
+        return replace(self, matrix=tuple(rest.tolist()), error=error)
 
+
+def fitted(blocks: Blocks, start: Matrix, shape: tuple[int, int], model: Freedoms) -> Fit:
+    """Robust fit to blocks; moves are linear in the parameters of every model.
+
+    A block counts by what its gradients tell in each direction, and less the worse it fits
+    (iteratively reweighted least squares with Cauchy's weights [1]_).
+
+    Parameters
+    ----------
+    blocks : Blocks
+    start : (3, 3) array
+        By what the frame was moved before.
+    shape : tuple of two int
+    model : str
+
+    References
+    ----------
+    .. [1] P. W. Holland and R. E. Welsch, "Robust regression using iteratively reweighted
+       least-squares", Communications in Statistics 6(9), 813-827, 1977.
+       :doi:`10.1080/03610927708827533`
+    """
     middle, scale = _frame_of(shape)
-    design = _design((windows.points - middle) / scale, model)
-    observed = windows.moves.ravel()
-    parameters = np.median(windows.moves, axis=0) @ _design(np.zeros((1, 2)), model)
-    for _ in range(3):
-        scatter = 1.4826 * float(np.median(np.abs(design @ parameters - observed)))
-        parameters = least_squares(
-            lambda p: design @ p - observed,
-            parameters,
-            jac=lambda _: design,
-            loss="cauchy",
-            f_scale=max(scatter, 0.01),
-        ).x
-    # Points closer than a window see the same pixels: only the windows count as observations.
-    repeated = len(windows.points) / windows.cells
-    covariance = scatter**2 * np.linalg.pinv(design.T @ design) * repeated
+    design = _design((blocks.points - middle) / scale, model) / blocks.factor
+    moves, sure = _moves(blocks)
+    # What a block adds to the normal equations.
+    weighted = np.einsum("nip,nij->npj", design, sure)
+    sides = (weighted @ moves[..., None])[..., 0]
+    squares = (weighted @ design).reshape(len(design), -1)
+    alone = np.einsum("ni,nij,nj->n", moves, sure, moves)
+    size = design.shape[2]
+    told = np.trace(sure, axis1=1, axis2=2)
+    trust = np.ones(len(design))
+    for _ in range(_ROUNDS):
+        normal = (trust @ squares).reshape(size, size)
+        parameters = _solved(normal, trust @ sides)
+        misfit = alone - 2 * sides @ parameters + squares @ np.outer(parameters, parameters).ravel()
+        # The median of chi-square is 1.386; blocks without detail say nothing about it.
+        typical = max(_median(misfit, told) / 1.386, 1e-9)
+        trust = 1 / (1 + np.maximum(misfit, 0) / (_CUT * typical))
+    covariance = typical * np.linalg.pinv(normal)
     ends = _design((_corners(shape)[:2].T - middle) / scale, model)
-    chance = float(np.sqrt(np.einsum("ij,jk,ik->i", ends, covariance, ends).max() * 2))
-    error = float(np.hypot(chance, _BIAS * windows.factor))
-    matrix = windows.start @ _matrix(parameters, model, middle, scale)
-    return Fit(tuple(matrix[:2].ravel().tolist()), model, error, "", scatter, windows)
+    chance = float(np.sqrt(np.einsum("nip,pq,niq->n", ends, covariance, ends).max()))
+    error = float(np.hypot(chance, _BIAS * blocks.factor))
+    scatter = _scatter(moves - design @ parameters, told * trust, blocks.factor)
+    matrix = start @ _matrix(parameters, model, middle, scale)
+    found = tuple(matrix[:2].ravel().tolist())
+    return Fit(found, model, error, "", scatter, blocks.factor)
 
 
-def projected(matrix: Matrix, model: Freedoms, shape: tuple[int, int]) -> Matrix:
-    """The transform of a model that is nearest over the image."""
-    if model == "affine":
-        return matrix
-    corners, (middle, scale) = _corners(shape), _frame_of(shape)
-    moves = ((matrix - np.eye(3)) @ corners)[:2].T
-    design = _design((corners[:2].T - middle) / scale, model)
-    parameters = np.linalg.lstsq(design, moves.ravel(), rcond=None)[0]
-    return _matrix(parameters, model, middle, scale)
+def _moves(blocks: Blocks) -> tuple[Points, Points]:
+    """How far each block lies off, in pixels of the level, and the inverse of its covariance."""
+    gradients, one = blocks.gradients, np.eye(2)
+    noise = blocks.noise[:, None, None] + 1e-6
+    moves = np.linalg.solve(gradients + 1e-3 * one, blocks.slopes[..., None])[..., 0]
+    sure = gradients @ np.linalg.inv(noise * one + _BLOCK_BIAS**2 * gradients)
+    return cast(Points, moves), sure
+
+
+def _scatter(misses: Points, weights: Points, factor: int) -> float:
+    """What single blocks miss by, in pixels of the image; blocks count by what they tell."""
+    sizes = np.abs(misses).ravel()
+    return 1.4826 * _median(sizes, np.repeat(weights, 2)) * factor
+
+
+def _median(values: Points, weights: Points) -> float:
+    order = np.argsort(values)
+    share = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(share, share[-1] / 2)]])
+
+
+def _solved(normal: Points, side: Points) -> Points:
+    """With a trace of damping, for scenes that leave a freedom open."""
+    damped = normal + 1e-9 * np.trace(normal) * np.eye(len(normal))
+    return np.linalg.solve(damped, side)
 
 
 def composed(chain: Fit, step: Fit) -> Fit:
@@ -105,7 +133,7 @@ def composed(chain: Fit, step: Fit) -> Fit:
     matrix = step.homogeneous @ chain.homogeneous
     model = max(step.model, chain.model, key=names.index)
     error, scatter = np.hypot([chain.error, chain.scatter], [step.error, step.scatter]).tolist()
-    return Fit(tuple(matrix[:2].ravel().tolist()), model, error, step.note, scatter)
+    return Fit(tuple(matrix[:2].ravel().tolist()), model, error, step.note, scatter, step.factor)
 
 
 def corner_distance(one: Matrix, other: Matrix, shape: tuple[int, int]) -> float:
@@ -125,13 +153,13 @@ def _corners(shape: tuple[int, int]) -> Matrix:
     return corner_pixels(Box(0, 0, *shape))
 
 
-def _frame_of(shape: tuple[int, int]) -> tuple[Matrix, float]:
+def _frame_of(shape: tuple[int, int]) -> tuple[npt.NDArray[Any], float]:
     """Middle (x, y) and half the longer side, which make coordinates about -1 to 1."""
     return (np.array(shape[::-1]) - 1) / 2, max(shape) / 2
 
 
-def _design(points: Matrix, model: Freedoms) -> Matrix:
-    """Two rows per point, for x and y: how the parameters move it."""
+def _design(points: Points, model: Freedoms) -> Points:
+    """For each point two rows, for x and y: how the parameters move it; (N, 2, parameters)."""
     x, y = points.T
     one, none = np.ones_like(x), np.zeros_like(x)
     columns = {
@@ -139,12 +167,12 @@ def _design(points: Matrix, model: Freedoms) -> Matrix:
         "similarity": ([one, none, x, -y], [none, one, y, x]),
         "affine": ([one, none, x, y, none, none], [none, one, none, none, x, y]),
     }[model]
-    return np.stack([np.stack(row, axis=-1) for row in columns], axis=1).reshape(2 * len(x), -1)
+    return np.stack([np.stack(row, axis=-1) for row in columns], axis=1)
 
 
-def _matrix(parameters: Matrix, model: Freedoms, middle: Matrix, scale: float) -> Matrix:
+def _matrix(parameters: Points, model: Freedoms, middle: Points, scale: float) -> Matrix:
     """The 3 x 3 matrix that adds the fitted moves to a point."""
     probe = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    at = probe + (_design((probe - middle) / scale, model) @ parameters).reshape(3, 2)
+    at = probe + _design((probe - middle) / scale, model) @ parameters
     linear = np.stack([at[1] - at[0], at[2] - at[0]], axis=1)
     return np.vstack([np.hstack([linear, at[:1].T]), [0.0, 0.0, 1.0]])

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, cast
 
 import cv2
@@ -12,12 +11,14 @@ import numpy.typing as npt
 from batchstack.errors import StackError
 from batchstack.geometry import Box
 from batchstack.registration.light import Light, white_of
+from batchstack.registration.resampling import resampler
 
 Pixels = npt.NDArray[Any]
 Values = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.floating[Any]]
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_TAPS = 8
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,28 @@ def source_window(transform: Transform, box: Box, shape: tuple[int, int]) -> Box
     """The pixels of a frame of `shape` that `warp_window` needs for a box of output."""
     if transform.is_identity:
         return box
-    x, y = transform.array @ corner_pixels(box)
-    # One pixel more than the taps: rounding of the corners must not matter.
-    top, bottom = _needed(float(y.min()), float(y.max()), shape[0])
-    left, right = _needed(float(x.min()), float(x.max()), shape[1])
+    y = (transform.array @ corner_pixels(box))[1]
+    top, bottom = _needed(y, shape[0])
+    by_x, by_row, fixed = across(transform.matrix)
+    ends = np.array([box.left, box.right - 1])[:, None], np.array([top, bottom - 1])
+    left, right = _needed(by_x * ends[0] + by_row * ends[1] + fixed, shape[1])
     return Box(top, left, bottom, right)
 
 
-def _needed(low: float, high: float, size: int) -> tuple[int, int]:
-    low, high = np.clip([low, high], 0, size - 1)
+def _needed(places: Matrix, size: int) -> tuple[int, int]:
+    # One pixel more than the taps: rounding of the corners must not matter.
+    low, high = np.clip([places.min(), places.max()], 0, size - 1)
     return max(int(low) - _TAPS // 2, 0), min(int(high) + _TAPS // 2 + 2, size)
+
+
+def across(matrix: tuple[float, ...]) -> tuple[float, float, float]:
+    """Where a row of the frame shows a column of the output.
+
+    That is at column p x + q v + r of the frame, if x is the output's column and v the frame's
+    row; returned are p, q and r.
+    """
+    a, b, c, d, e, f = matrix
+    return a - b * d / e, b / e, c - b * f / e
 
 
 def warp_window(
@@ -87,8 +100,9 @@ def warp_window(
 
     Every value depends on its own place alone, never on the box: tiles equal the whole image bit
     for bit, and sides are not limited.
-    Interpolation is Lanczos with 8 x 8 taps [1]_, whose weights are exact to 1e-6 at every
-    fraction of a pixel; a cubic spline would soften frames that are sharp to the pixel.
+    Interpolation is Lanczos with 8 taps along rows, then 8 along columns [1]_ [2]_, with weights
+    exact to 1e-6 at every fraction of a pixel; a cubic spline would soften frames that are sharp
+    to the pixel.
     Beyond the frame its edge pixels repeat: they have no detail that could win over a real frame.
 
     Parameters
@@ -117,6 +131,8 @@ def warp_window(
     .. [1] C. E. Duchon, "Lanczos filtering in one and two dimensions", Journal of Applied
        Meteorology 18(8), 1016-1022, 1979.
        :doi:`10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2`
+    .. [2] E. Catmull and A. R. Smith, "3-D transformations of images in scanline order",
+       SIGGRAPH 1980, 279-285. :doi:`10.1145/800250.807505`
     """
     if not callable(source):
         shape = cast(tuple[int, int], source.shape[:2])
@@ -124,35 +140,40 @@ def warp_window(
         raise StackError("the size of a frame that is read by a function is needed to warp it")
     window = source_window(transform, box, shape)
     pixels = source(window) if callable(source) else np.asarray(source[window.slices])
-    relit = light is not None and not light.is_identity
-    if transform.is_identity and not relit:
-        return pixels
-    values = pixels.astype(np.float32)
-    if not transform.is_identity:
-        values = _moved(values, window, transform, box, shape)
-    if light is not None and relit:
+    if light is not None and not light.is_identity:
+        # Not rounded in between.
+        values = pixels.astype(np.float32)
+        if not transform.is_identity:
+            values = _moved(values, window, transform, box, shape, np.inf)
         values = light.applied(values, box, shape, data_range or white_of(pixels.dtype))
-    return _stored(values, pixels.dtype, data_range)
+        return _stored(values, pixels.dtype, data_range)
+    if transform.is_identity:
+        return pixels
+    top = np.inf if pixels.dtype.kind == "f" else data_range or white_of(pixels.dtype)
+    return _moved(pixels, window, transform, box, shape, top)
 
 
 def _moved(
-    values: Values, window: Box, transform: Transform, box: Box, shape: tuple[int, int]
-) -> Values:
-    # The edges repeat; what is added beside pixels of the frame that were not read is not used.
-    sides = [(_TAPS // 2, _TAPS // 2)] * 2 + [(0, 0)] * (values.ndim - 2)
-    wide = np.pad(values, sides, mode="edge")
-    channels = values.shape[2] if values.ndim == 3 else 1
-    moved = np.empty((*box.shape, channels), np.float32)
-    _resampler(channels)(
-        wide.reshape(wide.shape[0], -1),
-        (window.top - _TAPS // 2, window.left - _TAPS // 2),
+    pixels: Pixels,
+    window: Box,
+    transform: Transform,
+    box: Box,
+    shape: tuple[int, int],
+    top: float,
+) -> Pixels:
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    moved = np.empty((*box.shape, channels), pixels.dtype)
+    resampler(pixels.dtype.kind != "f")(
+        np.ascontiguousarray(pixels).reshape(*window.shape, channels),
+        (window.top, window.left),
         shape,
         transform.matrix,
+        across(transform.matrix),
         (box.top, box.left),
-        _weights(),
+        np.float32(top),
         moved,
     )
-    return moved.reshape(*box.shape, *values.shape[2:])
+    return moved.reshape(*box.shape, *pixels.shape[2:])
 
 
 def _stored(values: Values, dtype: np.dtype[Any], data_range: float | None) -> Pixels:
@@ -194,80 +215,6 @@ def valid_area(transforms: Iterable[Transform], shape: tuple[int, int]) -> Box:
             "the aligned frames have no area in common; check that they belong together"
         )
     return area
-
-
-_TAPS = 8
-_STEPS = 2048
-
-
-@cache
-def _weights() -> Values:
-    """Lanczos weights of the taps at every 2048th of a pixel; each row sums to 1."""
-    fraction = np.arange(_STEPS + 1)[:, None] / _STEPS
-    distance = fraction - np.arange(1 - _TAPS // 2, _TAPS // 2 + 1)
-    weights = np.sinc(distance) * np.sinc(distance / (_TAPS // 2))
-    weights[np.abs(distance) >= _TAPS // 2] = 0
-    return cast(Values, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
-
-
-@cache
-def _resampler(channels: int) -> Callable[..., None]:
-    """Compiled for one number of channels: loops of constant length become vector code.
-
-    The function fills `out`, whose first pixel is `start`, from a window of a frame of `shape`.
-    Rows of `window` hold the channels of a pixel side by side; the window begins at `corner`,
-    which may lie outside the frame.
-    Coordinates are float64 from absolute places and nothing is carried from pixel to pixel, so
-    that a value does not depend on the window.
-    """
-    from batchstack.compiled import kernel
-
-    span = _TAPS * channels
-    # Unsigned indices spare the test for negative ones.
-    one, wide, all_taps, all_channels = (np.uintp(n) for n in (1, span, _TAPS, channels))
-    behind = 1 - _TAPS // 2
-
-    @kernel
-    def resample(
-        window: Values,
-        corner: tuple[int, int],
-        shape: tuple[int, int],
-        matrix: tuple[float, ...],
-        start: tuple[int, int],
-        weights: Values,
-        out: Values,
-    ) -> None:
-        flat, stride = window.ravel(), np.uintp(window.shape[1])
-        rows, columns = np.empty(_TAPS, np.float32), np.empty(_TAPS, np.float32)
-        across = np.empty(span, np.float32)
-        for i in range(out.shape[0]):
-            for j in range(out.shape[1]):
-                x = matrix[0] * (start[1] + j) + matrix[1] * (start[0] + i) + matrix[2]
-                y = matrix[3] * (start[1] + j) + matrix[4] * (start[0] + i) + matrix[5]
-                x, y = min(max(x, 0.0), shape[1] - 1.0), min(max(y, 0.0), shape[0] - 1.0)
-                left, top = int(x), int(y)
-                u, v = (x - left) * _STEPS, (y - top) * _STEPS
-                at_u, at_v = np.uintp(u), np.uintp(v)
-                share_u, share_v = np.float32(u - at_u), np.float32(v - at_v)
-                begin = np.uintp(top + behind - corner[0]) * stride
-                begin += np.uintp((left + behind - corner[1]) * channels)
-                for tap in range(all_taps):
-                    low, high = weights[at_v, tap], weights[at_v + one, tap]
-                    rows[tap] = low + share_v * (high - low)
-                    low, high = weights[at_u, tap], weights[at_u + one, tap]
-                    columns[tap] = low + share_u * (high - low)
-                for k in range(wide):
-                    value = np.float32(0)
-                    for tap in range(all_taps):
-                        value += rows[tap] * flat[begin + np.uintp(tap) * stride + k]
-                    across[k] = value
-                for c in range(all_channels):
-                    value = np.float32(0)
-                    for tap in range(all_taps):
-                        value += columns[tap] * across[np.uintp(tap) * all_channels + c]
-                    out[i, j, c] = value
-
-    return cast(Callable[..., None], resample)
 
 
 def corner_pixels(box: Box) -> Matrix:

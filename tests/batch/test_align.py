@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from batchstack.batch.graph import split_graph
 from batchstack.batch.ledger import Ledger
@@ -232,6 +233,45 @@ def test_the_measured_peak_of_an_aligned_stack_stays_under_the_prediction(worksp
     known = facts(workspace, "out")["s"]
     assert known["align"][1]["model"] == "similarity"
     assert known["peak_memory"] < step.footprint.whole
+
+
+def reference_of(workspace, files, *options):
+    """What the record says, and the fused image, of three frames that breathe."""
+    # Narrow at the back: frame i shows the scene 1 % smaller than the one before.
+    rendered = scene(camera=Camera(breathing=-0.02), frames=3)
+    files(deep=rendered)
+    said = run(workspace, "out", *options).stderr
+    return rendered, said, facts(workspace, "out")["deep"]
+
+
+@pytest.mark.parametrize(("place", "number"), [("middle", 2), ("last", 3), ("3", 3), ("1", 1)])
+def test_the_reference_stays_where_it_is(workspace, files, place, number):
+    rendered, _, known = reference_of(workspace, files, "--reference", place, "--border", "fill")
+    assert known["reference"] == number
+    with Image.open(workspace.root / "out" / "deep" / FUSED) as image:
+        assert json.loads(image.text["Software"])["reference"] == number
+    models = [frame["model"] for frame in known["align"]]
+    assert [index + 1 for index, model in enumerate(models) if model == "identity"] == [number]
+    corners = np.array([(x, y, 1) for x in (0, SHAPE[1]) for y in (0, SHAPE[0])]).T
+    square = [np.vstack([warp, [0, 0, 1]]) for warp in rendered.warps]
+    true = [warp @ np.linalg.inv(square[number - 1]) for warp in square]
+    for frame, matrix in zip(known["align"], true, strict=True):
+        found = np.reshape(frame.get("matrix", (1, 0, 0, 0, 1, 0)), (2, 3))
+        assert np.abs((found - matrix[:2]) @ corners).max() < 0.5
+
+
+def test_auto_takes_the_narrowest_field_and_crops_nothing(workspace, files):
+    _, said, known = reference_of(workspace, files, "--reference", "auto")
+    assert known["reference"] == 1
+    assert "the reference is frame 1 of 3" in said and "narrowest" in said
+    fused = read_image(workspace.root / "out" / "deep" / FUSED)
+    assert min(np.subtract(SHAPE, fused.shape[:2])) <= 1
+
+
+def test_a_reference_that_the_stack_does_not_have_is_refused(workspace, files):
+    files(pair=scene())
+    said = workspace.run("run", "pairs.csv", "-o", "out", "--workers", 0, "--reference", 3, code=1)
+    assert "the stack has 2 frames" in said.stderr
 
 
 @pytest.mark.parametrize("value", [1e30, -3.4e38])

@@ -140,10 +140,11 @@ def test_a_stack_of_another_kind_is_refused(workspace, files, changes, message):
     assert f"refuse  s: {message}" in done.stdout
 
 
-def test_given_transforms_and_no_alignment_contradict_each_other(workspace, files):
+@pytest.mark.parametrize("other", [("--align", "off"), ("--reference", "last")])
+def test_given_transforms_leave_nothing_to_choose(workspace, files, other):
     files(s=make_stack(SHAPE, blur=3.0))
     written(workspace.root)
     said = workspace.run(
-        "check", "pairs.csv", "--transforms", "transforms.json", "--align", "off", code=2
+        "check", "pairs.csv", "--transforms", "transforms.json", *other, code=2
     ).stderr
     assert "transforms are given, but align is 'off'" in said
