@@ -32,7 +32,8 @@ def followed_fit(pair: Pair, fit: Fit) -> Fit:
     They are followed on the next coarser level, where blur matters less, then on that of the fit,
     and the fit that predicts the smaller error is taken.
     """
-    start, best = fit.homogeneous, None
+    start, overlap = fit.homogeneous, 1.0
+    best: Fit | None = None
     for factor in (2 * fit.factor, fit.factor):
         if factor > factor_for(pair.shape, _COARSEST):
             continue
@@ -43,7 +44,12 @@ def followed_fit(pair: Pair, fit: Fit) -> Fit:
         if best and found.error > best.error:
             break
         best, start = found, found.homogeneous
-    return replace(fit, matrix=best.matrix, error=best.error) if best else fit
+        # Windows that overlap see the same pixels: only what they cover counts.
+        cells = len(np.unique(windows.points // (_SIDE * factor), axis=0))
+        overlap = len(windows.points) / cells
+    if best is None:
+        return fit
+    return replace(fit, matrix=best.matrix, error=best.error * overlap**0.5)
 
 
 def _followed(pair: Pair, start: Matrix, factor: int) -> Blocks:
@@ -62,9 +68,9 @@ def _followed(pair: Pair, start: Matrix, factor: int) -> Blocks:
     room, limit = _SIDE / 2 * factor, np.array(pair.shape[::-1])
     inside = ((there >= room) & (there <= limit - room)).all(axis=1)
     points, moves = points[inside], moves[inside]
-    one = np.ones(len(points))
+    even = np.ones(len(points))
     gradients = np.tile(np.eye(2), (len(points), 1, 1))
-    return Blocks(points, gradients, moves, one, factor, one, one)
+    return Blocks(points, gradients, moves, even, factor, even, even)
 
 
 def _bytes(detail: Values) -> npt.NDArray[np.uint8]:
