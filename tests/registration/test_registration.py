@@ -89,6 +89,19 @@ def test_auto_finds_every_move_with_the_fewest_freedoms_it_needs(kind: str, matr
     assert found.model == ("affine" if kind == "affine" else "similarity")
 
 
+def test_what_lies_behind_a_widely_blurred_foreground_is_aligned() -> None:
+    """Blocks at the rim of the blur show both, and their gradients lead the fit a pixel astray."""
+    textures = (scenes.sample_texture("rocket"), scenes.sample_texture("grass"))
+    camera = scenes.Camera(breathing=-0.0011, shift=(-1.81, -3.94), rotation=0.058, noise=3.0)
+    shown = scenes.make_stack(
+        (900, 1200), textures=textures, scene="blob", blur=15.0, seed=876537, camera=camera
+    )
+    found = estimation.estimate(*shown.frames)
+    corners = [(x, y, 1) for x in (0, 1199) for y in (0, 899)]
+    apart = (found.array - shown.warps[1]) @ np.array(corners).T
+    assert np.hypot(*apart).max() < 0.6
+
+
 def test_noise_and_light_do_not_mislead() -> None:
     reference, frame = pair(BREATHING, noise=3, light=0.85)
     found = estimation.estimate(reference, frame)
