@@ -62,14 +62,13 @@ def test_all_engines_write_identical_files(mixed):
 
 def limit_that_splits(workspace, options):
     """A memory limit at which the stack is neither held nor staged as a whole."""
-    limit = json.loads(workspace.run("check", "pairs.csv", "--json", *options).stdout)["memory"]
-    tasks = "one task"
+    limit, given, tasks = None, [], "one task"
     while tasks == "one task":
-        limit -= 2**21
-        check = ["check", "pairs.csv", "--json", "--memory-limit", limit, *options]
-        tasks = json.loads(workspace.run(*check).stdout)["tasks"]
+        given = ["--memory-limit", limit] if limit else []
+        plan = json.loads(workspace.run("check", "pairs.csv", "--json", *given, *options).stdout)
+        tasks, limit = plan["tasks"], plan["memory"] - 1
     assert tasks == "tile by tile"
-    return limit
+    return given[1]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
