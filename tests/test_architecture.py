@@ -25,12 +25,14 @@ MAY_USE = {
     "scenes": {"scenes", "errors"},
     "images": {"images", *LEAVES},
     "batch": {"batch", "images", "fusion", "registration", "quality", *LEAVES},
-    "cli": {"cli", "batch", "images", "fusion", *LEAVES},
+    "scan": {"scan", "images", *LEAVES},
+    "cli": {"cli", "batch", "scan", "images", "fusion", *LEAVES},
 }
 OF_FILES = {"dask", "distributed", "tifffile", "pathlib", "click", "os"}
 NEVER = {
     **dict.fromkeys(("compiled", "fusion", "registration", "quality", "scenes"), OF_FILES),
     "images": {"dask", "distributed", "click"},
+    "scan": {"dask", "distributed", "click"},
     "batch": {"click", "tqdm"},
     "cli": {"cv2", "numpy", "dask.array"},
 }

@@ -16,6 +16,7 @@ from batchstack.cli import screen
 from batchstack.errors import BatchstackError, ExitCode
 
 COMMANDS = {
+    "scan": "Propose which photographs of a folder are stacks.",
     "run": "Fuse every stack of a manifest.",
     "check": "Validate a manifest and show the plan; write nothing.",
     "fuse": "Fuse one stack, without a cluster.",

@@ -1,0 +1,146 @@
+"""`batchstack scan`: from a folder of photographs to a manifest."""
+
+import shlex
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
+
+import click
+
+from batchstack import files
+from batchstack.batch.machine import ClusterOptions
+from batchstack.batch.main_job import run
+from batchstack.batch.manifest import load_manifest
+from batchstack.cli import options as shared
+from batchstack.cli.progress import closing_summary
+from batchstack.cli.screen import say, tell
+from batchstack.errors import ExitCode, ManifestError, OptionError
+from batchstack.options import RunOptions
+from batchstack.scan.folder import Folder
+from batchstack.scan.grouping import Group, Left
+from batchstack.scan.manifests import as_manifest
+from batchstack.scan.watch import Watch
+
+_SHOWN = 5  # photographs named for one reason
+_LOOK_SECONDS = 2.0  # between two looks at a folder that is watched
+
+
+@click.command("scan", cls=shared.GroupedCommand)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@shared.option(
+    "-o",
+    "--output",
+    "manifest",
+    group="Output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Manifest to write.",
+)
+@shared.option(
+    "--replace", group="Output", is_flag=True, help="Replace a manifest that is there already."
+)
+@shared.option(
+    "--watch",
+    group="Watch",
+    is_flag=True,
+    help="Keep looking, and add stacks to the manifest when their capture has ended.",
+)
+@shared.option(
+    "--quiet",
+    group="Watch",
+    type=click.FloatRange(1.0),
+    default=30.0,
+    help="Seconds without a new photograph after which a capture has ended.",
+)
+@shared.option(
+    "--fuse",
+    "fuse_to",
+    group="Watch",
+    type=shared.folder_path,
+    default=None,
+    show_default="only the manifest is written",
+    help="With --watch: fuse every stack that has ended into this directory.",
+)
+@shared.run_options("bayesian")
+def command(
+    folder: Path,
+    manifest: Path,
+    replace: bool,
+    watch: bool,
+    quiet: float,
+    fuse_to: Path | None,
+    **settings: Any,
+) -> None:
+    """Propose which photographs below FOLDER are stacks, and write a manifest of them.
+
+    Photographs belong together by the camera's own tags of focus brackets, by names such as
+    x_back and x_front, by the time they were taken, and by what they show.  Nothing in FOLDER
+    is changed, and nothing is fused unless --watch and --fuse say so.
+    """
+    if fuse_to is not None and not watch:
+        raise OptionError(
+            f"--fuse goes with --watch; without it, run: batchstack run {manifest} -o {fuse_to}"
+        )
+    if files.is_file(manifest) and not replace:
+        raise OptionError(f"{manifest}: is there already; give --replace or another name")
+    options = shared.take_run_options(settings)
+    content = Folder(folder, skip=(fuse_to,) if fuse_to else ())
+    if watch:
+        _watch(Watch(content, quiet), folder, manifest, fuse_to, options)
+    proposal = content.propose()
+    text, unnamed = as_manifest(proposal, folder, manifest)
+    for line in _table(proposal.groups):
+        click.echo(line)
+    for line in _reasons([*proposal.left, *unnamed]):
+        click.echo(line)
+    if not proposal.groups:
+        raise ManifestError(f"{folder}: no stacks were found; the reasons stand above")
+    files.replace_file(manifest, text.encode())
+    load_manifest(manifest)
+    say(f"{len(proposal.groups)} stacks in {manifest}; look through it, then")
+    say(f"  batchstack run {shlex.quote(str(manifest))} -o OUTPUT")
+
+
+def _watch(
+    watch: Watch, folder: Path, manifest: Path, fuse_to: Path | None, options: RunOptions
+) -> NoReturn:
+    """Look at the folder until the process is ended; write and fuse what has ended."""
+    before = ""
+    tell(f"watching {folder}; end with Ctrl-C")
+    while True:
+        proposal = watch.ended()
+        text, _ = as_manifest(proposal, folder, manifest)
+        if proposal.groups and text != before:
+            files.replace_file(manifest, text.encode())
+            new = len(proposal.groups) - max(0, before.count("\n") - 1)
+            say(f"{new:+d} stacks, {len(proposal.groups)} in {manifest}")
+            if fuse_to is not None:
+                # Frames that belong to a stack after all make it a new one, which is fused anew.
+                summary = run(manifest, fuse_to, options, ClusterOptions(workers=0), say=tell)
+                say(closing_summary(summary, fuse_to.absolute()))
+                if summary.interrupted:
+                    sys.exit(ExitCode.INTERRUPTED)
+            before = text
+        time.sleep(_LOOK_SECONDS)
+
+
+def _table(groups: Sequence[Group]) -> Iterator[str]:
+    """The stacks in columns, the widest id deciding."""
+    width = max((len(group.id) for group in groups), default=0)
+    for group in groups:
+        first, last = (PurePosixPath(name).name for name in (group.frames[0], group.frames[-1]))
+        doubts = f"  [{'; '.join(group.doubts)}]" if group.doubts else ""
+        yield f"{group.id:{width}}  {len(group.frames):4}  {first} .. {last}  {group.why}{doubts}"
+
+
+def _reasons(left: Iterable[Left]) -> Iterator[str]:
+    """What is of no stack, one line a reason."""
+    names = defaultdict(list)
+    for one in left:
+        names[one.why].append(one.name)
+    for why, those in names.items():
+        more = f" and {len(those) - _SHOWN} more" if len(those) > _SHOWN else ""
+        yield f"left out, {why}: {', '.join(those[:_SHOWN])}{more}"

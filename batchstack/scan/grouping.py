@@ -1,0 +1,281 @@
+"""Stacks proposed from shots: pure arithmetic on what is known of them."""
+
+import re
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
+from pathlib import PurePosixPath
+from typing import NamedTuple, TypeAlias
+
+from natsort import natsort_keygen, ns
+
+from batchstack.scan.looks import Look, focus_moves, returns, show_one_scene
+from batchstack.scan.shots import Shot
+
+LEAST_GAP = 3.0  # seconds
+GAP_FACTOR = 4.0  # times the median gap
+_SIDES = re.compile(r"^(?:(.*?)[-_ .]?)(back|far|front|near)(?:[-_ .]?(.*))?$", re.IGNORECASE)
+_BACK = ("back", "far")
+_COUNTER = re.compile(r"^(.*?)(\d+)(\D*)$")
+_NATURAL = natsort_keygen(alg=ns.PATH)
+
+Looks: TypeAlias = Callable[[Shot], Look | None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A stack as proposed.
+
+    Parameters
+    ----------
+    id : str
+    frames : tuple of str
+        Back to front as far as that is known, else as they were taken.
+    why : str
+        What they were grouped by.
+    doubts : tuple of str
+        What should be looked at before the stack is fused.
+    """
+
+    id: str
+    frames: tuple[str, ...]
+    why: str
+    doubts: tuple[str, ...] = ()
+
+
+class Left(NamedTuple):
+    """A photograph that is of no stack, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a folder holds.
+
+    Parameters
+    ----------
+    groups : list of Group
+    left : list of Left
+    """
+
+    groups: list[Group] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+
+
+def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> Proposal:
+    """Propose which shots of a shoot belong together.
+
+    Shots of one folder and kind of file are put in order, and parted where the camera's own
+    tags, names, settings, times, the scene or the focus say that something new begins.
+
+    Parameters
+    ----------
+    shots : iterable of Shot
+        In any order.
+    look : callable
+        What a shot shows, None where it cannot be read; asked only where tags do not decide.
+    steady_ids : bool
+        Name every stack after its first frame, so that what comes later does not change it;
+        else a folder that holds one stack names it.
+    """
+    proposal = Proposal()
+    by_place = sorted(shots, key=_place)
+    for place, members in groupby(by_place, key=_place):
+        found = list(_in_one_place(list(members), look, proposal.left))
+        if len(found) == 1 and place[0] not in ("", ".") and not steady_ids:
+            found = [replace(found[0], id=place[0])]
+        proposal.groups.extend(found)
+    return _with_unique_ids(proposal)
+
+
+def _place(shot: Shot) -> tuple[str, str]:
+    path = PurePosixPath(shot.name)
+    return str(path.parent), path.suffix.lower()
+
+
+def _in_one_place(shots: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]:
+    """The stacks of one folder; what is of none is added to `left`."""
+    left.extend(Left(shot.name, shot.made_of) for shot in shots if shot.made_of)
+    shots = in_order([shot for shot in shots if not shot.made_of])
+    pairs = _named_pairs(shots)
+    yield from (_pair(name, pair) for name, pair in pairs.items())
+    paired = {shot.name for pair in pairs.values() for shot in pair}
+    shots = [shot for shot in shots if shot.name not in paired]
+    for run in _runs(shots):
+        if len(run) == 1:
+            left.append(Left(run[0].name, "a single shot: nothing before or after belongs to it"))
+        elif all(shot.series.bracketed for shot in run):
+            yield _group(run, "the camera's focus bracketing")
+        else:
+            yield from _by_looks(run, look, left)
+
+
+# --- order
+
+
+def in_order(shots: Sequence[Shot]) -> list[Shot]:
+    """Shots as they were taken: by time where all state it, and by name.
+
+    A counter that went over its end (9999, then 0001) goes on after it.
+    """
+    by_name = _as_counted(sorted(shots, key=lambda shot: _NATURAL(shot.name)))
+    if any(shot.time is None for shot in shots):
+        return by_name
+    return sorted(by_name, key=lambda shot: shot.time or 0.0)
+
+
+def _as_counted(shots: list[Shot]) -> list[Shot]:
+    """Names in natural order, turned so that the widest gap of a full counter is at its end."""
+    counters = [_COUNTER.match(PurePosixPath(shot.name).stem) for shot in shots]
+    digits = {len(found[2]) if found else 0 for found in counters}
+    heads = {found[1] if found else "" for found in counters}
+    if len(shots) < 2 or len(digits) != 1 or digits == {0} or len(heads) != 1:
+        return shots
+    numbers = [int(found[2]) for found in counters if found]
+    room = 10 ** digits.pop()
+    gaps = [after - before for before, after in pairwise(numbers)]
+    widest = max(range(len(gaps)), key=gaps.__getitem__)
+    wraps = numbers[0] < room // 10 and numbers[-1] >= room - room // 10
+    if not wraps or gaps[widest] <= room // 2:
+        return shots
+    return shots[widest + 1 :] + shots[: widest + 1]
+
+
+# --- names
+
+
+def _named_pairs(shots: Sequence[Shot]) -> dict[str, list[Shot]]:
+    """Shots named for their side (`x_back`, `front-x`), back first, by what their names share."""
+    sides: dict[str, dict[bool, Shot]] = {}
+    for shot in shots:
+        found = _SIDES.match(PurePosixPath(shot.name).stem)
+        if found:
+            shared = "_".join(filter(None, (found[1], found[3])))
+            sides.setdefault(shared, {})[found[2].lower() in _BACK] = shot
+    return {name: [both[True], both[False]] for name, both in sides.items() if len(both) == 2}
+
+
+def _pair(name: str, pair: list[Shot]) -> Group:
+    folder = PurePosixPath(pair[0].name).parent
+    fallback = PurePosixPath(pair[0].name).stem
+    frames = tuple(shot.name for shot in pair)
+    return Group(str(folder / (name or fallback)), frames, "names: back and front")
+
+
+# --- tags, settings and times
+
+
+def _runs(shots: list[Shot]) -> Iterator[list[Shot]]:
+    """Shots in order, parted where settings, series or a wait say that something new begins."""
+    limit = gap_limit(shots)
+    run: list[Shot] = []
+    for shot in shots:
+        if run and _begins(run[-1], shot, limit):
+            yield run
+            run = []
+        run.append(shot)
+    if run:
+        yield run
+
+
+def gap_limit(shots: Sequence[Shot]) -> float:
+    """Seconds between shots from which a new stack begins."""
+    times = [shot.time for shot in shots if shot.time is not None]
+    gaps = [after - before for before, after in pairwise(times)]
+    return max(LEAST_GAP, GAP_FACTOR * statistics.median(gaps)) if gaps else LEAST_GAP
+
+
+def _begins(before: Shot, shot: Shot, limit: float) -> bool:
+    """Whether a shot begins something new."""
+    then, now = before.series, shot.series
+    if (before.size, before.settings, then.key) != (shot.size, shot.settings, now.key):
+        return True
+    if bool(then.bracketed) != bool(now.bracketed):
+        return True
+    if then.number is not None and now.number is not None and now.number <= then.number:
+        return True
+    if before.time is not None and shot.time is not None:
+        return shot.time - before.time > limit
+    return _head(before) != _head(shot)
+
+
+def _head(shot: Shot) -> str:
+    found = _COUNTER.match(PurePosixPath(shot.name).stem)
+    return found[1] if found else shot.name
+
+
+# --- looks
+
+
+def _by_looks(run: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]:
+    """Part what times and names hold together by what is to be seen."""
+    seen = [(shot, look(shot)) for shot in run]
+    left.extend(Left(shot.name, "cannot be read") for shot, view in seen if view is None)
+    told = [(shot, view) for shot, view in seen if view is not None]
+    why = "times" if all(shot.time is not None for shot in run) else "names"
+    for scene in _scenes(told):
+        starts = [0, *returns([view for _, view in scene]), len(scene)]
+        for start, end in pairwise(starts):
+            part = scene[start:end]
+            shots = [shot for shot, _ in part]
+            if len(part) == 1:
+                reason = "a single shot: nothing before or after belongs to it"
+            elif not focus_moves([view for _, view in part]):
+                reason = "one of a burst: focus is the same in all of it"
+            else:
+                yield _group(shots, f"{why} and what is in focus", _doubts(shots))
+                continue
+            left.extend(Left(shot.name, reason) for shot in shots)
+
+
+def _scenes(told: list[tuple[Shot, Look]]) -> Iterator[list[tuple[Shot, Look]]]:
+    part: list[tuple[Shot, Look]] = []
+    for one in told:
+        if part and not show_one_scene(part[-1][1], one[1]):
+            yield part
+            part = []
+        part.append(one)
+    if part:
+        yield part
+
+
+def _doubts(shots: Sequence[Shot]) -> tuple[str, ...]:
+    return ("only two frames",) if len(shots) == 2 else ()
+
+
+# --- stacks
+
+
+def _group(shots: Sequence[Shot], why: str, doubts: tuple[str, ...] = ()) -> Group:
+    frames, order = _back_to_front(shots)
+    first = PurePosixPath(shots[0].name)
+    return Group(str(first.with_suffix("")), frames, f"{why}; {order}", doubts)
+
+
+def _back_to_front(shots: Sequence[Shot]) -> tuple[tuple[str, ...], str]:
+    """The frames in order, and what that order is from."""
+    names = tuple(shot.name for shot in shots)
+    distances = [shot.distance for shot in shots]
+    known = [distance for distance in distances if distance is not None]
+    if len(known) == len(shots) and len(set(known)) > 1:
+        ranked = sorted(shots, key=lambda shot: -(shot.distance or 0.0))
+        return tuple(shot.name for shot in ranked), "order by focus distance"
+    nearer = {shot.series.nearer for shot in shots}
+    if nearer == {False}:
+        return names[::-1], "order by the camera's direction"
+    return names, "order by the camera's direction" if nearer == {True} else "order as taken"
+
+
+def _with_unique_ids(proposal: Proposal) -> Proposal:
+    """Ids that differ also where names differ in their case only."""
+    seen: dict[str, int] = {}
+    groups = []
+    for group in proposal.groups:
+        key = group.id.casefold()
+        seen[key] = seen.get(key, 0) + 1
+        count = f"-{seen[key]}" if seen[key] > 1 else ""
+        groups.append(replace(group, id=f"{group.id}{count}"))
+    return replace(proposal, groups=groups)

@@ -1,0 +1,130 @@
+"""What photographs show, as far as it tells which belong together: scene and focus."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from batchstack.images import read_preview
+
+Values: TypeAlias = npt.NDArray[np.float32]
+
+SIDE = 768  # pixels of the previews that are looked at
+_SCENE = 16  # pixels of the picture that two scenes are compared on
+_BLOCKS = 16  # along the longer side, in each of which sharpness is measured
+# Correlation of two small pictures from which they show one scene.  In rendered shoots, frames
+# beside each other in a stack of four with strong blur have .77 and more, other scenes mostly .5.
+_SAME_SCENE = 0.7
+# Spread of the logarithm of sharpness over the frames of a stack, in its liveliest quarter of
+# blocks; a burst has .03, stacks have .3 and more.
+_MOVING_FOCUS = 0.12
+_JUMP = 3.0  # usual steps in the row, from which a step back is a new series
+_WIDER = 1.5  # times the usual difference, without which there is no jump
+_LIKE = 0.5  # of the step before: what is nearer than that to an earlier one repeats it
+_FEW = 4  # photographs, of fewer no usual step is known
+
+
+@dataclass(frozen=True)
+class Look:
+    """A photograph, made small.
+
+    Parameters
+    ----------
+    scene : ndarray of float32, (s, s)
+        Grey of mean 0 and norm 1, so smooth that focus hardly matters.
+    sharpness : ndarray of float32, (n,)
+        Logarithm of the mean absolute Laplacian in blocks.
+    """
+
+    scene: Values
+    sharpness: Values
+
+
+def look_at(path: Path) -> Look:
+    """Read a photograph and make it small.
+
+    Raises
+    ------
+    FileError, ImageError
+        As `read_preview`.
+    """
+    preview = read_preview(path, SIDE)
+    grey = preview if preview.ndim == 2 else cv2.cvtColor(preview, cv2.COLOR_RGB2GRAY)
+    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), SIDE / _SCENE / 2)
+    scene = cv2.resize(smooth, (_SCENE, _SCENE), interpolation=cv2.INTER_AREA)
+    scene -= scene.mean()
+    detail = np.abs(cv2.Laplacian(grey, cv2.CV_32F, ksize=3))
+    scale = _BLOCKS / max(grey.shape)
+    blocks = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+    sharpness = cv2.resize(detail, blocks, interpolation=cv2.INTER_AREA)
+    return Look(scene / max(float(np.linalg.norm(scene)), 1e-6), np.log(sharpness.ravel() + 0.5))
+
+
+def show_one_scene(one: Look, other: Look) -> bool:
+    """Whether two photographs are of one scene in one framing, whatever is in focus."""
+    return float((one.scene * other.scene).sum()) >= _SAME_SCENE
+
+
+def focus_moves(looks: Sequence[Look]) -> bool:
+    """Whether focus differs between photographs of one scene, as in a burst it does not."""
+    spread = np.std([look.sharpness for look in looks], axis=0)
+    lively = np.sort(spread)[-max(1, len(spread) // 4) :]
+    return float(np.median(lively)) >= _MOVING_FOCUS
+
+
+def returns(looks: Sequence[Look]) -> list[int]:
+    """Where focus jumps back, or what was sharp before is so again, so that a new series begins.
+
+    The photographs are put in a row by what is sharp in them: the Fiedler vector of their
+    likeness orders things that resemble their neighbours most (Atkins, Boman, Hendrickson: A
+    spectral algorithm for seriation, SIAM J. Comput. 28, 1998).
+
+    Parameters
+    ----------
+    looks : sequence of Look
+        Of one scene, as they were taken.
+
+    Returns
+    -------
+    list of int
+        Indices of the photographs that begin a new series, ascending.
+    """
+    if len(looks) < _FEW:
+        return []
+    sharpness = np.array([look.sharpness for look in looks])
+    distance = np.linalg.norm(sharpness[:, None] - sharpness[None], axis=2)
+    steps = np.diagonal(distance, 1)
+    jumps = _jumps_back(_places(distance)) & (steps > _WIDER * np.median(steps))
+    starts = [0]
+    for index in range(1, len(looks)):
+        if jumps[index - 1] or _repeats(distance, starts[-1], index):
+            starts.append(index)
+    return starts[1:]
+
+
+def _places(distance: Values) -> npt.NDArray[np.float64]:
+    """The place of each photograph in a row of all, from 0."""
+    likeness = np.exp(-((distance / max(float(np.median(distance)), 1e-6)) ** 2))
+    laplacian = np.diag(likeness.sum(axis=1)) - likeness
+    _, vectors = np.linalg.eigh(laplacian)
+    return np.argsort(np.argsort(vectors[:, 1])).astype(float)
+
+
+def _jumps_back(places: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """For each step in a row whether it leads far against the direction of most."""
+    steps = np.diff(places)
+    forward = np.sign(np.median(steps)) or 1.0
+    return np.asarray(-steps * forward >= _JUMP * max(float(np.median(np.abs(steps))), 1.0))
+
+
+def _repeats(distance: Values, start: int, index: int) -> bool:
+    """Whether a photograph and the next resemble the first two of the series more than another."""
+    if index < start + 2 or index + 1 >= len(distance):
+        return False
+    return all(
+        distance[index + n, start + n] < _LIKE * distance[index + n, index + n - 1] for n in (0, 1)
+    )

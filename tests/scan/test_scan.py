@@ -1,0 +1,140 @@
+"""From photographs on disk to a manifest that runs."""
+
+import csv
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from PIL.Image import Exif
+
+from batchstack.images import Encoding, Metadata, read_preview, write_image
+from batchstack.scan.folder import Folder
+from batchstack.scan.watch import Watch
+from batchstack.scenes import make_stack
+
+SHAPE = (120, 160)
+
+
+def exif(seconds):
+    block = Exif()
+    block[0x010F], block[0x0110] = "Maker", "Body"
+    inner = block.get_ifd(0x8769)
+    inner[0x9003] = time.strftime("%Y:%m:%d %H:%M:%S", time.gmtime(seconds))
+    inner[0x9291] = f"{int(seconds % 1 * 100):02}"
+    return block.tobytes().removeprefix(b"Exif\0\0")
+
+
+def take(folder, frames, first, seconds, step=0.5):
+    """Write frames as a camera does; return their names."""
+    names = []
+    for index, frame in enumerate(frames):
+        name = f"IMG_{first + index:04}.jpg"
+        metadata = Metadata(exif=exif(seconds + step * index))
+        write_image(folder / name, frame, encoding=Encoding(metadata=metadata))
+        names.append(name)
+    return names
+
+
+def rendered(seed, scene="slant", frames=5):
+    return make_stack(SHAPE, frames=frames, scene=scene, blur=4.0, seed=seed).frames
+
+
+@pytest.fixture
+def card(tmp_path):
+    folder = tmp_path / "card"
+    folder.mkdir()
+    return folder
+
+
+def test_a_card_becomes_a_manifest_that_runs(workspace, card):
+    first = take(card, rendered(0), 1, 1000.0)
+    take(card, rendered(1, frames=2)[:1], 6, 1040.0)  # a single shot
+    second = take(card, rendered(2, scene="blob"), 7, 1100.0)
+    said = workspace.run("scan", "card", "-o", "m.csv").stdout
+    assert "left out, a single shot" in said
+    with (workspace.root / "m.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    wanted = [[f"card/{name}" for name in names] for names in (first, second)]
+    assert [row["frames"].split("|") for row in rows] == wanted
+    assert [row["id"] for row in rows] == ["IMG_0001", "IMG_0007"]
+    workspace.run("check", "m.csv")
+    assert (
+        "2 done"
+        in workspace.run("run", "m.csv", "-o", "out", "--workers", 0, "--methods", "direct").stderr
+    )
+
+
+def test_a_manifest_is_replaced_only_when_asked(workspace, card):
+    take(card, rendered(0), 1, 1000.0)
+    (workspace.root / "m.csv").write_text("mine\n")
+    assert "--replace" in workspace.run("scan", "card", "-o", "m.csv", code=2).stderr
+    assert (workspace.root / "m.csv").read_text() == "mine\n"
+    workspace.run("scan", "card", "-o", "m.csv", "--replace")
+    assert "IMG_0001" in (workspace.root / "m.csv").read_text()
+
+
+def test_a_folder_without_stacks_writes_nothing_and_says_why(workspace, card):
+    take(card, rendered(0, frames=2)[:1], 1, 1000.0)
+    (card / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    done = workspace.run("scan", "card", "-o", "m.csv", code=2)
+    assert "no stacks were found" in done.stderr
+    assert "torn.jpg" in done.stdout
+    assert not (workspace.root / "m.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["~home.jpg", "a, b 1.jpg", "ü 1.jpg"])
+def test_odd_names_come_through(workspace, card, name):
+    frames = rendered(0, frames=2)
+    for side, frame in zip(("back", "front"), frames, strict=True):
+        write_image(card / f"{side} {name}", frame)
+    workspace.run("scan", "card", "-o", "card/m.csv")
+    workspace.run("check", "card/m.csv")
+
+
+def test_a_preview_is_small_upright_and_of_eight_bits(tmp_path):
+    ramp = np.tile(np.linspace(0, 65535, 400).astype(np.uint16), (300, 1))
+    write_image(tmp_path / "ramp.png", ramp)
+    small = read_preview(tmp_path / "ramp.png", 100)
+    assert (small.shape, small.dtype) == ((75, 100), np.uint8)
+    assert np.all(np.diff(small[0].astype(int)) >= 0)
+    write_image(tmp_path / "ramp.jpg", (ramp >> 8).astype(np.uint8))
+    assert np.abs(read_preview(tmp_path / "ramp.jpg", 100).astype(int) - small).max() <= 2
+
+
+def test_a_watch_gives_stacks_whose_capture_has_ended(card):
+    now = [0.0]
+    watch = Watch(Folder(card), quiet=30.0, clock=lambda: now[0])
+    take(card, rendered(0), 1, 1000.0)
+    assert watch.ended().groups == []
+    now[0] = 20.0
+    assert watch.ended().groups == []
+    second = take(card, rendered(2, scene="blob"), 6, 1100.0)
+    watch.ended()  # sees the second for the first time
+    now[0] = 31.0
+    (first,) = watch.ended().groups
+    assert first.frames[0] == "IMG_0001.jpg"
+    os.utime(card / second[-1])  # still being written
+    now[0] = 55.0
+    assert len(watch.ended().groups) == 1
+    now[0] = 90.0
+    assert len(watch.ended().groups) == 2
+
+
+def test_a_watched_folder_is_fused_stack_by_stack_until_it_is_ended(workspace, card):
+    take(card, rendered(0), 1, 1000.0)
+    process = workspace.start(
+        *("scan", "card", "-o", "m.csv", "--watch", "--quiet", 1, "--fuse", "out"),
+        *("--methods", "direct", "--align", "off"),
+    )
+    output = workspace.root / "out" / "IMG_0001" / "focus_stacked_direct.jpg"
+    deadline = time.monotonic() + 120
+    while not output.exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "1 done" in said
