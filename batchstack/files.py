@@ -591,21 +591,23 @@ def make_folder(path: Path, *, parents: bool = True) -> list[Path]:
     FileError
     """
     made: list[Path] = []
-    missing = [path]
+    missing, there = [path], None
     with told(path, "cannot be made"):
         while missing:
             try:
                 system.mkdir(missing[-1])
             except FileNotFoundError:
-                if not parents or missing[-1].parent == missing[-1]:
+                # Some systems say so in a folder that is there, as /proc does.
+                if not parents or missing[-1].parent in (missing[-1], there):
                     raise
                 missing.append(missing[-1].parent)
             except FileExistsError:
                 if not S_ISDIR(system.stat(missing[-1]).st_mode):
                     raise
-                missing.pop()
+                there = missing.pop()
             else:
-                made.append(missing.pop())
+                there = missing.pop()
+                made.append(there)
     return made
 
 

@@ -123,6 +123,14 @@ def test_scratch_of_another_hosts_directory_of_the_same_path_stays(workspace):
             assert (other.scratch / "owner").exists()
 
 
+def test_scratch_where_no_folder_can_be_made_is_refused(workspace):
+    """The system calls a new folder in /proc missing, although its parent is there."""
+    workspace.manifest({"a": workspace.stack("a")})
+    said = workspace.run(*RUN, "-o", "out", "--scratch", "/proc", code=2).stderr
+    assert "/proc/" in said
+    assert "cannot be made" in said
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_before_anything_is_fused_ends_in_order(workspace, number):
     """While the plan is made, or workers start: nothing is under way that could be finished."""
