@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from dataclasses import make_dataclass
 from typing import Any
 
 import click
@@ -108,8 +109,8 @@ def _exit_code() -> int:
     except (click.Abort, KeyboardInterrupt):
         screen.tell("interrupted; finished work is recorded")
         # Had it come while a text was executed, as dataclasses do when they are imported, CPython
-        # would end the process by SIGINT although it was caught; another text undoes that.
-        exec("")
+        # would end the process by SIGINT although it was caught; making another undoes that.
+        make_dataclass("Another", [])
         return ExitCode.INTERRUPTED
     except OSError as error:
         screen.tell(str(files.failure(error.filename or "this machine", "failed", error)))

@@ -11,7 +11,7 @@ from batchstack.images.exif import Entry, byte_order, first_directory, taking_di
 from batchstack.images.shots import shot as told_by_exif
 from batchstack.scan.makers import SeriesFacts, series_facts
 
-_FOREVER = 0xFFFFFFFF  # the distance that means infinity
+_FOREVER = 2**32 - 1  # the distance that means infinity
 _RATIONAL = 5
 
 
