@@ -113,7 +113,6 @@ class Job:
     crop: tuple[int, int] | None = None
     data_range: int | None = None
     warnings: tuple[str, ...] = ()
-
     device: DeviceSet | None = None
 
     @property

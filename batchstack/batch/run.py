@@ -17,11 +17,10 @@ from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.ledger import Ledger, Record
 from batchstack.batch.manifest import Row, write_records
-from batchstack.batch.plan import Step, can_spread, is_split, output_key, row_options
+from batchstack.batch.plan import Step, can_spread, is_split
 from batchstack.batch.progress import UnderWay
 from batchstack.errors import FileError, OutputInUseError
 from batchstack.fusion.methods import METHODS
-from batchstack.options import RunOptions
 
 FAILED = "failed.csv"
 _LIST = b"id,"  # how it starts
@@ -39,8 +38,6 @@ class Plan:
     Attributes
     ----------
     steps : sequence of Step
-    options : RunOptions
-        Those the steps were made with.
     manifest : Path, optional
         The file that the rows are from, which is never written.
     memory_limit : int, optional
@@ -48,7 +45,6 @@ class Plan:
     """
 
     steps: Sequence[Step]
-    options: RunOptions
     manifest: Path | None = None
     memory_limit: int | None = None
 
@@ -218,8 +214,7 @@ class _Recorder:
         self._rows = {step.row.id: step.row for step in steps if step.action == "fuse"}
         self._refused = [step for step in steps if step.action == "refuse"]
         self._moved = [step.row for step in steps if step.moved]
-        self._claim, self._options = claim, plan.options
-        self._ledger, self._listener = ledger, listener
+        self._claim, self._ledger, self._listener = claim, ledger, listener
         self._synced = time.monotonic()
         self.summary = Summary(
             skipped=sum(step.action == "skip" for step in steps), remaining=len(self._rows)
@@ -279,7 +274,7 @@ class _Recorder:
         facts |= result.facts
         if alignment and alignment.map_level is not None:
             facts["map_level"] = alignment.map_level
-        self._ledger.append_done(row.id, self._records(row, result), facts)
+        self._ledger.append_done(row.id, self._records(result), facts)
         self._sync_now_and_then()
         summary.done += 1
         summary.aligned += result.is_moved
@@ -302,18 +297,11 @@ class _Recorder:
         self.summary.failures.append(failure)
         self._listener(failure)
 
-    def _records(self, row: Row, result: Result) -> dict[str, Record]:
-        job, options = result.job, row_options(row, self._options)
+    def _records(self, result: Result) -> dict[str, Record]:
+        job = result.job
         return {
             name: Record(
-                output_key(
-                    METHODS[name],
-                    options,
-                    job.suffix,
-                    resized=job.resize,
-                    cropped=job.crop is not None,
-                    device=job.device,
-                ),
+                job.keys[name],
                 result.inputs,
                 {
                     job.output_path(output).name: result.outputs[output]

@@ -23,7 +23,7 @@ _MODELS = tuple(model for model in ALIGN_MODELS if model != "off")
     "-o",
     "--output",
     group="Output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=shared.new_file_path,
     required=True,
     help="File of transforms to write, such as transforms.json; one that is there is replaced.",
 )

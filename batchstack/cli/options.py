@@ -93,7 +93,9 @@ def bundle(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
 
 
 file_path = click.Path(exists=True, dir_okay=False, path_type=Path)
+new_file_path = click.Path(dir_okay=False, path_type=Path)
 folder_path = click.Path(file_okay=False, path_type=Path)
+present_folder_path = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def run_options(

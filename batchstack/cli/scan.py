@@ -17,7 +17,7 @@ from batchstack.batch.manifest import load_manifest
 from batchstack.cli import options as shared
 from batchstack.cli.progress import closing_summary
 from batchstack.cli.screen import say, tell
-from batchstack.errors import ExitCode, ManifestError, OptionError
+from batchstack.errors import BatchstackError, ExitCode, ManifestError, OptionError
 from batchstack.options import RunOptions
 from batchstack.scan.folder import Folder
 from batchstack.scan.grouping import Group, Left
@@ -29,13 +29,13 @@ _LOOK_SECONDS = 2.0  # between two looks at a folder that is watched
 
 
 @click.command("scan", cls=shared.GroupedCommand)
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=shared.present_folder_path)
 @shared.option(
     "-o",
     "--output",
     "manifest",
     group="Output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=shared.new_file_path,
     required=True,
     help="Manifest to write.",
 )
@@ -117,14 +117,25 @@ def _watch(
             files.replace_file(manifest, text.encode())
             new = len(proposal.groups) - max(0, before.count("\n") - 1)
             say(f"{new:+d} stacks, {len(proposal.groups)} in {manifest}")
-            if fuse_to is not None:
-                # Frames that belong to a stack after all make it a new one, which is fused anew.
-                summary = run(manifest, fuse_to, options, ClusterOptions(workers=0), say=tell)
-                say(closing_summary(summary, fuse_to.absolute()))
-                if summary.interrupted:
-                    sys.exit(ExitCode.INTERRUPTED)
             before = text
+            if fuse_to is not None:
+                _fuse(manifest, fuse_to, options)
         time.sleep(_LOOK_SECONDS)
+
+
+def _fuse(manifest: Path, fuse_to: Path, options: RunOptions) -> None:
+    """Fuse what is not done yet; whatever keeps it from being done, the watch goes on.
+
+    Frames that belong to a stack after all make it a new one, which is fused anew.
+    """
+    try:
+        summary = run(manifest, fuse_to, options, ClusterOptions(workers=0), say=tell)
+    except BatchstackError as error:
+        tell(str(error))
+        return
+    say(closing_summary(summary, fuse_to.absolute()))
+    if summary.interrupted:
+        sys.exit(ExitCode.INTERRUPTED)
 
 
 def _table(groups: Sequence[Group]) -> Iterator[str]:

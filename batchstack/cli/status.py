@@ -21,7 +21,7 @@ from batchstack.errors import ExitCode, OptionError
 
 
 @click.command("status", cls=shared.GroupedCommand)
-@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("directory", type=shared.present_folder_path)
 @shared.option("--json", "as_json", group="Output", is_flag=True, help="One JSON object per stack.")
 @shared.option(
     "--worst",

@@ -34,7 +34,7 @@ class SubsetType(click.ParamType[Subset]):
 
 
 @click.command("verify", cls=shared.GroupedCommand)
-@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("directory", type=shared.present_folder_path)
 @shared.option(
     "--read-subset",
     group="Input",

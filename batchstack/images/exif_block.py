@@ -35,7 +35,7 @@ _POINTERS = {_PHOTO, _GPS, _INTEROP, _SUB_IMAGES}
 _COLOUR_SPACE, _INTEROP_INDEX, _USER_COMMENT = 0xA001, 0x0001, 0x9286
 # Where sizes in pixels stand: columns, rows.
 _MAIN_SIZE, _PHOTO_SIZE, _INTEROP_SIZE = (0x0100, 0x0101), (0xA002, 0xA003), (0x1001, 0x1002)
-ASCII, SHORT, LONG, RATIONAL, UNDEFINED, _LONG8 = 2, 3, 4, 5, 7, 16
+ASCII, SHORT, LONG, RATIONAL, _LONG8 = 2, 3, 4, 5, 16
 # Types of values: bytes of one, and of the numbers that it consists of.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}

@@ -49,11 +49,8 @@ class Folder:
             found = list(pool.map(self._shot, self.names()))
             shots = [shot for shot in found if isinstance(shot, Shot)]
             left = [one for one in found if isinstance(one, Left)]
-            looks = {shot.name: pool.submit(self._look, shot) for shot in shots if _is_untold(shot)}
             proposal = propose(
-                shots,
-                lambda shot: looks[shot.name].result() if shot.name in looks else self._look(shot),
-                steady_ids=steady_ids,
+                shots, lambda run: list(pool.map(self._look, run)), steady_ids=steady_ids
             )
         return Proposal(proposal.groups, proposal.left + left)
 
@@ -112,8 +109,3 @@ class Folder:
         if key not in self._kept:
             self._kept[key] = read()
         return self._kept[key]  # type: ignore[return-value]
-
-
-def _is_untold(shot: Shot) -> bool:
-    """Whether the camera does not say of what series a shot is, so that it is looked at."""
-    return not (shot.series.bracketed or shot.made_of)

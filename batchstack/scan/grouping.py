@@ -20,7 +20,7 @@ _BACK = ("back", "far")
 _COUNTER = re.compile(r"^(.*?)(\d+)(\D*)$")
 _NATURAL = natsort_keygen(alg=ns.PATH)
 
-Looks: TypeAlias = Callable[[Shot], Look | None]
+Looks: TypeAlias = Callable[[Sequence[Shot]], Sequence[Look | None]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> 
     shots : iterable of Shot
         In any order.
     look : callable
-        What a shot shows, None where it cannot be read; asked only where tags do not decide.
+        What shots show, None for one that cannot be read; asked only where nothing else decides.
     steady_ids : bool
         Name every stack after its first frame, so that what comes later does not change it;
         else a folder that holds one stack names it.
@@ -212,7 +212,7 @@ def _head(shot: Shot) -> str:
 
 def _by_looks(run: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]:
     """Part what times and names hold together by what is to be seen."""
-    seen = [(shot, look(shot)) for shot in run]
+    seen = list(zip(run, look(run), strict=True))
     left.extend(Left(shot.name, "cannot be read") for shot, view in seen if view is None)
     told = [(shot, view) for shot, view in seen if view is not None]
     why = "times" if all(shot.time is not None for shot in run) else "names"

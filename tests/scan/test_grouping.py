@@ -28,7 +28,7 @@ def look(scene, focus):
 def proposed(shots, looks=None, **options):
     """What is proposed as {id: frames}, and what is left as {name: why}."""
     given = looks or {}
-    found = propose(shots, lambda one: given.get(one.name), **options)
+    found = propose(shots, lambda run: [given.get(one.name) for one in run], **options)
     return (
         {group.id: group.frames for group in found.groups},
         {left.name: left.why for left in found.left},
