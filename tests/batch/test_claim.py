@@ -74,7 +74,7 @@ def test_a_run_that_lost_its_directory_records_nothing(steps, workspace, monkeyp
 
     with Ledger(out) as ledger:
         with claim(out) as held, pytest.raises(OutputLostError, match="another run"):
-            run_plan(Plan(steps, OPTIONS), held, ledger, Thief())
+            run_plan(Plan(steps), held, ledger, Thief())
         assert not ledger.ids()
 
 
@@ -103,7 +103,7 @@ def test_outputs_are_on_the_disk_before_they_are_recorded(steps, workspace, monk
     out = workspace.root / "out"
     with claim(out) as held, Noted(out) as ledger:
         monkeypatch.setattr(files, "system", Watched())
-        run_plan(Plan(steps, OPTIONS), held, ledger, LoopEngine())
+        run_plan(Plan(steps), held, ledger, LoopEngine())
     output = "focus_stacked_direct"
     for stack in ("a", "b"):
         start = done.index(("folder", stack)) - 3
@@ -138,7 +138,7 @@ def test_only_what_the_program_made_is_removed(steps, workspace):
     with claim(out, scratch) as left_by:
         (killed / "owner").write_bytes((left_by.scratch / "owner").read_bytes())
     with claim(out, scratch) as held, Ledger(out) as ledger:
-        run_plan(Plan(steps, OPTIONS), held, ledger, LoopEngine())
+        run_plan(Plan(steps), held, ledger, LoopEngine())
     for name, text in strangers.items():
         assert (workspace.root / name).read_text() == text
     assert not ours.exists()
