@@ -12,7 +12,10 @@ from batchstack.images import read_image, write_image
 from tests.scenes import stack
 
 # A machine that is busy may take its time over any example.
-settings.register_profile("suite", deadline=None)
+# The suite decides whether a change lands, so it draws the same examples every time;
+# `--hypothesis-profile explore` draws new ones.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
 settings.load_profile("suite")
 
 

@@ -86,10 +86,11 @@ def _level_bytes(level: LevelFlow, flow: TileFlow, stack: Stack) -> int:
         rows = len(level.now) * level.first.rows + len(level.later) * level.second.rows
         total += channels * rows * held * _FLOAT
     for method in level.later:
-        planes = others * (channels if method.by_channel else 1)
-        size = 1 if method.weights == Weights.HARD else _FLOAT
-        total += planes * found * level.first.rows * size
-        total += planes * held * level.second.step * (2 if size == 1 else _FLOAT)
+        once = channels if method.by_channel else 1
+        hard, step = method.weights == Weights.HARD, held * level.second.step
+        total += once * others * found * level.first.rows * (1 if hard else _FLOAT)
+        # The median of the votes of all frames is one plane.
+        total += once * step * (2 if hard else others * _FLOAT)
     margin = level.margin
     kept = max(margin + 1, 3) if margin else 1
     sources = len({_of_band(method, level) for method in methods} | {level.number > 0})

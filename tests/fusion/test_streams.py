@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchstack.fusion import METHODS, flows, fuse
@@ -124,6 +124,7 @@ def used_and_predicted(shape, n_frames, names, tile, options):
     level=st.integers(0, 2),
     wide=st.integers(200, 400),
 )
+@example(n_frames=12, names={"median_mask", "depth_map"}, level=0, wide=200)
 def test_working_memory_is_predicted_from_shapes(n_frames, names, level, wide):
     used, predicted = used_and_predicted(
         (150, wide), n_frames, names, 512, FusionOptions(map_level=level)
