@@ -7,6 +7,7 @@ import sys
 import pytest
 from hypothesis import settings
 
+from batchstack.batch.manifest import OWN_NAMES
 from batchstack.images import write_image
 from tests.scenes import stack
 
@@ -90,7 +91,7 @@ class Workspace:
         return [
             path
             for path in sorted(top.rglob("*"))
-            if path.is_file() and ".batchstack" not in path.parts and path.name != "failed.csv"
+            if path.is_file() and ".batchstack" not in path.parts and path.name not in OWN_NAMES
         ]
 
 

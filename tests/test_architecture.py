@@ -25,13 +25,15 @@ MAY_USE = {
     "scenes": {"scenes", "errors"},
     "images": {"images", *LEAVES},
     "batch": {"batch", "images", "fusion", "registration", "quality", *LEAVES},
-    "cli": {"cli", "batch", "images", "fusion", *LEAVES},
+    "report": {"report", "batch", "images", "fusion", *LEAVES},
+    "cli": {"cli", "report", "batch", "images", "fusion", *LEAVES},
 }
 OF_FILES = {"dask", "distributed", "tifffile", "pathlib", "click", "os"}
 NEVER = {
     **dict.fromkeys(("compiled", "fusion", "registration", "quality", "scenes"), OF_FILES),
     "images": {"dask", "distributed", "click"},
     "batch": {"click", "tqdm"},
+    "report": {"dask", "distributed", "click", "tqdm", "cv2"},
     "cli": {"cv2", "numpy", "dask.array"},
 }
 

@@ -274,7 +274,11 @@ class _Recorder:
             "seconds": round(result.seconds, 3),
             "megapixels": round(result.megapixels, 3),
             "peak_memory": result.peak_memory,
+            "finished": round(time.time()),
+            "versions": dict(result.versions),
         }
+        if row.meta:
+            facts["meta"] = dict(row.meta)
         alignment = result.alignment
         facts |= result.facts
         if alignment and alignment.map_level is not None:

@@ -6,6 +6,7 @@ imported when the first file of their kind is met.
 """
 
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels, Written
+from batchstack.images.preview import read_preview
 from batchstack.images.probe import image_kind, probe
 from batchstack.images.read import (
     file_digest,
@@ -36,6 +37,7 @@ __all__ = [
     "read_image",
     "read_image_and_digest",
     "read_metadata",
+    "read_preview",
     "resized",
     "same_colours",
     "stage_image",

@@ -247,6 +247,21 @@ def _fill_gaps(data: bytearray | memoryview) -> None:
         at = place - 2 + int.from_bytes(data[place - 2 : place])
 
 
+def read_reduced(info: ImageInfo, file: BinaryIO, least: tuple[int, int]) -> Pixels:
+    """Return the pixels as stored, at the smallest size that the decoder has and is enough.
+
+    For previews: speed counts more than the last bit.
+    """
+    decoded: Pixels = simplejpeg.decode_jpeg(
+        held(file, np.empty),
+        "GRAY" if info.channels == 1 else "RGB",
+        fastdct=True,
+        min_height=least[0],
+        min_width=least[1],
+    )
+    return decoded[..., 0] if info.channels == 1 else decoded
+
+
 def _exif(image: JpegImageFile) -> bytes | None:
     exif: bytes | None = image.info.get("exif")
     return exif and exif.removeprefix(_EXIF_PREFIX)
