@@ -53,7 +53,7 @@ class Browser:
         command = [program(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         # It reads from its third file and writes to its fourth.
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *command],
+            ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "bash", *command],
             pass_fds=(theirs_in, theirs_out),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
