@@ -1,5 +1,6 @@
 """What several tests share: files of small stacks, and the program as a process."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from batchstack.batch.manifest import OWN_NAMES
-from batchstack.images import write_image
+from batchstack.images import read_image, write_image
 from tests.scenes import stack
 
 # A machine that is busy may take its time over any example.
@@ -82,6 +83,15 @@ class Workspace:
         """Relative path to bytes of every output below a folder, records left out."""
         top = self.root / folder
         return {str(path.relative_to(top)): path.read_bytes() for path in self._outputs(top)}
+
+    def pixels(self, folder):
+        """Relative path to digest of the pixels of every output: files also say their options."""
+        top = self.root / folder
+        found = {str(path.relative_to(top)): read_image(path) for path in self._outputs(top)}
+        return {
+            name: (pixels.shape, pixels.dtype.name, hashlib.sha256(pixels.tobytes()).hexdigest())
+            for name, pixels in found.items()
+        }
 
     def finished(self, folder):
         """How many outputs are there under their own names."""

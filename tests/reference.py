@@ -48,9 +48,9 @@ def reference_fuse(
     stack = [np.atleast_3d(frame).astype(np.float64) / unit for frame in frames]
     masks = {}
     if method == "guided":
-        fused = guided(stack)
+        fused = guided(stack, levels)
     elif method == "bayesian":
-        fused = bayesian(stack, levels - 1)
+        fused = bayesian(stack, levels)
     elif method == "direct":
         fused = blend(stack, soft_weights(strength(stack, second_differences, kernel), beta))
     else:
@@ -151,9 +151,13 @@ def to_dtype(image: Array, dtype: np.dtype) -> Frame:
 # --- the decision map and what is built on it
 
 
-def decision_map(stack: list[Array]) -> npt.NDArray[np.int64]:
-    """Index of the sharpest frame, cleaned of regions with fewer than 20 sure pixels; (H, W, 1)."""
-    focus = np.stack([gaussian(mean(second_differences(x)), sigma=2.5, radius=10) for x in stack])
+def decision_map(stack: list[Array]) -> tuple[npt.NDArray[np.int64], Array]:
+    """Index of the sharpest frame and trust in it; (H, W, 1).
+
+    Regions with fewer than 20 sure pixels take the frame of the nearest that stays; trust is 1
+    within 8 pixels of one that stays and falls to 0 at 40 pixels, in steps of 1 / 255.
+    """
+    focus = np.stack([gaussian(mean(second_differences(x)), sigma=1, radius=4) for x in stack])
     index = decision(list(focus))
     best = focus.max(axis=0)
     others = (focus.sum(axis=0) - best) / (len(stack) - 1)
@@ -165,11 +169,49 @@ def decision_map(stack: list[Array]) -> npt.NDArray[np.int64]:
             mine = regions == region
             kept[mine] = sure[mine].sum() >= 20
     if not kept.any():
-        return np.full_like(index, np.bincount(index.ravel()).argmax())
-    nearest = ndimage.distance_transform_edt(
-        ~kept[..., 0], return_distances=False, return_indices=True
+        return np.full_like(index, np.bincount(index.ravel()).argmax()), np.zeros(index.shape)
+    distance, nearest = ndimage.distance_transform_edt(~kept[..., 0], return_indices=True)
+    trust = np.rint(255 * np.clip((40 - distance) / 32, 0, 1)) / 255
+    return index[tuple(nearest)], trust[..., np.newaxis]
+
+
+def bases(stack: list[Array], hits: list[Array], trust: Array, levels: int) -> list[Array]:
+    """The coarsest of levels of every frame, and last their blend; all expanded to (H, W, C).
+
+    Shares of the blend are how many trusted pixels of each frame there are in blocks of two levels
+    finer, reduced to the coarsest level, and 0.02 pixels more of all frames alike.
+    """
+    coarse = [gaussian_levels(x, levels) for x in stack]
+    shapes = [image.shape for image in coarse[0]]
+    counted = max(levels - 3, 0)
+    support = [
+        gaussian_levels(blocks(hit * trust, counted, shapes[counted]), levels - counted)[-1]
+        for hit in hits
+    ]
+    total = np.sum(support, axis=0) + 0.02
+    lowest = [levels_of[-1] for levels_of in coarse]
+    shares = [(mine + 0.02 / len(stack)) / total for mine in support]
+    lowest.append(blend(lowest, shares))
+    for shape in reversed(shapes[:-1]):
+        lowest = [expand(image, shape) for image in lowest]
+    return lowest
+
+
+def blocks(image: Array, level: int, shape: tuple[int, ...]) -> Array:
+    """Sums over the pixels nearest to each pixel of a coarser level."""
+    total = np.zeros((*shape[:2], image.shape[2]))
+    half = (1 << level) >> 1
+    rows, columns = (
+        np.minimum((np.arange(n) + half) >> level, end - 1)
+        for n, end in zip(image.shape[:2], shape[:2], strict=True)
     )
-    return index[tuple(nearest)]
+    np.add.at(total, (rows[:, np.newaxis], columns[np.newaxis]), image)
+    return total
+
+
+def within(image: Array, stack: list[Array]) -> Array:
+    """Clamped to the range that the frames span at each pixel."""
+    return np.clip(image, np.min(stack, axis=0), np.max(stack, axis=0))
 
 
 def luma(x: Array) -> Array:
@@ -177,9 +219,15 @@ def luma(x: Array) -> Array:
     return x if x.shape[2] == 1 else x @ np.array([[0.299], [0.587], [0.114]])
 
 
-def guided(stack: list[Array]) -> Array:
-    """The decision map under a guided filter of radius 2 and epsilon 1e-3, steepened by 2."""
-    index = decision_map(stack)
+def guided(stack: list[Array], levels: int) -> Array:
+    """The decision map under a guided filter of radius 2 and epsilon 1e-3, steepened by 2.
+
+    These are the weights of the finest band; those of coarser ones are the map itself, reduced.
+    Where the map is not trusted all frames count alike; bases are blended apart.
+    Details are drawn to those that the weights of the finest band alone would make, by at most 3.
+    """
+    levels = max(levels, 1)
+    index, trust = decision_map(stack)
     hits = one_hot(index, len(stack))
     guide = luma(blend(stack, hits)) / 255
     mean = box_sum(guide, 5) / 25
@@ -192,16 +240,35 @@ def guided(stack: list[Array]) -> Array:
         filtered = box_sum(slope, 5) / 25 * guide + box_sum(offset, 5) / 25
         weights.append(np.clip(2 * filtered - 0.5, 0, 1) + 1e-6 * hit)
     total = np.sum(weights, axis=0)
-    return blend(stack, [w / total for w in weights])
+    equal = (1 - trust) / len(stack)
+    weights = [trust * w / total + equal for w in weights]
+    shares = [gaussian_levels(trust * hit + equal, levels) for hit in hits]
+    bands = list(zip(*[laplacian_pyramid(x, levels + 1) for x in stack], strict=True))
+    fused = [blend(bands[0], weights)]
+    fused += [blend(bands[at], [share[at] for share in shares]) for at in range(1, levels)]
+    detail = collapse([*fused, np.zeros_like(bands[-1][0])])
+    *own, base = bases(stack, hits, trust, levels + 1)
+    alone = blend([x - mine for x, mine in zip(stack, own, strict=True)], weights)
+    return within(base + drawn(detail, alone, trust), stack)
+
+
+def drawn(detail: Array, alone: Array, trust: Array) -> Array:
+    """Drawn to what pixels alone would make, by at most 3."""
+    away = detail - alone
+    return alone + np.sign(away) * np.maximum(np.abs(away) - 3 * trust, 0)
 
 
 def bayesian(stack: list[Array], levels: int) -> Array:
-    """Pyramid blend weighted by likelihood times the decision map's prior, then shrunk."""
+    """Pyramid blend weighted by likelihood times the decision map's prior, on a blended base.
+
+    Details are drawn to those of the map's frame by at most 3.
+    """
     levels = max(levels, 1)
-    hits = one_hot(decision_map(stack), len(stack))
-    pyramids = [laplacian_pyramid(frame, levels) for frame in stack]
+    index, trust = decision_map(stack)
+    hits = one_hot(index, len(stack))
+    pyramids = [laplacian_pyramid(frame, levels + 1) for frame in stack]
     candidates = [
-        gaussian_levels(dilate((hit > 0) | sharp(x), 6), levels)
+        gaussian_levels(dilate((hit > 0) | sharp(x), 3) * trust, levels)
         for hit, x in zip(hits, stack, strict=True)
     ]
     fused = []
@@ -209,14 +276,14 @@ def bayesian(stack: list[Array], levels: int) -> Array:
         band = [pyramid[level] for pyramid in pyramids]
         weights = []
         for x, candidate in zip(band, candidates, strict=True):
-            detail = second_differences(x) + (0 if level == levels - 1 else 3 * np.abs(x))
-            strength = 3 * gaussian(mean(detail), sigma=1, radius=4) + 5
-            weights.append((strength / 100) ** 5 * np.exp(8 * candidate[level]))
+            strength = 3 * gaussian(mean(second_differences(x) + 3 * np.abs(x)), 1, 4) + 5
+            weights.append((strength / 100) ** 8 * np.exp(8 * candidate[level]))
         total = np.sum(weights, axis=0)
         fused.append(blend(band, [w / total for w in weights]))
-    image, hard = collapse(fused), blend(stack, hits)
-    away = image - hard
-    return hard + np.sign(away) * np.maximum(np.abs(away) - 3, 0)
+    detail = collapse([*fused, np.zeros_like(pyramids[0][-1])])
+    *own, base = bases(stack, hits, trust, levels + 1)
+    named = blend([x - mine for x, mine in zip(stack, own, strict=True)], hits)
+    return within(base + drawn(detail, named, trust), stack)
 
 
 def sharp(x: Array) -> npt.NDArray[np.bool_]:

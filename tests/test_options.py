@@ -24,13 +24,13 @@ ROOT = Path(__file__).parent.parent
 
 # --- keys
 
-MAP = {"map_level": None, "focus_sigma": 2.5, "evidence": 20, "data_range": None}
+MAP = {"map_level": None, "focus_sigma": 1.0, "evidence": 20, "data_range": None}
 SOFT = {"levels": 5, "beta": 0.1, "kernel": 3, "data_range": None}
 # As they are in the records of existing output directories.
 KEYS = {
     "bayesian": MAP
-    | {"levels": 5, "prior": 8.0, "prior_radius": 6, "sharpness": 20.0, "shrink": 3.0},
-    "guided": MAP | {"guide_radius": 2, "guide_epsilon": 0.001},
+    | {"levels": 5, "prior": 8.0, "prior_radius": 3, "sharpness": 20.0, "shrink": 3.0},
+    "guided": MAP | {"levels": 5, "guide_radius": 2, "guide_epsilon": 0.001, "shrink": 3.0},
     "all_channels": SOFT,
     "by_channel": SOFT,
     "laplacian": SOFT,

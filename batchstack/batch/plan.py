@@ -490,7 +490,7 @@ def is_split(step: Step, memory_limit: int | None) -> bool:
 
 
 def can_spread(step: Step, memory_limit: int | None) -> bool:
-    """Whether several threads may share a stack that one task could do: it is large, and fits."""
+    """Whether several threads may share a stack: it is large, and fits."""
     assert step.footprint is not None
     is_large = step.megapixels * len(step.row.frames) >= WORTH_SPREADING
     return is_large and (memory_limit is None or step.footprint.spread <= memory_limit)

@@ -35,7 +35,7 @@ _SMALL = 2**16
 
 def settle_files(
     surveyed: tuple[Path, Path],
-    settled: tuple[Path, Path],
+    settled: tuple[Path, Path, Path],
     evidence: int,
     folder: Path,
     *,
@@ -46,8 +46,10 @@ def settle_files(
 
     Parameters
     ----------
-    surveyed, settled : (Path, Path)
-        `.npy` files of index and confidence, read and written.
+    surveyed : (Path, Path)
+        `.npy` files of index and confidence.
+    settled : (Path, Path, Path)
+        Those that are written, of index, confidence and trust.
     evidence : int
         Sure cells that a region needs to stay.
     folder : Path
@@ -69,8 +71,10 @@ def settle_files(
     chunks = list(partition(_size(index), chunk, 1))
     _label(index, folder / "labels", chunk)
     stays = _regions_that_stay(folder / "labels", chunks, confidence, evidence)
-    bands = _filled(index, folder, chunks, stays) if stays.any() else _commonest(index)
-    write_npy_rows(settled[0], index.shape, index.dtype, bands)
+    # Each file is written from top to bottom, so the map is filled once for each.
+    for which, (path, dtype) in enumerate([(settled[0], index.dtype), (settled[2], np.uint8)]):
+        bands = _filled(index, folder, chunks, stays) if stays.any() else _commonest(index)
+        write_npy_rows(path, index.shape, np.dtype(dtype), (band[which] for band in bands))
     done: Any = StagedImage(settled[0])
     left = (overruled(confidence[rows, :], index[rows, :], done[rows, :]) for rows in _bands(index))
     write_npy_rows(settled[1], confidence.shape, confidence.dtype, left)
@@ -182,18 +186,22 @@ def _regions_that_stay(
 
 def _filled(
     index: StagedImage, folder: Path, chunks: Sequence[Box], stays: npt.NDArray[np.uint8]
-) -> Iterator[Any]:
+) -> Iterator[tuple[Any, Any]]:
+    """Bands of index and trust."""
+
     def read(rows: slice) -> tuple[Any, Any]:
         window = Box(rows.start, 0, rows.stop, index.shape[1])
         return index[rows, :], stays[tile_window(folder, "labels", chunks, window)]
 
     below = _Cache(folder.with_name("below"))
-    return (band for _, band in filled(read, _size(index), below))
+    return ((band, trust) for _, band, trust in filled(read, _size(index), below))
 
 
-def _commonest(index: StagedImage) -> Iterator[Any]:
-    """Every cell of the commonest frame."""
+def _commonest(index: StagedImage) -> Iterator[tuple[Any, Any]]:
+    """Every cell of the commonest frame, and not trusted."""
     counts = np.zeros(2**16, np.int64)
     for rows in _bands(index):
         counts += np.bincount(index[rows, :].ravel(), minlength=counts.size)
-    return (np.full_like(index[rows, :], counts.argmax()) for rows in _bands(index))
+    for rows in _bands(index):
+        band = np.full_like(index[rows, :], counts.argmax())
+        yield band, np.zeros(band.shape, np.uint8)

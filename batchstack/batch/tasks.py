@@ -91,7 +91,9 @@ _kept: dict[int, tuple[tuple[Any, ...], Scratch]] = {}
 _free: list[tuple[tuple[Any, ...], Scratch]] = []
 
 # What a split stack's decision map consists of, in scratch.
+# What tiles survey of the decision map, and what it is settled to.
 _MAPS = ("decision", "confidence")
+_SETTLED = (*_MAPS, "trust")
 
 
 @dataclass(frozen=True)
@@ -506,17 +508,17 @@ def _settle_map(job: Job, shape: tuple[int, int]) -> None:
     surveyed = [job.scratch / f"surveyed-{name}.npy" for name in _MAPS]
     for name, path in zip(_MAPS, surveyed, strict=True):
         join(job.scratch, name, boxes, path)
-    settled = [_map_path(job, name) for name in _MAPS]
-    folder = job.scratch / "settling"
-    settle_files((surveyed[0], surveyed[1]), (settled[0], settled[1]), job.fusion.evidence, folder)
+    index, confidence, trust = (_map_path(job, name) for name in _SETTLED)
+    settled, folder = (index, confidence, trust), job.scratch / "settling"
+    settle_files((surveyed[0], surveyed[1]), settled, job.fusion.evidence, folder)
 
 
 def _decision(job: Job, alignment: Alignment) -> DecisionMap | None:
     """The decision map that `settle_map` left in scratch, which tiles read windows of."""
     if alignment.map_level is None:
         return None
-    index, confidence = (StagedImage(_map_path(job, name)) for name in _MAPS)
-    return DecisionMap(index, confidence, alignment.map_level)
+    index, confidence, trust = (StagedImage(_map_path(job, name)) for name in _SETTLED)
+    return DecisionMap(index, confidence, trust, alignment.map_level)
 
 
 def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:

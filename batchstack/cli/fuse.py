@@ -82,9 +82,7 @@ def _check(paths: tuple[Path, ...]) -> None:
         if not files.is_file(path):
             raise OptionError(f"{path}: is not a regular file; give an image file")
         if is_named_as_output(str(path)):
-            raise OptionError(
-                f"{path}: is named like an output; leave it out, or rename it if it is a frame"
-            )
+            tell(f"warning: {path}: is named like an output; leave it out unless it is a frame")
         status = files.status(path)
         other = seen.setdefault((status.st_dev, status.st_ino), path)
         if other is not path:

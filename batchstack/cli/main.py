@@ -107,6 +107,9 @@ def _exit_code() -> int:
         return ExitCode.OK
     except (click.Abort, KeyboardInterrupt):
         screen.tell("interrupted; finished work is recorded")
+        # Had it come while a text was executed, as dataclasses do when they are imported, CPython
+        # would end the process by SIGINT although it was caught; another text undoes that.
+        exec("")
         return ExitCode.INTERRUPTED
     except OSError as error:
         screen.tell(str(files.failure(error.filename or "this machine", "failed", error)))

@@ -28,6 +28,8 @@ Confidence = npt.NDArray[np.uint8]
 
 # Of 255: a cell is evidence if its frame has 1.5 times the activity of the others.
 SURE = 84
+# So many cells from evidence the map is trusted wholly, and not at all.
+TRUSTED, DOUBTED = 8.0, 40.0
 # Cells that are filled at once.
 BAND = 2**20
 
@@ -52,12 +54,16 @@ class DecisionMap:
     confidence : array-like of uint8, the same shape
         How clearly it wins: 0 where nothing tells the frames apart or the cleaning
         overruled what was seen, towards 255 as the others have no detail at all.
+    trust : array-like of uint8, the same shape
+        255 within `TRUSTED` cells of a region with evidence, falling to 0 at `DOUBTED` cells:
+        what is said from afar is a guess, and no border between guesses may be seen.
     level : int
         Pyramid level whose pixels are the cells.
     """
 
     index: Planes
     confidence: Planes
+    trust: Planes
     level: int
 
 
@@ -102,7 +108,9 @@ def index_type(n_frames: int) -> np.dtype[np.unsignedinteger[Any]]:
     return np.min_scalar_type(n_frames - 1)
 
 
-def settle(index: Index, confidence: Confidence, evidence: int) -> tuple[Index, Confidence]:
+def settle(
+    index: Index, confidence: Confidence, evidence: int
+) -> tuple[Index, Confidence, Confidence]:
     """Clean a decision map of regions that nothing supports.
 
     A 4-connected region of one frame stays if at least `evidence` of its cells are sure
@@ -122,8 +130,8 @@ def settle(index: Index, confidence: Confidence, evidence: int) -> tuple[Index, 
 
     Returns
     -------
-    index, confidence : ndarray
-        The cleaned map; cells whose frame was changed have confidence 0.
+    index, confidence, trust : ndarray
+        The cleaned map, as `DecisionMap` has it; cells whose frame was changed have confidence 0.
     """
     from batchstack.fusion.kernels import regions
 
@@ -135,14 +143,16 @@ def settle(index: Index, confidence: Confidence, evidence: int) -> tuple[Index, 
     stays = (counts >= evidence)[labels].view(np.uint8).reshape(index.shape)
     del labels, counts
     if stays.all():
-        return index, confidence
+        return index, confidence, np.full_like(confidence, 255)
     if not stays.any():
         settled = np.full_like(index, np.bincount(index.ravel()).argmax())
+        trust = np.zeros_like(confidence)
     else:
-        settled = np.empty_like(index)
-        for top, rows in filled(lambda rows: (index[rows], stays[rows]), index.shape, {}):
-            settled[top : top + len(rows)] = rows
-    return settled, overruled(confidence, index, settled)
+        settled, trust = np.empty_like(index), np.empty_like(confidence)
+        for top, *band in filled(lambda rows: (index[rows], stays[rows]), index.shape, {}):
+            rows = slice(top, top + len(band[0]))
+            settled[rows], trust[rows] = band
+    return settled, overruled(confidence, index, settled), trust
 
 
 def overruled(confidence: Confidence, index: Index, settled: Index) -> Confidence:
@@ -155,7 +165,7 @@ def filled(
     read: Callable[[slice], tuple[Index, Confidence]],
     shape: tuple[int, int],
     below: MutableMapping[int, npt.NDArray[np.int64]],
-) -> Iterator[tuple[int, Index]]:
+) -> Iterator[tuple[int, Index, Confidence]]:
     """Give all cells the frame of the nearest cell that stays, band by band.
 
     Parameters
@@ -169,8 +179,8 @@ def filled(
 
     Yields
     ------
-    int, ndarray
-        The first row of a band, and the band.
+    int, ndarray, ndarray
+        The first row of a band, its index and its trust.
     """
     from batchstack.fusion.kernels import regions
 
@@ -186,11 +196,12 @@ def filled(
     near, near_values = np.empty((step, shape[1]), np.int64), np.empty((step, shape[1]), np.uint16)
     for band in bands:
         index, stays = read(band)
-        out = np.empty_like(index)
+        out, trust = np.empty_like(index), np.empty(index.shape, np.uint8)
         rows_below, values_below = below.pop(band.start)
         at = band.start, rows, values, rows_below, values_below.astype(np.uint16)
-        regions.fill(index, stays, *at, near, near_values, spare, out)
-        yield band.start, out
+        room = near, near_values, spare
+        regions.fill(index, stays, *at, *room, TRUSTED, DOUBTED, out, trust)
+        yield band.start, out, trust
 
 
 def depth(index: Index, n_frames: int) -> npt.NDArray[np.uint16]:

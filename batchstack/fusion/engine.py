@@ -398,10 +398,11 @@ class _Outputs:
     def fuse(self, tile: Box, decision: DecisionMap | None) -> None:
         """Fill in what lies in a tile."""
         if self._blending.methods:
-            plan, index = self._blending.plan(tile), np.empty((0, 0), np.uint16)
+            plan, cells = self._blending.plan(tile), []
             if decision is not None:
-                index = decision.index[cell_box(plan.window, decision.level).slices]
-            _run(self._blending, plan, self._canvas, self._scratch, index)
+                window = cell_box(plan.window, decision.level).slices
+                cells = [decision.index[window], decision.trust[window]]
+            _run(self._blending, plan, self._canvas, self._scratch, *cells)
         at = tile.within(self._box).slices
         for method in self._stack.methods:
             if decision is not None and method not in self._blending.methods:
@@ -412,9 +413,9 @@ class _Outputs:
 
 
 def _run(
-    stack: StackToFuse, plan: TilePlan, canvas: Canvas, scratch: Scratch, *index: Index
+    stack: StackToFuse, plan: TilePlan, canvas: Canvas, scratch: Scratch, *cells: Pixels
 ) -> None:
     # Who only plans does not wait for the kernels.
     from batchstack.fusion.fusing import Fusion
 
-    Fusion(stack.read, stack.form, plan, tuple(stack.methods), canvas, scratch, *index).run()
+    Fusion(stack.read, stack.form, plan, tuple(stack.methods), canvas, scratch, *cells).run()

@@ -63,7 +63,7 @@ class LevelFlow:
         self.number, self.coarser, self.height = number, coarser, window.shape[0]
         levels = {method: method.blended_levels(options) for method in tile.methods}
         mine = [method for method in tile.methods if number in levels[method]]
-        self.last = {method for method in mine if number == levels[method][-1]}
+        self.last = {m for m in mine if number == levels[m][-1] and not m.based}
         self.later = [method for method in mine if method.smoothes]
         self.now = [method for method in mine if not method.smoothes]
         self.bands = any(method.pyramid and method not in self.last for method in mine)
@@ -96,7 +96,10 @@ class LevelFlow:
         if self.by_rule(Weights.LIKELIHOOD):
             yield from self._read_cells(self._tile.near, top, bottom)
         if self.by_rule(Weights.EDGES):
-            yield from self._read_cells(self._tile.lines, top, bottom)
+            planes = self._tile.shares if self.number else self._tile.lines
+            yield from self._read_cells(planes, top, bottom)
+        if not self.number:
+            yield from self._read_cells(self._tile.bases, top, bottom)
 
     def _read_by_second(self, top: int, bottom: int) -> Iterator[Reading]:
         found = self.found
@@ -152,8 +155,11 @@ class TileFlow:
     cells, candidates, guide, raw : Stream
         Of the level of the cells: the frames; where each of them may be right; the brightness of
         what the map would compose; the lines of the guided filter before they are averaged.
-    near, lines : dict of int to Stream
-        By level, what weights by likelihood and along edges look up.
+    near, lines, shares : dict of int to Stream
+        By level, what weights by likelihood, along edges and of the smoothed map look up.
+    support, bases : dict of int to Stream
+        By level, how much evidence of each frame there is around; and the bases of the frames and
+        what they are blended to.
     levels : list of LevelFlow
     """
 
@@ -184,6 +190,9 @@ class TileFlow:
             self.raw,
             *self.near.values(),
             *self.lines.values(),
+            *self.shares.values(),
+            *self.support.values(),
+            *self.bases.values(),
         ]
         return [*self.gaussian, *cells, *passes]
 
@@ -211,10 +220,14 @@ class TileFlow:
     def _add_cells(self, rules: set[Weights | None], count: int) -> None:
         self.near: dict[int, Stream] = {}
         self.lines: dict[int, Stream] = {}
+        self.shares: dict[int, Stream] = {}
+        self.support: dict[int, Stream] = {}
+        self.bases: dict[int, Stream] = {}
         self.cells = self.candidates = self.guide = self.raw = Stream(0, 0, 1)
         if not rules & {Weights.LIKELIHOOD, Weights.EDGES}:
             return
-        options, level = self.options, map_level(self.options)
+        options, level, coarsest = self.options, map_level(self.options), count - 1
+        self._add_bases(level, coarsest)
         # Level 0 is not held in planes, but for the cells.
         source = self.gaussian[level]
         self.cells = source if level else self._cell_stream(level, source, 0)
@@ -222,13 +235,33 @@ class TileFlow:
             self.candidates = self._cell_stream(level, self.cells, SHARP_REACH)
             self.near[level] = self._cell_stream(level, self.candidates, options.prior_radius)
             self._add_finer(self.near, level)
-            for coarser in range(level + 1, count):
+            for coarser in range(level + 1, coarsest):
                 self._add_coarser(self.near, coarser)
+        if Weights.EDGES in rules:
+            self.shares[level] = Stream(0, self.height(level), max(self.strip >> level, 1))
+            self._add_finer(self.shares, level)
+            for coarser in range(level + 1, coarsest):
+                self._add_coarser(self.shares, coarser)
         if Weights.EDGES in rules and options.guide_radius:
             self.guide = self._cell_stream(level, self.cells, 0)
             self.raw = self._cell_stream(level, self.guide, options.guide_radius)
             self.lines[level] = self._cell_stream(level, self.raw, options.guide_radius)
             self._add_finer(self.lines, level)
+
+    def _add_bases(self, level: int, coarsest: int) -> None:
+        """Cells are counted two levels above the coarsest, from where their counts are smoothed."""
+        counted = max(coarsest - 2, level)
+        self.support[counted] = Stream(0, self.height(counted), max(self.strip >> counted, 1))
+        for coarser in range(counted + 1, coarsest + 1):
+            self._add_coarser(self.support, coarser)
+
+        def readings(top: int, bottom: int) -> Iterator[Reading]:
+            yield self.gaussian[coarsest], top, bottom
+            yield self.support[coarsest], top, bottom
+
+        step = max(self.strip >> coarsest, 1)
+        self.bases[coarsest] = Stream(0, self.height(coarsest), step, readings)
+        self._add_finer(self.bases, coarsest)
 
     def _cell_stream(self, level: int, source: Stream, reach: int) -> Stream:
         height = self.height(level)

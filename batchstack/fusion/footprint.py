@@ -69,7 +69,7 @@ def _shared_bytes(flow: TileFlow, stack: Stack) -> int:
     total = n * flow.gaussian[0].rows * columns[0] * channels * stack.dtype.itemsize
     for level, stream in enumerate(flow.gaussian[1:], 1):
         total += n * channels * stream.rows * columns[level] * _FLOAT
-    if flow.near or flow.lines:
+    if flow.bases:
         total += _cell_bytes(flow, stack)
     return total
 
@@ -120,8 +120,12 @@ def _cell_bytes(flow: TileFlow, stack: Stack) -> int:
         )
 
     total = bytes_of(flow.near, others) + bytes_of(flow.lines, 2 * others)
+    total += bytes_of(flow.shares, others) + bytes_of(flow.support, n)
+    total += bytes_of(flow.bases, n * channels)
     total += width * (n * flow.candidates.rows + 64 * channels * _FLOAT)
     total += width * _FLOAT * (flow.guide.rows + 2 * others * flow.raw.rows)
     if not level:
         total += n * channels * flow.cells.rows * width * _FLOAT
-    return total + flow.windows[level].shape[0] * width * 2
+    # Rows of the finest level with the bases, and beside them what frames differ by.
+    total += flow.windows[0].shape[1] * n * channels * (1 + 3) * _FLOAT
+    return total + flow.windows[level].shape[0] * width * (2 + 1)

@@ -48,6 +48,8 @@ Make = Callable[[int, int], None]
 MAX_DIFFERENCE = 50.0
 # What the mean detail of the channels is multiplied by to be a strength, and what is added.
 STRENGTH_GAIN, STRENGTH_FLOOR = 3.0, 5.0
+# The base is blended as if each pixel of it had at least so many cells of evidence, of all alike.
+SUPPORT_FLOOR = 0.02
 # Weights along edges are stretched by this round 1/2, which narrows the seam.
 EDGE_GAIN = 2.0
 
@@ -55,6 +57,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _NO_PLANES: Planes = np.empty((0, 0, 0), np.float32)
 _NO_LEVEL = np.empty((0, 0, 0, 0), np.float32)
 _NO_INDEX: Index = np.empty((0, 0), np.uint16)
+_NO_TRUST: Counts = np.empty((0, 0), np.uint8)
 
 
 def luma_shares(channels: int) -> Planes:
@@ -86,6 +89,8 @@ class Fusion:
         Working memory; not for two threads at once.
     index : ndarray of unsigned integers, shape (rows, columns), optional
         Of the decision map, over what the window holds of the level of the cells.
+    trust : ndarray of uint8, the same shape, optional
+        How far it is trusted there.
     """
 
     def __init__(
@@ -97,11 +102,13 @@ class Fusion:
         canvas: Canvas,
         scratch: Scratch,
         index: Index = _NO_INDEX,
+        trust: Counts = _NO_TRUST,
     ) -> None:
         self._read, self.stack, self.canvas, self.scratch = read, stack, canvas, scratch
         self.flow = flow = TileFlow(plan, methods, stack.options, strip_rows(stack.n_frames))
         self._steps = flow.rehearse()
         self.index = np.ascontiguousarray(index, np.uint16)
+        self.trust = np.ascontiguousarray(trust)
         n, channels, columns = stack.n_frames, stack.channels, flow.windows[0].shape[1]
         rows = flow.gaussian[0].rows
         self.pixels = scratch.array("pixels", (n, rows, columns * channels), stack.dtype)
@@ -115,6 +122,8 @@ class Fusion:
         self._frames = self._make_frames() if flow.near or flow.lines else _NO_LEVEL
         self.near = self._make_near() if flow.near else {}
         self.lines = self._make_lines() if flow.lines else {}
+        self.shares = self._make_shares() if flow.shares else {}
+        self.bases = self._make_bases() if flow.bases else {}
         coarser: _Level | None = None
         for level_flow in reversed(flow.levels):
             coarser = _Level(self, level_flow, coarser)
@@ -188,7 +197,7 @@ class Fusion:
         widths = disc(stack.options.prior_radius)
         spare = self.scratch.array("spare near", (4, columns + widths.size), np.uint8)
         flow.near[level].make = lambda top, bottom: cell_rows.near(
-            candidates, height, widths, top, bottom, spare, near[level]
+            candidates, height, widths, self.trust, top, bottom, spare, near[level]
         )
         self._add_finer(flow.near, near, level)
         for coarser in range(level + 1, max(near) + 1):
@@ -252,8 +261,49 @@ class Fusion:
         self._add_finer(flow.lines, lines, level)
         return lines
 
+    def _make_shares(self) -> dict[int, Planes]:
+        """What the decision map gives to all frames but the first, by level."""
+        flow, level, others = self.flow, map_level(self.stack.options), self.stack.n_frames - 1
+        shares = {
+            at: self._cell_planes("shares", others, at, stream.rows)
+            for at, stream in flow.shares.items()
+        }
+        flow.shares[level].make = lambda top, bottom: cell_rows.shares(
+            self.index, self.trust, top, bottom, shares[level]
+        )
+        self._add_finer(flow.shares, shares, level)
+        for coarser in range(level + 1, max(shares) + 1):
+            finer = shares[coarser - 1], flow.height(coarser - 1)
+            flow.shares[coarser].make = self._reducing(*finer, shares[coarser])
+        return shares
+
+    def _make_bases(self) -> dict[int, Planes]:
+        """The bases of all frames but the first and of their blend, by level."""
+        flow, stack, level = self.flow, self.stack, map_level(self.stack.options)
+        support = {
+            at: self._cell_planes("support", stack.n_frames, at, stream.rows)
+            for at, stream in flow.support.items()
+        }
+        bases = {
+            at: self._cell_planes("bases", stack.n_frames * stack.channels, at, stream.rows)
+            for at, stream in flow.bases.items()
+        }
+        counted, coarsest = min(support), max(bases)
+        flow.support[counted].make = lambda top, bottom: cell_rows.support(
+            self.index, self.trust, counted - level, top, bottom, support[counted]
+        )
+        for coarser in range(counted + 1, coarsest + 1):
+            finer = support[coarser - 1], flow.height(coarser - 1)
+            flow.support[coarser].make = self._reducing(*finer, support[coarser])
+        level_of_bases = self.gaussian[coarsest]
+        flow.bases[coarsest].make = lambda top, bottom: cell_rows.bases(
+            level_of_bases, support[coarsest], SUPPORT_FLOOR, top, bottom, bases[coarsest]
+        )
+        self._add_finer(flow.bases, bases, coarsest)
+        return bases
+
     def _add_finer(self, streams: dict[int, Stream], planes: dict[int, Planes], level: int) -> None:
-        """Levels between that of the cells and the finest are expanded."""
+        """Levels between one and the finest are expanded."""
         for finer in range(1, level):
             coarse, height = planes[finer + 1], self.flow.height(finer + 1)
             streams[finer].make = self._expanding(coarse, height, planes[finer])
@@ -430,7 +480,9 @@ class _Level:
         row = np.full(passes.METHOD_NUMBERS, -1)
         assert method.weights is not None
         row[passes.WEIGHTS] = method.weights
-        if method.weights == Weights.EDGES and not self._stack.options.guide_radius:
+        if method.weights == Weights.EDGES and self.flow.number:
+            row[passes.WEIGHTS] = Weights.SHARED
+        elif method.weights == Weights.EDGES and not self._stack.options.guide_radius:
             row[passes.WEIGHTS] = Weights.NAMED
         row[passes.BAND] = _of_band(method, self.flow)
         row[passes.MEASURE] = self._measure_of(method)
@@ -449,6 +501,7 @@ class _Level:
         if not self.flow.number and method.weights == Weights.HARD:
             row[passes.MASK] = [m for m in methods if m.weights == Weights.HARD].index(method)
         row[passes.DRAWN] = method.drawn and not self.flow.number
+        row[passes.BASED] = method.based and not self.flow.number
         return row
 
     def _target(self, deviations: Planes, coarse: Planes) -> passes.Target:
@@ -482,16 +535,22 @@ class _Level:
     def _cells(self) -> passes.Cells:
         """What the decision map says on the level, to the methods that ask for it."""
         fusion, flow = self._fusion, self.flow
-        following = flow.by_rule(Weights.EDGES)
-        following += [m for m in (*flow.now, *flow.later) if m.drawn and not flow.number]
-        index = fusion.index if following else _NO_INDEX
-        cells = map_level(self._stack.options) if following else 0
-        coarser = flow.number not in (fusion.near or fusion.lines)
+        based = [m for m in flow.now if m.based and not flow.number]
+        index, trust = (fusion.index, fusion.trust) if based else (_NO_INDEX, _NO_TRUST)
+        cells = map_level(self._stack.options) if based else 0
+        coarser = not flow.number and min(fusion.shares or fusion.near or [0]) > 0
         at = flow.number + coarser
         near = fusion.near.get(at, _NO_PLANES) if flow.by_rule(Weights.LIKELIHOOD) else _NO_PLANES
-        lines = fusion.lines.get(at, _NO_PLANES) if flow.by_rule(Weights.EDGES) else _NO_PLANES
-        height = fusion.flow.height(at) if near.size or lines.size else 0
-        return passes.Cells(index, cells, near, lines, height, coarser)
+        along = flow.by_rule(Weights.EDGES)
+        lines = fusion.lines.get(at, _NO_PLANES) if along and not flow.number else _NO_PLANES
+        shares = fusion.shares.get(at, _NO_PLANES) if along and flow.number else _NO_PLANES
+        height = fusion.flow.height(at) if near.size or lines.size or shares.size else 0
+        bases, bases_height = _NO_PLANES, 0
+        if based:
+            bases, bases_height = fusion.bases[1], fusion.flow.height(1)
+        return passes.Cells(
+            index, trust, cells, near, lines, shares, height, coarser, bases, bases_height
+        )
 
     def _rows(
         self, part: str, table: passes.Table, columns: int, cells: passes.Cells
@@ -505,6 +564,7 @@ class _Level:
         deepest = int(table.measures[:, passes.KEPT].max()) if planes else 0
         named = others if cells.winners.size else 0
         hit_columns = columns if named else 0
+        bases = len(cells.bases)
 
         def array(name: str, *shape: int, dtype: npt.DTypeLike = np.float32) -> Any:
             return self._array(f"{part} {name}", *shape, dtype=dtype)
@@ -517,10 +577,13 @@ class _Level:
             weights=array("weights", others, 1, columns),
             near=array("near", len(cells.near), columns),
             lines=array("lines", len(cells.lines), columns),
-            hits=array("hits", named, columns),
+            hits=array("hits", named, 1, columns),
             chosen=array("chosen", hit_columns, dtype=np.uint16),
+            trust=array("trust", hit_columns),
+            detail=array("detail", n if bases else 0, channels, columns),
+            base=array("base", channels if bases else 0, columns),
             guide=array("guide", columns),
-            spare=array("spare", 2, columns),
+            spare=array("spare", 4, columns),
             ones=array("ones", columns),
             tall=array("tall", far),
             apart=array("apart", channels, far, dtype=dtype),
@@ -531,14 +594,18 @@ class _Level:
             below_held=array("below held", len(table.methods), channels, 3, dtype=np.int64),
             cells=array("cells", 3 * others if cells.height else 0, 3, columns + 5),
             cells_held=array("cells held", 3 * others if cells.height else 0, 3, dtype=np.int64),
+            bases=array("bases", bases, 3, columns + 5),
+            bases_held=array("bases held", bases, 3, dtype=np.int64),
         )
-        rows.held[:] = rows.below_held[:] = rows.cells_held[:] = -1
+        rows.held[:] = rows.below_held[:] = rows.cells_held[:] = rows.bases_held[:] = -1
         rows.ones[:] = 1
         rows.below[:] = 0  # what is expanded where nothing is coarser
         return rows
 
 
-_NO_CELLS = passes.Cells(_NO_INDEX, 0, _NO_PLANES, _NO_PLANES, 0, False)
+_NO_CELLS = passes.Cells(
+    _NO_INDEX, _NO_TRUST, 0, _NO_PLANES, _NO_PLANES, _NO_PLANES, 0, False, _NO_PLANES, 0
+)
 
 # Formula, whether of bands, each channel on its own, relative to the first frame, sigma or -1.
 MeasureKey = tuple[int, bool, bool, bool, float]

@@ -39,8 +39,12 @@ class Method:
         Smooth the weights by a Gaussian of this standard deviation, in pixels of each level.
     pyramid : bool
         False for a method that blends the frames themselves.
+    based : bool
+        Whether the frames' bases, which is what is left of them on the last level, are blended
+        apart from their details, by the evidence around; no pixel leaves the frames' range then.
     drawn : bool
-        Whether pixels are drawn to the frame that the decision map names, by `shrink` at most.
+        Whether pixels are drawn, by `shrink` at most, to what the weights of the finest level or
+        the frame that the decision map names would make of them alone.
     decided : bool
         Whether it looks up the decision map of the whole image.
     algo_version : int
@@ -58,6 +62,7 @@ class Method:
     by_channel: bool = False
     sigma: float = 0.0
     pyramid: bool = True
+    based: bool = False
     drawn: bool = False
     decided: bool = False
     algo_version: int = 2
@@ -96,7 +101,7 @@ class Method:
         """Levels that are blended, finest first."""
         if self.weights is None:
             return range(0)
-        return range(self.levels(options) if self.pyramid else 1)
+        return range(self.levels(options) - self.based if self.pyramid else 1)
 
     def measure_reach(self, options: FusionOptions) -> int:
         """How many pixels of a level away its measure looks."""
@@ -133,9 +138,10 @@ def pyramid_levels(options: FusionOptions) -> int:
     return options.levels
 
 
-def bayesian_levels(options: FusionOptions) -> int:
-    """One less than the others: the coarsest structure is the map's; more with larger cells."""
-    return max(options.levels - 1, 1) + map_level(options)
+def based_levels(options: FusionOptions) -> int:
+    """Levels down to that of the base: wider than blur, which spans more pixels in larger cells."""
+    cells = map_level(options)
+    return max(options.levels + 1 + min(cells, 1), cells + 2)
 
 
 def one_level(options: FusionOptions) -> int:
@@ -149,8 +155,7 @@ def map_levels(options: FusionOptions) -> int:
 
 _ACTIVITY = Measure(Formula.MODIFIED_LAPLACIAN, Formula.MODIFIED_LAPLACIAN)
 _LAPLACIAN = Measure(Formula.LAPLACIAN, Formula.LAPLACIAN)
-# On the coarsest level, which is no band, only curvature is detail.
-_STRENGTH = Measure(Formula.DETAIL, Formula.MODIFIED_LAPLACIAN, sigma=1.0)
+_STRENGTH = Measure(Formula.DETAIL, Formula.DETAIL, sigma=1.0)
 
 DEPTH_MAPS = {"depth_map": "uint16", "depth_confidence": "uint8"}
 
@@ -159,22 +164,24 @@ _ALL_METHODS = (
         "bayesian",
         "pyramid, weights from likelihood and the decision map as prior",
         "focus_stacked_bayesian",
-        levels=bayesian_levels,
+        levels=based_levels,
         weights=Weights.LIKELIHOOD,
         measure=_STRENGTH,
+        based=True,
         drawn=True,
         decided=True,
-        algo_version=3,
+        algo_version=4,
     ),
     Method(
         "guided",
         "decision map, its seams drawn to edges by a guided filter",
         "focus_stacked_guided",
-        levels=map_levels,
+        levels=based_levels,
         weights=Weights.EDGES,
-        pyramid=False,
+        based=True,
+        drawn=True,
         decided=True,
-        algo_version=3,
+        algo_version=4,
     ),
     Method(
         "all_channels",
@@ -227,7 +234,7 @@ _ALL_METHODS = (
         levels=map_levels,
         maps=DEPTH_MAPS,
         decided=True,
-        algo_version=3,
+        algo_version=4,
     ),
 )
 

@@ -36,7 +36,8 @@ class Weights(IntEnum):
     """By which rule frames are weighed; what each means is in `kernels.weights`.
 
     `SOFT` compares activities, `HARD` takes the largest after a median, `LIKELIHOOD` and `EDGES`
-    follow the decision map, `NAMED` is the map itself, `SHARPEST` makes it.
+    follow the decision map, `NAMED` is the map itself, `SHARED` the map smoothed with its level,
+    `SHARPEST` makes it.
     """
 
     SOFT = 0
@@ -45,6 +46,7 @@ class Weights(IntEnum):
     EDGES = 3
     NAMED = 4
     SHARPEST = 5
+    SHARED = 6
 
 
 @dataclass(frozen=True)

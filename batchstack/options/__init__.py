@@ -103,7 +103,7 @@ class FusionOptions(Options):
         used_by={"map"},
     )
     focus_sigma: float = option(
-        2.5,
+        1.0,
         Number(0, 50),
         group="Decision map",
         help="Standard deviation of the focus measure's window, in cells",
@@ -138,7 +138,7 @@ class FusionOptions(Options):
         used_by={"likelihood"},
     )
     prior_radius: int = option(
-        6,
+        3,
         Whole(0, 100),
         group="Decision map",
         help="How far near is, in cells",

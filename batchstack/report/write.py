@@ -45,7 +45,7 @@ from batchstack.report.stacks import (
 )
 
 _MARK = b"<!doctype html>\n<!-- a report of batchstack -->"
-_FAILURES_SHOWN = 50
+_FAILURES_SHOWN = 10
 # Sides of the surface in points, and of the picture that is laid over it in pixels.
 _POINTS, _TEXTURE = 96, 96
 # Frames of more megapixels are read one at a time.
@@ -130,10 +130,13 @@ def write_report(ledger: Ledger, directory: Path, told: Told = lambda done: None
     lines = sorted(_lines(ledger, directory, folder, told), key=lambda line: line.rank)
     for name in html.ASSETS:
         _replace(folder / name, html.source(name))
-    _replace(folder / "stacks.js", _script("batchstackStacks", _table(lines)))
+    table = _script("batchstackStacks", _table(lines))
+    _replace(folder / "stacks.js", table)
     _replace(folder / "order.js", _script("batchstackOrder", [line.page for line in lines]))
     _replace(directory / MULTIQC, multiqc.table(lines))
-    _replace(directory / REPORT, _index(directory, lines))
+    digest = sha256((html.fingerprint() + table.decode()).encode()).hexdigest()
+    if not _holds(directory / REPORT, digest.encode()):
+        _replace(directory / REPORT, _index(directory, lines, digest))
     _remove_others(folder, {line.page for line in lines})
     return directory / REPORT
 
@@ -164,7 +167,17 @@ def _remove_others(folder: Path, pages: set[str]) -> None:
             files.remove_tree(folder / name)
 
 
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return content in files.read_bytes(path)
+    except OSError:
+        return False
+
+
 def _replace(path: Path, content: bytes) -> None:
+    """Write a file, unless it is so already."""
+    if files.size_of(path) == len(content) and _holds(path, content):
+        return
     with files.part_file(path, durable=False) as (_, file):
         file.write(content)
 
@@ -400,7 +413,7 @@ def _table(lines: Iterable[Line]) -> dict[str, Any]:
     return {"columns": columns, "statuses": STATUSES, "rows": rows}
 
 
-def _index(directory: Path, lines: list[Line]) -> bytes:
+def _index(directory: Path, lines: list[Line], digest: str) -> bytes:
     statuses = Counter(line.status for line in lines)
     methods = Counter(name for line in lines for name in line.methods)
     failures = [line for line in lines if line.status == "failed"]
@@ -408,6 +421,7 @@ def _index(directory: Path, lines: list[Line]) -> bytes:
     return html.render(
         "index.html",
         title=directory.name or str(directory),
+        digest=digest,
         directory=str(directory),
         written=time.time(),
         total=len(lines),

@@ -69,7 +69,7 @@ def test_moved_frames_fuse_as_if_they_had_not_moved(workspace, files):
     assert score["auto", "moved"] > score["off", "plain"] - 1.5
     assert "1 aligned, 0 with frames that could not be" in said
     # A registered pair is not touched.
-    assert workspace.outputs("auto")[f"plain/{FUSED}"] == workspace.outputs("off")[f"plain/{FUSED}"]
+    assert workspace.pixels("auto")[f"plain/{FUSED}"] == workspace.pixels("off")[f"plain/{FUSED}"]
     known = facts(workspace, "auto")
     assert [frame["model"] for frame in known["plain"]["align"]] == ["identity"] * 2
     still, shifted = known["moved"]["align"]
@@ -126,12 +126,12 @@ def test_the_crop_is_a_part_of_the_filled_image_and_of_every_frame(workspace, fi
     assert y.min() >= 0 and y.max() <= SHAPE[0] - 1
 
 
-def test_only_a_split_stack_to_align_has_a_task_for_it(files, plan):
+def test_only_a_split_stack_to_align_has_its_frames_compared(files, plan):
     files(s=scene())
-    for align, expected in (("auto", ["s|align"]), ("off", [])):
+    for align, expected in (("auto", ["s|link-1"]), ("off", [])):
         (step,) = plan(alignment=AlignOptions(align))
         graph = split_graph(step.job, "s", step.shape)
-        assert [key for key in graph.dask if key == "s|align"] == expected
+        assert [key for key in graph.dask if key.startswith("s|link")] == expected
 
 
 def test_alignment_is_redone_if_its_options_change_and_matter(workspace, files, plan):
@@ -161,7 +161,7 @@ def test_frames_that_do_not_belong_together_are_left_alone_and_named(workspace):
     assert said.count("warning: ") == 1
     assert "0 aligned, 1 with frames that could not be" in said
     run(workspace, "off", "--align", "off")
-    assert workspace.outputs("auto") == workspace.outputs("off")
+    assert workspace.pixels("auto") == workspace.pixels("off")
     note = facts(workspace, "auto")["odd"]["align"][1]["note"]
     assert note.startswith("not aligned: ")
     reason = note.removeprefix("not aligned: ")
@@ -183,8 +183,8 @@ def test_light_is_matched_if_it_differs_and_left_alone_otherwise(workspace, file
         level = np.median(bright.truth / np.maximum(image, 1))
         score[output] = decibels(bright, np.clip(np.rint(image * level), 0, 255).astype(np.uint8))
     assert score["auto"] > score["off"] + 3
-    assert workspace.outputs("auto")[f"s/{FUSED}"] == workspace.outputs("on")[f"s/{FUSED}"]
-    assert workspace.outputs("auto")[f"even/{FUSED}"] == workspace.outputs("off")[f"even/{FUSED}"]
+    assert workspace.pixels("auto")[f"s/{FUSED}"] == workspace.pixels("on")[f"s/{FUSED}"]
+    assert workspace.pixels("auto")[f"even/{FUSED}"] == workspace.pixels("off")[f"even/{FUSED}"]
     known = facts(workspace, "auto")
     assert known["s"]["light"] == pytest.approx(0.2 * np.log(2), abs=0.01)
     assert [set(frame) for frame in known["s"]["align"]] == [{"model", "gain", "dark"}] * 2
@@ -196,9 +196,9 @@ def test_light_alone_is_matched_where_frames_are_not_moved(workspace, files):
     files(s=scene(camera=Camera(exposure_ev=0.4)))
     run(workspace, "both")
     run(workspace, "light", "--align", "off", "--match-exposure", "on")
-    assert workspace.outputs("both") == workspace.outputs("light")
+    assert workspace.pixels("both") == workspace.pixels("light")
     run(workspace, "none", "--align", "off")
-    assert workspace.outputs("none") != workspace.outputs("light")
+    assert workspace.pixels("none") != workspace.pixels("light")
 
 
 def test_what_a_crop_costs_is_told(workspace, files):

@@ -36,12 +36,11 @@ def planned(workspace, files):
 
 
 def turn(index, path):
-    """Say of the frame that it has to be turned by half, but for the first."""
-    if index:
-        exif = Image.Exif()
-        exif[274] = 3
-        with Image.open(path) as image:
-            image.save(path, exif=exif, quality=95)
+    """Say of the frame that it has to be turned by half."""
+    exif = Image.Exif()
+    exif[274] = 3
+    with Image.open(path) as image:
+        image.save(path, exif=exif, quality=95)
 
 
 def enlarge(index, path):

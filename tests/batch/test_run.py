@@ -60,6 +60,17 @@ def test_all_engines_write_identical_files(mixed):
     assert "2 workers" in report
 
 
+def limit_that_splits(workspace, options):
+    """A memory limit at which the stack is neither held nor staged as a whole."""
+    limit, given, tasks = None, [], "one task"
+    while tasks == "one task":
+        given = ["--memory-limit", limit] if limit else []
+        plan = json.loads(workspace.run("check", "pairs.csv", "--json", *given, *options).stdout)
+        tasks, limit = plan["tasks"], plan["memory"] - 1
+    assert tasks == "tile by tile"
+    return given[1]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("suffix", "dtype"), [(".jpg", "uint8"), (".tif", "uint16")])
 def test_a_split_stack_equals_a_whole_one(workspace, workers, suffix, dtype):
@@ -67,10 +78,7 @@ def test_a_split_stack_equals_a_whole_one(workspace, workers, suffix, dtype):
     workspace.manifest({"s": frames})
     workspace.run("run", "pairs.csv", "-o", "whole", "--workers", 0)
     options = ["--tile", 128, "--methods", "all_channels,median_mask,direct"]
-    whole = json.loads(workspace.run("check", "pairs.csv", "--json", *options).stdout)
-    limit = whole["memory"] - 1
-    plan = workspace.run("check", "pairs.csv", "--json", "--memory-limit", limit, *options).stdout
-    assert json.loads(plan)["tasks"] == "tile by tile"
+    limit = limit_that_splits(workspace, options)
     workspace.run(
         "run", "pairs.csv", "-o", "split", "--workers", workers, "--memory-limit", limit, *options
     )

@@ -40,7 +40,7 @@ def test_chunks_settle_as_the_whole(shape, grain, n_frames, evidence, chunk, ban
 
 
 def settled_in_files(folder, index, confidence, evidence, chunk):
-    paths = [folder / f"{number}.npy" for number in range(4)]
+    paths = [folder / f"{number}.npy" for number in range(5)]
     write_npy(paths[0], index)
     write_npy(paths[1], confidence)
     scratch = folder / "settling"
@@ -56,7 +56,7 @@ def test_a_region_that_winds_through_all_chunks_is_one(tmp_path):
         index[row : row + 5, 62 if row % 8 == 1 else 1] = 1
     confidence = np.where(index == 1, 0, 255).astype(np.uint8)
     confidence[1, 1:4] = confidence[61, 1:4] = 255
-    settled, _ = settled_in_files(tmp_path, index, confidence, 6, 16)
+    settled, *_ = settled_in_files(tmp_path, index, confidence, 6, 16)
     np.testing.assert_array_equal(settled, index)
-    settled, _ = settled_in_files(tmp_path / "again", index, confidence, 7, 16)
+    settled, *_ = settled_in_files(tmp_path / "again", index, confidence, 7, 16)
     assert not settled.any()

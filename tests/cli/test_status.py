@@ -27,7 +27,7 @@ def test_status_counts_stacks_and_names_what_is_amiss(workspace):
             "1 stack: 1 fused, 0 failed",
             "  direct: 1",
             "  guided: 1",
-            "good: frame 2: too dark to align",
+            "good: frame 2 of 2 keeps its neighbour's place: too dark to align",
         ]
         ledger.append_done("shortened", {"direct": METHOD})
         ledger.append_done("gone", {"direct": METHOD})
@@ -37,7 +37,7 @@ def test_status_counts_stacks_and_names_what_is_amiss(workspace):
         "4 stacks: 3 fused, 1 failed",
         "  direct: 3",
         "  guided: 1",
-        "good: frame 2: too dark to align",
+        "good: frame 2 of 2 keeps its neighbour's place: too dark to align",
         "missing or shortened: shortened: a.png",
         "missing or shortened: gone: a.png",
         "failed: m.csv:3 bad: a.png: is damaged",

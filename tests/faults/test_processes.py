@@ -100,9 +100,15 @@ def split(ward, **stacks):
     """A ward whose stacks do not fit a worker, and the options that say so."""
     ward.arguments = (*ward.arguments, "--tile", 128)
     oracle = ward.known(stacks)
-    plan = ward.run("check", *ward.arguments[1:], "--json").stdout
-    least = min(json.loads(line)["memory"] for line in plan.splitlines())
-    return oracle, ("--memory-limit", least - 1)
+    limit, tasks = None, {"one task"}
+    while tasks == {"one task"}:
+        given = ("--memory-limit", limit) if limit else ()
+        plan = ward.run("check", *ward.arguments[1:], "--json", *given).stdout
+        lines = [json.loads(line) for line in plan.splitlines()]
+        tasks = {line["tasks"] for line in lines}
+        limit = min(line["memory"] for line in lines) - 1
+    assert tasks == {"tile by tile"}
+    return oracle, given
 
 
 def test_a_worker_killed_over_a_tile_loses_only_that(ward):

@@ -25,7 +25,7 @@ def test_a_speck_without_evidence_goes_to_its_surroundings():
     index[10:20, 10:20] = 1
     confidence = np.full(index.shape, 255, np.uint8)
     confidence[10:20, 10:20] = SURE - 1
-    settled, sure = settle(index, confidence, evidence=20)
+    settled, sure, _ = settle(index, confidence, evidence=20)
     assert not settled.any()
     assert not sure[10:20, 10:20].any()
     assert (sure[index == 0] == 255).all()
@@ -35,7 +35,7 @@ def test_a_thin_structure_with_evidence_stays():
     index = np.zeros((40, 60), np.uint8)
     index[20, 5:55] = 1
     confidence = np.full(index.shape, 255, np.uint8)
-    settled, _ = settle(index, confidence, evidence=20)
+    settled, *_ = settle(index, confidence, evidence=20)
     np.testing.assert_array_equal(settled, index)
 
 
@@ -45,7 +45,7 @@ def test_regions_meet_at_corners_without_being_one():
     confidence = np.zeros(index.shape, np.uint8)
     confidence[:10, :10] = 255
     confidence[index == 0] = 255
-    settled, _ = settle(index, confidence, evidence=1)
+    settled, *_ = settle(index, confidence, evidence=1)
     assert (settled[:10, :10] == 1).all()
     assert not settled[10:, 10:].any()
 
@@ -53,7 +53,7 @@ def test_regions_meet_at_corners_without_being_one():
 def test_a_region_without_evidence_is_shared_by_its_nearest_neighbours():
     index = np.repeat(np.array([[0] * 20 + [1] * 20 + [2] * 20], np.uint8), 30, axis=0)
     confidence = np.where(index == 1, 0, 255).astype(np.uint8)
-    settled, _ = settle(index, confidence, evidence=1)
+    settled, *_ = settle(index, confidence, evidence=1)
     assert (settled[:, :29] == 0).all()
     assert (settled[:, 31:] == 2).all()
 
@@ -61,9 +61,20 @@ def test_a_region_without_evidence_is_shared_by_its_nearest_neighbours():
 def test_without_any_evidence_the_commonest_frame_wins():
     index = np.zeros((30, 30), np.uint16)
     index[:20] = 3
-    settled, confidence = settle(index, np.zeros(index.shape, np.uint8), evidence=1)
+    settled, confidence, trust = settle(index, np.zeros(index.shape, np.uint8), evidence=1)
     assert (settled == 3).all()
     assert not confidence.any()
+    assert not trust.any()
+
+
+def test_trust_fades_with_the_distance_from_evidence():
+    index = np.zeros((5, 100), np.uint8)
+    index[:, 10:] = np.arange(90) % 2 + 1  # columns of one cell, without evidence
+    confidence = np.where(index == 0, 255, 0).astype(np.uint8)
+    settled, _, trust = settle(index, confidence, evidence=1)
+    assert not settled.any()
+    expected = np.clip((40 - np.arange(-9, 91)) / 32, 0, 1)
+    np.testing.assert_allclose(trust / 255, np.tile(expected, (5, 1)), atol=0.51 / 255)
 
 
 @settings(max_examples=50)
@@ -104,7 +115,7 @@ def test_cells_that_go_take_the_frame_of_the_nearest_that_stays(
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decision, "BAND", band)
-        settled, _ = settle(index, confidence, evidence)
+        settled, *_ = settle(index, confidence, evidence)
     columns, rows = np.nonzero(stays.T)  # from left to right, and from top to bottom
     if not len(rows):
         assert (settled == np.bincount(index.ravel()).argmax()).all()
@@ -169,6 +180,38 @@ def test_a_single_wrong_pixel_of_noise_does_not_come_through(method):
     flat[:, :30] = textured[:, :30]
     fused = fuse([flat, noisy], [method])[METHODS[method].output]
     assert abs(int(fused[40, 40]) - 100) <= 1
+
+
+@pytest.mark.parametrize("method", DECIDED)
+@pytest.mark.parametrize("level", [0, 2])
+def test_regions_of_the_map_do_not_show_where_only_the_light_differs(method, level):
+    rng = np.random.default_rng(level)
+    frames = [np.full((240, 320), light, np.float32) for light in (0.5, 0.53, 0.48)]
+    patches = [(0, 0), (170, 240), (10, 230)]
+    for frame, (top, left) in zip(frames, patches, strict=True):
+        frame[top : top + 60, left : left + 60] += rng.uniform(-0.3, 0.3, (60, 60))
+    fused = fuse(frames, [method], FusionOptions(map_level=level))[METHODS[method].output]
+    steps = np.maximum(*(abs(step) for step in np.gradient(255 * fused)))
+    for top, left in patches:  # and what is blurred over their borders
+        steps[max(top - 16, 0) : top + 76, max(left - 16, 0) : left + 76] = 0
+    # Regions meet at steps of five codes and more; over the width of the base that is nothing.
+    assert steps.max() < 0.5
+
+
+@pytest.mark.parametrize("method", DECIDED)
+@given(
+    shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    n_frames=st.sampled_from([2, 3, 9]),
+    level=st.integers(0, 2),
+    seed=st.integers(0, 999),
+)
+@settings(max_examples=25, deadline=None)
+def test_no_pixel_leaves_the_range_of_the_frames(method, shape, n_frames, level, seed):
+    rng = np.random.default_rng(seed)
+    frames = list(rng.integers(0, 256, (n_frames, *shape, 3)).astype(np.uint8))
+    fused = fuse(frames, [method], FusionOptions(map_level=level))[METHODS[method].output]
+    assert (fused >= np.min(frames, axis=0)).all()
+    assert (fused <= np.max(frames, axis=0)).all()
 
 
 @pytest.mark.parametrize("method", DECIDED)

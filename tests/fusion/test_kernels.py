@@ -178,12 +178,12 @@ def test_votes_count_up_to_the_winner_and_ties_go_to_the_back():
 
 @pytest.mark.parametrize("n_frames", [2, 4])
 @pytest.mark.parametrize("odds", [0.0, 8.0, 20.0])
-def test_likelihood_is_the_fifth_power_times_the_prior(odds, n_frames):
+def test_likelihood_is_the_eighth_power_times_the_prior(odds, n_frames):
     rng = np.random.default_rng(1)
     strengths = (rng.uniform(0, 1, (n_frames, 900)) ** 4 * 2000).astype(np.float32)
     candidates = rng.uniform(0, 1, (n_frames, 900)).astype(np.float32)
     near, found = candidates[1:] - candidates[0], empty(n_frames - 1, 1, 900)
-    expected = (3 * strengths.astype(float) + 5) ** 5 * np.exp(odds * candidates)
+    expected = (3 * strengths.astype(float) + 5) ** 8 * np.exp(odds * candidates)
     weights.likelihood(strengths, 3.0, 5.0, near, odds, empty(2, 900), found, 0, 0, 0)
     np.testing.assert_allclose(found[:, 0], (expected / expected.sum(axis=0))[1:], atol=3e-6)
 
@@ -201,7 +201,7 @@ def test_weights_along_edges_are_stretched_lines_of_the_guide(n_frames):
     slopes, offsets = rng.normal(0, 0.5, (2, n_frames - 1, 300)).astype(np.float32)
     guide = rng.random(300).astype(np.float32)
     index = rng.integers(0, n_frames, 300)
-    hits = (index == np.arange(1, n_frames)[:, None]).astype(np.float32)
+    hits = (index == np.arange(1, n_frames)[:, None, None]).astype(np.float32)
     lines = np.concatenate([slopes, offsets])
     found = empty(n_frames - 1, 1, 300)
     weights.along_edges(lines, guide, hits, 2.0, empty(2, 300), found, 0, 0, 0)
@@ -291,10 +291,11 @@ def test_near_is_within_the_disc_that_opencv_draws(radius):
     side, widths, out = 2 * radius + 1, disc(radius), empty(2, 40, 50)
     shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     spare = empty(4, 50 + side, dtype=np.uint8)
+    trust = rng.integers(0, 256, (40, 50)).astype(np.uint8)
     for top, bottom in ((0, 17), (17, 40)):
-        cells.near(candidates, 40, widths, top, bottom, spare, out)
+        cells.near(candidates, 40, widths, trust, top, bottom, spare, out)
     first, *others = (cv2.dilate(plane, shape).astype(np.float32) for plane in candidates)
-    np.testing.assert_array_equal(out, np.stack(others) - first)
+    np.testing.assert_allclose(out, (np.stack(others) - first) * (trust / 255), atol=1e-6)
 
 
 @pytest.mark.parametrize("radius", [1, 2, 5])

@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchstack.errors import ImageError
-from batchstack.images import probe, read_image, read_metadata
+from batchstack.images import Metadata, probe, read_image, read_metadata, xmp
 from batchstack.images.exif import first_directory, taking_directory, text, whole_numbers
+from batchstack.images.exif_block import parse
 from batchstack.images.icc import is_sound, joined
-from batchstack.images.orientation import exif_orientation, upright_exif, upright_xmp
+from batchstack.images.inherit import inheritable
+from batchstack.images.orientation import exif_orientation
 from batchstack.images.shots import shot
 from tests.images.mutants import damaged, samples
 from tests.images.samples import SRGB, exif_block
@@ -100,9 +102,10 @@ def test_ten_thousand_damaged_files_are_read_or_refused(tmp_path, capfd, data):
 )
 def test_any_bytes_may_stand_where_metadata_should(block):
     assert 1 <= exif_orientation(block) <= 8
-    assert exif_orientation(upright_exif(block)) == 1
-    assert len(upright_exif(block)) == len(block)
-    assert len(upright_xmp(block)) == len(block)
+    turned = parse(block).turned(6)
+    assert not turned or exif_orientation(turned.block()) == 1
+    assert len(xmp.upright(block)) == len(block)
+    inheritable(Metadata(exif=block, xmp=block), 6, strip_gps=True)
     shot(block)
     first = first_directory(block)
     for entry in (*first.values(), *taking_directory(block, first).values()):

@@ -114,6 +114,7 @@ def near(
     candidates: Counts,
     height: int,
     half_widths: Index,
+    trust: Counts,
     top: int,
     bottom: int,
     spare: Counts,
@@ -121,12 +122,14 @@ def near(
 ) -> None:
     """Where each frame but the first is a candidate or one is nearby, minus where the first is.
 
-    Nearby is a disc of `half_widths` of its rows; `candidates` and `out` are rings, `spare` has
-    room for four rows as much wider as the disc.
+    Nearby is a disc of `half_widths` of its rows; it counts as much as the decision map is
+    trusted, 255 for wholly.  `candidates` and `out` are rings, `spare` has room for four rows as
+    much wider as the disc.
     """
     frames, kept, width = candidates.shape
     radius = half_widths.size // 2
     first, line = spare[0, :width], spare[1, :width]
+    share = np.float32(1 / 255)
     for y in range(top, bottom):
         for i in range(frames):
             mine = first if i == 0 else line
@@ -139,9 +142,10 @@ def near(
                         candidates[i, row % kept], int(half_widths[k]), spare[2], spare[3], mine
                     )
             if i:
-                to = out[i - 1, y % out.shape[1]]
+                to, part = out[i - 1, y % out.shape[1]], trust[y]
                 for j in range(width):
-                    to[j] = np.float32(mine[j]) - np.float32(first[j])
+                    more = np.float32(mine[j]) - np.float32(first[j])
+                    to[j] = more * (share * np.float32(part[j]))
 
 
 @routine
@@ -274,3 +278,89 @@ def _sum_across(line: Planes, radius: int, share: np.float32, out: Planes) -> No
             out[j] += shifted[j]
     for j in range(width):
         out[j] *= share
+
+
+@bare_kernel
+def shares(index: Index, trust: Counts, top: int, bottom: int, out: Planes) -> None:
+    """1 where the map has each frame but the first, else 0, as far as it is trusted.
+
+    Where it is not all frames have equal shares.
+
+    Parameters
+    ----------
+    index, trust : ndarray, shape (rows, columns)
+        Winning frame of each cell of the window, and how far it is trusted, 255 for wholly.
+    out : ndarray of float32, shape (frames - 1, rows, columns)
+        A ring.
+    """
+    share, equal = np.float32(1 / 255), np.float32(1 / (len(out) + 1))
+    for i in range(len(out)):
+        frame = np.uint16(i + 1)
+        for y in range(top, bottom):
+            winner, part, line = index[y], trust[y], out[i, y % out.shape[1]]
+            for j in range(line.size):
+                hit = np.float32(winner[j] == frame)
+                line[j] = equal + share * np.float32(part[j]) * (hit - equal)
+
+
+@bare_kernel
+def support(index: Index, trust: Counts, step: int, top: int, bottom: int, out: Planes) -> None:
+    """How many trusted cells of each frame lie on each pixel of a level `step` levels coarser.
+
+    Parameters
+    ----------
+    index, trust : ndarray, shape (rows, columns)
+        Winning frame of each cell of the window, and how far it is trusted, 255 for wholly.
+    out : ndarray of float32, shape (frames, rows, columns)
+        The first plane is that of all frames together; a ring.
+    """
+    rows, columns = index.shape
+    size, half, kept, width = 1 << step, (1 << step) >> 1, out.shape[1], out.shape[2]
+    share = np.float32(1 / 255)
+    for y in range(top, bottom):
+        for i in range(len(out)):
+            line = out[i, y % kept]
+            for j in range(width):
+                line[j] = np.float32(0)
+        together = out[0, y % kept]
+        # A cell lies on the pixel nearest to it, those at the end on the last one.
+        last = rows if y == ((rows - 1) >> step) else min((y + 1) * size - half, rows)
+        for row in range(max(y * size - half, 0), last):
+            for column in range(columns):
+                x = min((column + half) >> step, width - 1)
+                part = share * np.float32(trust[row, column])
+                together[x] += part
+                frame = index[row, column]
+                if frame:
+                    out[frame, y % kept, x] += part
+
+
+@bare_kernel
+def bases(level: Planes, support: Planes, few: float, top: int, bottom: int, out: Planes) -> None:
+    """The coarsest level of the frames, and what it is blended to; all relative to the first.
+
+    Weights are shares of the support that frames have around, and `few` more cells of all alike.
+
+    Parameters
+    ----------
+    level : ndarray, shape (frames, channels, rows, columns)
+        A ring.
+    support : ndarray, shape (frames, rows, columns)
+        As of `support`, reduced to this level; a ring.
+    out : ndarray, shape (frames * channels, rows, columns)
+        The channels of all frames but the first, and last those of the blend; a ring.
+    """
+    frames, channels, kept, width = level.shape
+    others, more, each = frames - 1, np.float32(few), np.float32(few / frames)
+    for y in range(top, bottom):
+        row, together = y % out.shape[1], support[0, y % support.shape[1]]
+        for channel in range(channels):
+            blend = out[others * channels + channel, row]
+            for j in range(width):
+                blend[j] = np.float32(0)
+            for i in range(1, frames):
+                line, mine = level[i, channel, y % kept], support[i, y % support.shape[1]]
+                to = out[(i - 1) * channels + channel, row]
+                for j in range(width):
+                    to[j] = line[j]
+                    blend[j] += line[j] * ((mine[j] + each) / (together[j] + more))

@@ -28,19 +28,27 @@ from batchstack.fusion.kernels.measures import measure
 from batchstack.fusion.kernels.pixels import apart, together
 from batchstack.fusion.kernels.pyramid import band_row, expanded_row, shares, widen
 from batchstack.fusion.kernels.smoothing import Index, box_row, filter_row
-from batchstack.fusion.kernels.weights import along_edges, likelihood, one_hot, sharpest, soft, vote
+from batchstack.fusion.kernels.weights import (
+    along_edges,
+    likelihood,
+    one_hot,
+    sharpest,
+    soft,
+    trusted,
+    vote,
+)
 from batchstack.fusion.rules import Weights
 
 Numbers = npt.NDArray[np.int64]
 
 # Columns of `Table.methods`.
-WEIGHTS, BAND, MEASURE, SEVERAL, ROUGH, VOTES, SLOT, COARSE, IMAGE, DRAWN, MASK = range(11)
-METHOD_NUMBERS = 11
+WEIGHTS, BAND, MEASURE, SEVERAL, ROUGH, VOTES, SLOT, COARSE, IMAGE, BASED, DRAWN, MASK = range(12)
+METHOD_NUMBERS = 12
 # Columns of `Table.measures`.
 FORMULA, OF_BAND, EACH, RELATIVE, SIDE, REACH, PLANE, KEPT, SUM_OF = range(9)
 MEASURE_NUMBERS = 9
 # Rules by which frames are weighed.
-SOFT, HARD, LIKELIHOOD, EDGES, NAMED, SHARPEST = (int(rule) for rule in Weights)
+SOFT, HARD, LIKELIHOOD, EDGES, NAMED, SHARPEST, SHARED = (int(rule) for rule in Weights)
 
 
 class Source(NamedTuple):
@@ -77,8 +85,8 @@ class Table(NamedTuple):
         of `measures` or -1; `SEVERAL`: whether every channel has weights of its own; `ROUGH`,
         `VOTES`: first plane of weights that are smoothed later, or -1; `SLOT`, `COARSE`: where
         its deviations are among those of this and of the coarser level, or -1; `IMAGE`: of the
-        images on level 0; `DRAWN`: whether pixels are drawn to the frame that the decision map
-        names; `MASK`: of the masks, or -1.
+        images on level 0; `BASED`: whether bases are blended apart; `DRAWN`: whether pixels are
+        drawn to what weights of pixels would make of them; `MASK`: of the masks, or -1.
     measures : ndarray of int64, shape (measures, MEASURE_NUMBERS)
         `FORMULA`; `OF_BAND`: of bands or the level itself; `EACH`: every channel on its own;
         `RELATIVE`: to the first frame; `SIDE` of the box, 0 for a Gaussian; `REACH` of either;
@@ -124,24 +132,36 @@ class Cells(NamedTuple):
     ----------
     winners : ndarray of uint16, shape (rows, columns)
         Winning frame of each cell of the window.
+    trust : ndarray of uint8, shape (rows, columns)
+        How far it is trusted, 255 for wholly.
     step : int
         Levels from this one to that of the cells.
     near : ndarray of float32, shape (frames - 1, rows, columns)
         As for `weights.likelihood`, of this level or of the next coarser one; a ring.
     lines : ndarray of float32, shape (2 * (frames - 1), rows, columns)
         Slopes and offsets as for `weights.along_edges`; likewise.
+    shares : ndarray of float32, shape (frames - 1, rows, columns)
+        What the map gives to the frames; likewise.
     height : int
-        The rows that both stand for.
+        The rows that all three stand for.
     coarser : bool
-        Whether both are of the next coarser level.
+        Whether they are of the next coarser level.
+    bases : ndarray of float32, shape (frames * channels, rows, columns)
+        As of `cells.bases`, of the level above this one; a ring.
+    bases_height : int
+        The rows that it stands for.
     """
 
     winners: Index
+    trust: Counts
     step: int
     near: Planes
     lines: Planes
+    shares: Planes
     height: int
     coarser: bool
+    bases: Planes
+    bases_height: int
 
 
 class Target(NamedTuple):
@@ -210,11 +230,17 @@ class Rows(NamedTuple):
     weights : ndarray of float32, shape (frames - 1, 1, columns)
     near : ndarray of float32, shape (frames - 1, columns)
     lines : ndarray of float32, shape (2 * (frames - 1), columns)
-    hits : ndarray of float32, shape (frames - 1, columns)
+    hits : ndarray of float32, shape (frames - 1, 1, columns)
         1 where the decision map has a frame.
     chosen : ndarray of uint16, shape (columns,)
+    trust : ndarray of float32, shape (columns,)
+        From 0 to 1.
+    detail : ndarray of float32, shape (frames, channels, columns)
+        What the frames differ by from the first, but for their bases.
+    base : ndarray of float32, shape (channels, columns)
+        What the bases are blended to, relative to that of the first frame.
     guide : ndarray of float32, shape (columns,)
-    spare : ndarray of float32, shape (2, columns)
+    spare : ndarray of float32, shape (4, columns)
     ones : ndarray of float32, shape (columns,)
     tall : ndarray of float32, shape (near,)
     apart, packed : ndarray, shape (channels, far) and (channels, columns)
@@ -224,7 +250,9 @@ class Rows(NamedTuple):
     below, below_held : ndarray, shape (methods, channels, 3, columns + 5) and likewise
         of the coarser deviations,
     cells, cells_held : ndarray, shape (3 * (frames - 1), 3, columns + 5) and likewise
-        and of what lies on coarser cells.
+        of what lies on coarser cells,
+    bases, bases_held : ndarray, shape (frames * channels, 3, columns + 5) and likewise
+        and of the bases.
     """
 
     level: Planes
@@ -236,6 +264,9 @@ class Rows(NamedTuple):
     lines: Planes
     hits: Planes
     chosen: Index
+    trust: Planes
+    detail: Planes
+    base: Planes
     guide: Planes
     spare: Planes
     ones: Planes
@@ -248,6 +279,8 @@ class Rows(NamedTuple):
     below_held: Numbers
     cells: Planes
     cells_held: Numbers
+    bases: Planes
+    bases_held: Numbers
 
 
 @bare_kernel
@@ -453,9 +486,14 @@ def _weigh_row(
                 row, column = (y - target.rough_top) % target.rough.shape[1], start
             else:
                 ring, plane, row, column = rows.weights, 0, 0, 0
-            _weigh(table, rows, method[WEIGHTS], ring, plane, row, column)
+            if method[WEIGHTS] == SHARED:
+                _copy_row(cells.shares, y, left, ring)
+            else:
+                _weigh(table, rows, method[WEIGHTS], ring, plane, row, column)
             if later:
                 continue
+            if method[WEIGHTS] == EDGES or method[WEIGHTS] == NAMED:
+                trusted(rows.trust, ring)
             for c in range(channel, channel + 1 if several > 1 else channels):
                 write_channel(
                     target, table, rows, m, c, y, left, table.margin, level, values, ring, 0, 0
@@ -503,9 +541,18 @@ def _weigh(
         along_edges(lines, guide, hits, gain, rows.spare, weights, plane, row, column)
     elif rule == NAMED:
         for i in range(len(rows.hits)):
-            hit, out = rows.hits[i], weights[plane + i, row, column:]
+            hit, out = rows.hits[i, 0], weights[plane + i, row, column:]
             for j in range(hit.size):
                 out[j] = hit[j]
+
+
+@routine
+def _copy_row(planes: Planes, y: int, left: int, weights: Planes) -> None:
+    """Row `y` of planes that lie on this level, a ring."""
+    for i in range(len(weights)):
+        line, out = planes[i, y % planes.shape[1], left:], weights[i, 0]
+        for j in range(out.size):
+            out[j] = line[j]
 
 
 @inlined
@@ -529,9 +576,28 @@ def _look_up(
         _cell_row(cells, cells.lines, y, left, wide, held, rows.lines)
     if rows.chosen.size:
         nearest(cells.winners, cells.step, y, left, rows.chosen)
-        one_hot(rows.chosen, rows.hits.reshape((others, 1, rows.chosen.size)))
+        one_hot(rows.chosen, rows.hits)
+        nearest_share(cells.trust, cells.step, y, left, rows.trust)
     if cells.lines.size:
         brightness(level, table.margin, rows.hits, table.luma, rows.guide)
+    if cells.bases.size:
+        _base_row(cells, rows, y, left, level, table.margin)
+
+
+@inlined
+def _base_row(cells: Cells, rows: Rows, y: int, left: int, level: Planes, margin: int) -> None:
+    """Row `y` of the blended base, and of what the frames differ by from the first beside it."""
+    channels, others = len(rows.base), len(rows.weights)
+    for p in range(len(cells.bases)):
+        i, channel = p // channels, p % channels
+        wide, held = rows.bases[p], rows.bases_held[p]
+        line = rows.base[channel] if i == others else rows.detail[i + 1, channel]
+        found = widen(cells.bases[p], cells.bases_height, y, left, line.size, wide, held)
+        expanded_row(wide, found, y, line)
+        if i < others:
+            value = level[i + 1, channel, margin:]
+            for j in range(line.size):
+                line[j] = value[j] - line[j]
 
 
 @inlined
@@ -567,6 +633,16 @@ def nearest(index: Index, step: int, y: int, left: int, out: Index) -> None:
 
 
 @routine
+def nearest_share(trust: Counts, step: int, y: int, left: int, out: Planes) -> None:
+    """The trust of the cells of `nearest`, from 0 to 1."""
+    rows, columns = trust.shape
+    half, share = (1 << step) >> 1, np.float32(1 / 255)
+    line = trust[min((y + half) >> step, rows - 1)]
+    for j in range(out.size):
+        out[j] = share * np.float32(line[min((left + j + half) >> step, columns - 1)])
+
+
+@routine
 def brightness(level: Planes, margin: int, hits: Planes, luma: Planes, out: Planes) -> None:
     """Sum of the channels times their shares of the frame that is hit."""
     for j in range(out.size):
@@ -576,7 +652,7 @@ def brightness(level: Planes, margin: int, hits: Planes, luma: Planes, out: Plan
         for j in range(out.size):
             out[j] += share * base[j]
         for i in range(len(hits)):
-            hit, value = hits[i], level[i + 1, channel, margin:]
+            hit, value = hits[i, 0], level[i + 1, channel, margin:]
             for j in range(out.size):
                 out[j] += share * (hit[j] * value[j])
 
@@ -632,11 +708,15 @@ def write_channel(
         return
     base, out = level[0, channel, margin + skip :], rows.packed[channel, :size]
     white, factor = np.float32(target.white), np.float32(target.factor)
-    if method[DRAWN]:
+    if method[BASED]:
         line = rows.spare[1, :size]
         _deviate(one, other, wide, found, coarse_y, line)
-        named = rows.spare[0, :size]
-        _draw(line, base, level, channel, margin + skip, rows.hits, skip, table.shrink, named)
+        if method[DRAWN]:
+            alone = rows.hits if method[WEIGHTS] == LIKELIHOOD else weights
+            _draw(line, rows, alone, channel, skip, table.shrink)
+        _rest(line, rows, level, channel, margin + skip, skip)
+        for j in range(size):
+            line[j] += base[j]
         _round(line, factor, white, out)
     else:
         _pack(base, one, other, wide, found, coarse_y, factor, white, out)
@@ -695,29 +775,34 @@ def _pack(
             out[j] = np.int32(min(max(np.rint(fused * factor), least), white))
 
 
-@routine
-def _draw(
-    line: Planes,
-    base: Planes,
-    level: Planes,
-    channel: int,
-    column: int,
-    hits: Planes,
-    skip: int,
-    by: float,
-    named: Planes,
-) -> None:
-    """Draw deviations to the frame that is hit by at most `by`, and add the first frame."""
-    close = np.float32(by)
+@inlined
+def _draw(line: Planes, rows: Rows, weights: Planes, channel: int, skip: int, by: float) -> None:
+    """Draw details to their sum by weights, by at most `by` where the map is trusted."""
+    close, named, trust = np.float32(by), rows.spare[0], rows.trust[skip:]
     for j in range(line.size):
         named[j] = np.float32(0)
-    for i in range(len(hits)):
-        hit, value = hits[i, skip:], level[i + 1, channel, column:]
+    for i in range(len(weights)):
+        hit, value = weights[i, 0, skip:], rows.detail[i + 1, channel, skip:]
         for j in range(line.size):
             named[j] += hit[j] * value[j]
     for j in range(line.size):
-        away = line[j] - named[j]
-        line[j] = base[j] + (line[j] - min(max(away, -close), close))
+        away, most = line[j] - named[j], close * trust[j]
+        line[j] -= min(max(away, -most), most)
+
+
+@inlined
+def _rest(line: Planes, rows: Rows, level: Planes, channel: int, column: int, skip: int) -> None:
+    """Put details on the blended base, within the range that the frames span at each pixel."""
+    lowest, highest, base = rows.spare[2], rows.spare[3], rows.base[channel, skip:]
+    for j in range(line.size):
+        lowest[j] = highest[j] = np.float32(0)
+    for i in range(1, len(level)):
+        value = level[i, channel, column:]
+        for j in range(line.size):
+            lowest[j] = min(lowest[j], value[j])
+            highest[j] = max(highest[j], value[j])
+    for j in range(line.size):
+        line[j] = min(max(line[j] + base[j], lowest[j]), highest[j])
 
 
 @routine

@@ -80,7 +80,10 @@ def fill(
     near: Rows,
     near_values: Index,
     spare: Rows,
+    trusted: float,
+    doubted: float,
     out: Index,
+    trust: Counts,
 ) -> None:
     """The value of the nearest cell that stays, for a band of rows that begins at `top`.
 
@@ -100,7 +103,11 @@ def fill(
         Room.
     spare : ndarray, shape (2, columns)
         Room.
+    trusted, doubted : float
+        Distances up to which a value is trusted wholly, and from which on it is not at all.
     out : ndarray, shape (rows, columns)
+    trust : ndarray of uint8, shape (rows, columns)
+        From 0 to 255, in between as the distance is.
 
     References
     ----------
@@ -125,11 +132,22 @@ def fill(
             elif below[x] >= 0 and (near[y, x] < 0 or below[x] - row < row - near[y, x]):
                 near[y, x] = below[x]
                 near_values[y, x] = below_values[x]
-        _fill_row(near[y], near_values[y], row, spare[0], spare[1], out[y])
+        places, starts = spare[0], spare[1]
+        _fill_row(near[y], near_values[y], row, places, starts, trusted, doubted, out[y], trust[y])
 
 
 @inlined
-def _fill_row(near: Rows, values: Index, row: int, places: Rows, starts: Rows, out: Index) -> None:
+def _fill_row(
+    near: Rows,
+    values: Index,
+    row: int,
+    places: Rows,
+    starts: Rows,
+    trusted: float,
+    doubted: float,
+    out: Index,
+    trust: Counts,
+) -> None:
     """Which column is the nearest: from `starts` on that at `places`, from left to right."""
     columns, last = near.size, -1
     for x in range(columns):
@@ -151,6 +169,10 @@ def _fill_row(near: Rows, values: Index, row: int, places: Rows, starts: Rows, o
             last += 1
             places[last], starts[last] = x, start
     for x in range(columns - 1, -1, -1):
-        out[x] = values[places[last]]
+        place = places[last]
+        out[x] = values[place]
+        distance = np.sqrt(np.float64((x - place) ** 2 + (near[place] - row) ** 2))
+        share = (doubted - distance) / (doubted - trusted)
+        trust[x] = np.uint8(np.int32(np.rint(255 * min(max(share, 0.0), 1.0))))
         if x == starts[last]:
             last -= 1

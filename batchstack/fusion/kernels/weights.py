@@ -135,7 +135,7 @@ def likelihood(
     row: int,
     column: int,
 ) -> None:
-    """w_i ~ E_i^5 exp(odds c_i), with E = gain s + floor of the `strengths` s of all frames.
+    """w_i ~ E_i^8 exp(odds c_i), with E = gain s + floor of the `strengths` s of all frames.
 
     `near` are c_i - c_0 of all frames but the first, up to 1; odds up to 20.
     """
@@ -156,13 +156,15 @@ def likelihood(
         peak[j] = one / peak[j]
         ratio = line[j] * peak[j]
         square = ratio * ratio
-        total[j] = square * square * ratio
+        fourth = square * square
+        total[j] = fourth * fourth
     for i in range(len(near)):
         line, candidate, out = strengths[i + 1], near[i], weights[plane + i, row, column:]
         for j in range(peak.size):
             ratio = line[j] * peak[j]
             square = ratio * ratio
-            weight = square * square * ratio * exponential(part * candidate[j])
+            fourth = square * square
+            weight = fourth * fourth * exponential(part * candidate[j])
             out[j] = weight
             total[j] += weight
     _share(total, len(near), weights, plane, row, column)
@@ -183,14 +185,15 @@ def along_edges(
     """w_i ~ clip(gain (f_i - 1/2) + 1/2, 0, 1), f a line of the guide for each frame.
 
     `lines` are slopes, then offsets of all frames but the first; those of all add up to one.
-    `hits` are 1 where the decision map has a frame: where no frame has weight it alone decides.
+    `hits`, in the first row of each plane, are 1 where the decision map has a frame: where no
+    frame has weight it alone decides.
     """
     half, one, zero, few = np.float32(0.5), np.float32(1), np.float32(0), np.float32(1e-6)
     times, left, total, others = np.float32(gain), spare[0], spare[1], len(hits)
     for j in range(left.size):
         left[j], total[j] = one, one
     for i in range(others):
-        slope, offset, hit = lines[i], lines[others + i], hits[i]
+        slope, offset, hit = lines[i], lines[others + i], hits[i, 0]
         out = weights[plane + i, row, column:]
         for j in range(left.size):
             line = slope[j] * guide[j] + offset[j]
@@ -204,6 +207,19 @@ def along_edges(
         for j in range(left.size):
             total[j] += out[j]
     _share(total, others, weights, plane, row, column)
+
+
+@routine
+def trusted(trust: Planes, weights: Planes) -> None:
+    """Weights where the decision map is trusted, 1, and equal ones of all frames where not, 0.
+
+    They are in the first row of each plane.
+    """
+    equal = np.float32(1 / (len(weights) + 1))
+    for i in range(len(weights)):
+        out = weights[i, 0]
+        for j in range(trust.size):
+            out[j] = equal + trust[j] * (out[j] - equal)
 
 
 @routine
