@@ -8,6 +8,7 @@ import sys
 import pytest
 from hypothesis import settings
 
+from batchstack.batch.manifest import OWN_NAMES
 from batchstack.images import read_image, write_image
 from tests.scenes import stack
 
@@ -103,7 +104,7 @@ class Workspace:
         return [
             path
             for path in sorted(top.rglob("*"))
-            if path.is_file() and ".batchstack" not in path.parts and path.name != "failed.csv"
+            if path.is_file() and ".batchstack" not in path.parts and path.name not in OWN_NAMES
         ]
 
 

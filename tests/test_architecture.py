@@ -26,7 +26,8 @@ MAY_USE = {
     "images": {"images", *LEAVES},
     "batch": {"batch", "images", "fusion", "registration", "quality", *LEAVES},
     "scan": {"scan", "images", *LEAVES},
-    "cli": {"cli", "batch", "scan", "images", "fusion", *LEAVES},
+    "report": {"report", "batch", "images", "fusion", *LEAVES},
+    "cli": {"cli", "report", "batch", "scan", "images", "fusion", *LEAVES},
 }
 OF_FILES = {"dask", "distributed", "tifffile", "pathlib", "click", "os"}
 NEVER = {
@@ -34,6 +35,7 @@ NEVER = {
     "images": {"dask", "distributed", "click"},
     "scan": {"dask", "distributed", "click"},
     "batch": {"click", "tqdm"},
+    "report": {"dask", "distributed", "click", "tqdm", "cv2"},
     "cli": {"cv2", "numpy", "dask.array"},
 }
 

@@ -131,16 +131,21 @@ class Ledger:
 
     def history(self, stack_id: str) -> StackHistory:
         """What the journal says of a stack; nothing of one that it does not know."""
+        history = StackHistory()
+        for line in self.lines(stack_id):
+            history.take(line)
+        return history
+
+    def lines(self, stack_id: str) -> Iterator[StackHistory]:
+        """What each line of the journal says of a stack, in their order."""
         numbers, number = [], self._last.get(stack_id, -1)
         while number >= 0:
             numbers.append(number)
             number = self._before[number]
-        history = StackHistory()
         for number in reversed(numbers):
             said = _said(self._file.line_at(self._offsets[number]))
             if said is not None and said[0] == stack_id:
-                history.take(said[1])
-        return history
+                yield said[1]
 
     def __iter__(self) -> Iterator[tuple[str, StackHistory]]:
         """Each stack and its history, one in memory at a time."""

@@ -315,7 +315,8 @@ def _unknown_methods(names: Sequence[str], known: Sequence[str]) -> str:
 
 # What the program itself writes at the top of the output directory; other such names
 # begin with a dot, which no id may.
-OWN_NAMES = ("failed.csv",)
+REPORT, MULTIQC = "report.html", "batchstack_mqc.tsv"
+OWN_NAMES = ("failed.csv", REPORT, MULTIQC)
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff<>:"|?*\\]')
 _RESERVED = re.compile(

@@ -16,7 +16,7 @@ from batchstack.batch.claim import Claim
 from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.ledger import Ledger, Record
-from batchstack.batch.manifest import Row, write_records
+from batchstack.batch.manifest import OWN_NAMES, Row, write_records
 from batchstack.batch.plan import Step, can_spread, is_split
 from batchstack.batch.progress import UnderWay
 from batchstack.errors import FileError, OutputInUseError
@@ -179,7 +179,7 @@ def run_plan(
     stop = stop or StopRequest()
     recorder = _Recorder(plan, claim, ledger, listener)
     summary = recorder.summary
-    files.remove_parts(claim.directory, {FAILED}.__contains__)
+    files.remove_parts(claim.directory, OWN_NAMES.__contains__)
 
     def give_up_if_enough() -> None:
         # What is under way still comes in after that.
@@ -269,7 +269,11 @@ class _Recorder:
             "seconds": round(result.seconds, 3),
             "megapixels": round(result.megapixels, 3),
             "peak_memory": result.peak_memory,
+            "finished": round(time.time()),
+            "versions": dict(result.versions),
         }
+        if row.meta:
+            facts["meta"] = dict(row.meta)
         alignment = result.alignment
         facts |= result.facts
         if alignment and alignment.map_level is not None:

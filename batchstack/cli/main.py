@@ -23,6 +23,7 @@ COMMANDS = {
     "fuse": "Fuse one stack, without a cluster.",
     "align": "Measure transforms for all stacks of one device.",
     "status": "Show what an output directory holds.",
+    "report": "Write pages of what an output directory holds.",
     "verify": "Compare outputs with what was recorded of them.",
     "methods": "List the fusion methods.",
     "doctor": "Check versions, memory, cores and a cluster.",

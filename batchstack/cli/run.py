@@ -11,7 +11,7 @@ from batchstack.batch.main_job import RunEvent, RunStarted, run
 from batchstack.cli import options as shared
 from batchstack.cli.progress import Progress, closing_summary
 from batchstack.cli.screen import say, tell
-from batchstack.errors import ExitCode
+from batchstack.errors import BatchstackError, ExitCode
 
 
 @click.command("run", cls=shared.GroupedCommand)
@@ -40,9 +40,20 @@ from batchstack.errors import ExitCode
     show_default="no limit",
     help="Start no further stacks after this many failures.",
 )
+@shared.option(
+    "--no-report",
+    group="Output",
+    is_flag=True,
+    help="Leave out the report, which is written to OUTPUT/report.html at the end.",
+)
 @shared.option("-v", "--verbose", group="Run", is_flag=True, help="Name every stack when done.")
 def command(
-    manifest: Path, output: Path, max_failures: int | None, verbose: bool, **settings: Any
+    manifest: Path,
+    output: Path,
+    max_failures: int | None,
+    verbose: bool,
+    no_report: bool,
+    **settings: Any,
 ) -> None:
     """Fuse every stack of MANIFEST and record it, so that a second run resumes.
 
@@ -61,9 +72,22 @@ def command(
             say=tell,
         )
     say(closing_summary(summary, output.absolute()))
+    if not no_report and not summary.interrupted:
+        _leave_report(output)
     if summary.interrupted:
         sys.exit(ExitCode.INTERRUPTED)
     sys.exit(ExitCode.FAILED if summary.failures else ExitCode.OK)
+
+
+def _leave_report(output: Path) -> None:
+    """Write the report; the run is over, and what goes wrong here does not make it fail."""
+    from batchstack.cli.report import write
+
+    try:
+        say(f"  report: {click.format_filename(write(output))}")
+    except Exception as error:
+        why = str(error) if isinstance(error, BatchstackError) else repr(error)
+        tell(f"the report was not written; the outputs are as they should be: {why}")
 
 
 class _Screen(ExitStack):

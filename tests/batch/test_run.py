@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from batchstack.batch.manifest import OWN_NAMES
 from batchstack.fusion import METHODS, fuse
 from batchstack.images import read_image, write_image
 from tests.conftest import Workspace
@@ -376,5 +377,5 @@ def times(folder):
     return {
         str(path.relative_to(folder)): path.stat().st_mtime_ns
         for path in folder.rglob("*.*")
-        if path.is_file() and ".batchstack" not in path.parts
+        if path.is_file() and not {".batchstack", *OWN_NAMES} & set(path.parts)
     }

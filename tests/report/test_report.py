@@ -1,0 +1,222 @@
+"""The report as files: what it says, what it leads to, what it keeps."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from batchstack.batch.claim import FOLDER
+from batchstack.batch.manifest_rows import MULTIQC, REPORT
+from tests.report.conftest import HANDLER, SCRIPT
+from tests.report.pages import folder_of, listed, page_of, pages
+
+MAPS = ("depth_map.png", "depth_confidence.png")
+ALL = ("focus_stacked_bayesian.png", *MAPS)
+
+
+def test_a_run_leaves_a_report_whose_links_lead_to_files(workspace):
+    bad = [workspace.stack("a")[0], workspace.stack("b", shape=(9, 9))[1]]
+    stacks = {"moss ü%41": workspace.stack("s #1"), "bad": bad}
+    workspace.manifest(stacks, columns=[("meta_eye", ["left <b>", "right"])])
+    options = ("--methods", "bayesian,depth_map", "--workers", 0, "--score")
+    said = workspace.run("run", "pairs.csv", "-o", "out", *options, code=1).stderr
+    top = workspace.root / "out"
+    assert f"report: {top.name}/report.html" in said or f"report: {top}/report.html" in said
+    found = pages(top)
+    assert len(found) == 3
+    for page in found:
+        targets = list(page.targets)
+        assert targets and all(target.exists() for target in targets), page.path
+    text = page_of(top, "moss ü%41").text
+    for said in ("left <b>", "Qabf", "focus_stacked_bayesian", "numpy", "focus-sigma", "identity"):
+        assert said in text
+    assert "give frames of one size" in page_of(top, "bad").text
+    assert "right" in page_of(top, "bad").text
+    assert "give frames of one size" in found[0].text
+
+
+def test_failures_come_first_then_what_is_missing_then_the_worst(outputs):
+    outputs.fused("good", scores={"focus_stacked_bayesian": {"Qabf": 0.9}})
+    outputs.fused("poor", scores={"focus_stacked_bayesian": {"Qabf": 0.2}})
+    outputs.fused("unscored", ALL)
+    outputs.fused("gone", scores={"focus_stacked_bayesian": {"Qabf": 0.95}})
+    outputs.failed("broken", "m.csv:3 broken: is damaged")
+    (outputs.top / "gone" / "focus_stacked_bayesian.png").unlink()
+    outputs.report()
+    stacks = listed(outputs.top)
+    assert [stack["id"] for stack in stacks] == ["broken", "gone", "poor", "good", "unscored"]
+    assert [stack["status"] for stack in stacks] == ["failed", "missing", "fused", "fused", "fused"]
+    assert stacks[1]["text"] == "missing or shortened: focus_stacked_bayesian.png"
+    assert 0 <= stacks[4]["confidence"] <= 1 and stacks[3]["confidence"] is None
+
+
+def test_nothing_of_names_or_metadata_becomes_a_tag(hostile):
+    known = {"report.css", "stacks.js", "index.js", "order.js", "stack.js"}
+    for page in pages(hostile.top):
+        for tag, attributes in page.tags:
+            assert not [name for name in attributes if name.startswith("on")]
+            if tag == "script":
+                assert attributes.get("src", "").rpartition("/")[2] in known
+            assert attributes.get("src") != "x"
+        policies = [a["content"] for _, a in page.tags if "http-equiv" in a]
+        assert policies and "default-src 'none'" in policies[0] and "unsafe" not in policies[0]
+    page = page_of(hostile.top, f"a{HANDLER}")
+    assert SCRIPT in page.text and HANDLER in page.text
+
+
+def test_pages_ask_for_nothing_outside(outputs):
+    outputs.fused("s", ALL)
+    outputs.report()
+    for page in pages(outputs.top):
+        assert not [address for address in page.addresses if address.startswith(("http", "//"))]
+    folder = outputs.top / FOLDER / "report"
+    for name in ("report.css", "index.js", "stack.js"):
+        text = (folder / name).read_text()
+        assert "http" not in text and "@import" not in text and "import(" not in text
+
+
+@pytest.mark.xdist_group("report of 5000 stacks")
+def test_the_page_of_5000_stacks_is_small_and_its_list_is_data(many):
+    assert (many.top / "report.html").stat().st_size < 40_000  # failures are shown up to a number
+    stacks = listed(many.top)
+    assert [stack["status"] for stack in stacks[:501]] == ["failed"] * 500 + ["missing"]
+    pages = {path.parent.name for path in (many.top / FOLDER / "report").glob("*/index.html")}
+    assert {stack["page"] for stack in stacks} == pages and len(pages) == 5000
+    size = (many.top / FOLDER / "report" / "stacks.js").stat().st_size
+    assert size < 5000 * 400
+
+
+def marks(folder):
+    """When the pictures and the page in a folder were written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_what_is_unchanged_is_kept(outputs):
+    outputs.fused("one", ALL)
+    outputs.fused("two")
+    outputs.report()
+    one, two = (folder_of(outputs.top, name) for name in ("one", "two"))
+    before = marks(one), marks(two)
+    assert {"frame-1.jpg", "depth_map.jpg", "thumb.jpg", "index.html"} <= before[0].keys()
+    outputs.report()
+    assert (marks(one), marks(two)) == before
+    outputs.fused("two", seconds=3.0)
+    outputs.report()
+    after = marks(two)
+    changed = {name for name in after if after[name] != before[1][name]}
+    assert changed == {"index.html", "kept.json"}
+    assert marks(one) == before[0]
+
+
+def test_a_changed_output_has_a_new_preview_and_an_output_less_has_none(outputs):
+    outputs.fused("s", ALL)
+    outputs.report()
+    folder = folder_of(outputs.top, "s")
+    before = marks(folder)
+    outputs.fused("s", ("focus_stacked_bayesian.jpg",))
+    outputs.report()
+    after = marks(folder)
+    assert before.keys() - after.keys() == {"depth_map.jpg", "depth_confidence.jpg"}
+    assert after["focus_stacked_bayesian.jpg"] != before["focus_stacked_bayesian.jpg"]
+    assert after["frame-1.jpg"] == before["frame-1.jpg"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"previews":[[1]],"page":1}', b"\xff"])
+def test_what_was_kept_may_be_damaged(outputs, damage):
+    outputs.fused("s")
+    outputs.report()
+    folder = folder_of(outputs.top, "s")
+    (folder / "kept.json").write_bytes(damage)
+    (folder / "thumb.jpg").unlink()
+    outputs.report()
+    assert (folder / "thumb.jpg").exists()
+    assert all(target.exists() for target in page_of(outputs.top, "s").targets)
+
+
+def test_previews_outlive_frames_that_are_gone(outputs):
+    frames = outputs.fused("s")
+    outputs.report()
+    Path(frames[0].path).unlink()
+    outputs.report()
+    page = page_of(outputs.top, "s")
+    assert (page.path.parent / "frame-1.jpg").exists()
+    assert all(target.exists() for target in page.targets)
+    assert "not there" in page.text
+
+
+def test_pages_of_stacks_that_are_gone_are_removed_and_nothing_else(outputs):
+    outputs.fused("s")
+    outputs.report()
+    folder = folder_of(outputs.top, "s")
+    mine = folder.parent / "my notes"
+    mine.mkdir()
+    (outputs.top / FOLDER / "journal.jsonl").write_bytes(b"")
+    outputs.report()
+    assert not folder.exists() and mine.exists()
+    assert (outputs.top / "s" / "focus_stacked_bayesian.png").exists()
+
+
+@pytest.mark.parametrize("name", ["report.html", "batchstack_mqc.tsv"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_strangers_file_is_not_replaced_and_the_run_does_not_fail(workspace, name, kind):
+    workspace.manifest({"s": workspace.stack("s")})
+    path = workspace.root / "out" / name
+    path.mkdir(parents=True) if kind == "folder" else path.parent.mkdir()
+    if kind == "file":
+        path.write_text("mine")
+    options = ("--methods", "direct", "--workers", 0)
+    said = workspace.run("run", "pairs.csv", "-o", "out", *options).stderr
+    assert f"{name}: is not what a report has left; rename or remove it" in said
+    assert path.is_dir() or path.read_text() == "mine"
+    assert "is not what a report" in workspace.run("report", "out", code=2).stderr
+
+
+def test_a_run_may_do_without_a_report(workspace):
+    workspace.manifest({"s": workspace.stack("s")})
+    workspace.run("run", "pairs.csv", "-o", "out", "--workers", 0, "--no-report")
+    names = {path.name for path in (workspace.root / "out").iterdir()}
+    assert names == {"s", FOLDER}
+    said = workspace.run("report", "out")
+    assert said.stdout.strip().endswith("out/report.html")
+
+
+def test_a_report_that_cannot_be_written_does_not_fail_the_run(workspace):
+    workspace.manifest({"s": workspace.stack("s")})
+    folder = workspace.root / "out" / FOLDER
+    folder.mkdir(parents=True)
+    (folder / "report").write_text("a file where a folder should be")
+    said = workspace.run("run", "pairs.csv", "-o", "out", "--workers", 0).stderr
+    assert "the report was not written; the outputs are as they should be" in said
+
+
+def test_multiqc_gets_the_list_as_a_table(outputs):
+    outputs.fused("s", scores={"focus_stacked_bayesian": {"Qabf": 0.25}}, cropped=1.5)
+    outputs.failed("b\tc", "is damaged")
+    outputs.report()
+    lines = (outputs.top / "batchstack_mqc.tsv").read_text().splitlines()
+    head = [line for line in lines if line.startswith("# ")]
+    assert head[0] == "# id: batchstack" and "# plot_type: table" in head
+    rows = list(csv.DictReader(lines[len(head) :], delimiter="\t"))
+    assert [(row["Sample"], row["Status"], row["Quality"]) for row in rows] == [
+        ("b c", "failed", ""),
+        ("s", "fused", "0.25"),
+    ]
+    assert rows[1]["Cropped, %"] == "1.5" and rows[1]["Residual, px"] == ""
+
+
+def test_no_run_no_report(workspace):
+    (workspace.root / "empty").mkdir()
+    said = workspace.run("report", "empty", code=2).stderr
+    assert "no run has written here" in said
+
+
+def test_a_run_removes_what_a_killed_report_has_left(workspace):
+    top = workspace.root / "out"
+    left = [top / f".{name}.batchstack-0123456789ab.part" for name in (REPORT, MULTIQC)]
+    strange = top / f".{REPORT}.part"
+    workspace.manifest({"s": workspace.stack("s")})
+    top.mkdir()
+    for path in [*left, strange]:
+        path.write_text("half")
+    workspace.run("run", "pairs.csv", "-o", "out", "--methods", "direct", "--workers", 0)
+    assert strange.exists() and not any(path.exists() for path in left)
