@@ -41,6 +41,7 @@ def main(root: Path) -> None:
     write_image(sheet, np.concatenate(strips))
     print(f"\nOutputs are in {root / 'output'}/<stack>/.")
     print(f"Look at the contact sheet: {sheet.resolve()}")
+    print(f"Open the report in a browser: {(root / 'output' / 'report.html').resolve()}")
 
 
 def read_any(folder: Path, name: str) -> npt.NDArray[np.generic]:
