@@ -278,6 +278,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path | str) -> bool:
+    """Whether a name is, or leads to, a folder."""
+    try:
+        return S_ISDIR(system.stat(path).st_mode)
+    except (OSError, ValueError):  # such as a name with a zero byte
+        return False
+
+
 def is_link(path: Path) -> bool:
     """Whether a name is a symbolic link, wherever it leads."""
     try:

@@ -117,11 +117,10 @@ def make_plan(
     wishes = _row_options(manifest.rows, options)
     given = options.alignment.transforms
     device = load_device_set(Path(given)) if given else None
-    known = _Known(directory.absolute(), manifest.rows, ledger, memory_limit, device)
+    rows = [row.back_first(reverse=options.reverse) for row in manifest.rows]
+    known = _Known(directory.absolute(), rows, ledger, memory_limit, device)
     with collector_paused():
-        return [
-            _guarded_step(row, wish, known) for row, wish in zip(manifest.rows, wishes, strict=True)
-        ]
+        return [_guarded_step(row, wish, known) for row, wish in zip(rows, wishes, strict=True)]
 
 
 class _Known:

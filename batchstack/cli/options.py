@@ -14,6 +14,7 @@ from batchstack.options.kinds import Choice, Flag, Switch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _FEW = 3  # methods that are named in the help of an option
+RECOMMENDED = "bayesian"  # the method
 
 
 class GroupedOption(click.Option):
@@ -92,6 +93,7 @@ def bundle(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
     return decorate
 
 
+present_path = click.Path(exists=True, path_type=Path)
 file_path = click.Path(exists=True, dir_okay=False, path_type=Path)
 new_file_path = click.Path(dir_okay=False, path_type=Path)
 folder_path = click.Path(file_okay=False, path_type=Path)
@@ -99,23 +101,28 @@ present_folder_path = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def run_options(
-    methods: str = "all", *, without: Collection[str] = ()
+    methods: str | None = "all", *, shown: str | None = None, without: Collection[str] = ()
 ) -> Callable[[Function], Function]:
     """The options that decide what is computed and written, as they are declared.
 
     Parameters
     ----------
-    methods : str
-        The default of `--methods`.
+    methods : str, optional
+        The default of `--methods`; None if the command decides, and is given None.
+    shown : str, optional
+        That default in words, if it is none.
     without : collection of str
         Options that a command has no use for.
     """
     chosen = [known for name, known in declared(RunOptions).items() if name not in without]
-    defaults = {"methods": methods}
-    return bundle(*(_declared_option(known, defaults.get(known.name)) for known in chosen))
+    defaults = {one.name: (one.default, one.shown) for one in chosen}
+    defaults["methods"] = (methods, shown)
+    return bundle(*(_declared_option(one, *defaults[one.name]) for one in chosen))
 
 
-def _declared_option(known: Option, default: str | None) -> Callable[[Function], Function]:
+def _declared_option(
+    known: Option, default: Any, shown: str | None
+) -> Callable[[Function], Function]:
     settings: dict[str, Any] = {"type": KindType(known)}
     if isinstance(known.kind, Flag):
         settings = {"is_flag": True}
@@ -131,11 +138,17 @@ def _declared_option(known: Option, default: str | None) -> Callable[[Function],
     return option(
         f"--{known.label}",
         group=known.group,
-        default=default or known.default,
-        show_default=known.shown or True,
+        default=default,
+        show_default=shown or True,
         help=f"{describe(known)}.",
         **settings,
     )
+
+
+def is_default(name: str) -> bool:
+    """Whether nobody gave the option of this name to the command that runs."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.DEFAULT
 
 
 def describe(known: Option) -> str:

@@ -2,11 +2,13 @@
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from batchstack import files
 from batchstack.batch.main_job import RunEvent, RunStarted, run
 from batchstack.cli import options as shared
 from batchstack.cli.progress import Progress, closing_summary
@@ -15,7 +17,7 @@ from batchstack.errors import BatchstackError, ExitCode
 
 
 @click.command("run", cls=shared.GroupedCommand)
-@click.argument("manifest", type=shared.file_path)
+@click.argument("manifest", metavar="MANIFEST|FOLDER", type=shared.present_path)
 @shared.option(
     "-o",
     "--output",
@@ -58,10 +60,17 @@ def command(
     """Fuse every stack of MANIFEST and record it, so that a second run resumes.
 
     MANIFEST is CSV, TSV, JSONL or YAML with the columns id, back and front, or id and
-    frames; docs/manifest.md describes it.
+    frames; docs/manifest.md describes it.  Of a FOLDER of photographs it is shown which are
+    taken for stacks, as by 'batchstack scan', and these are fused; OUTPUT/proposal.csv keeps
+    the manifest.
     """
     cluster, options = shared.take_cluster_options(settings), shared.take_run_options(settings)
-    with _Screen(verbose) as screen:
+    if files.is_folder(manifest):
+        from batchstack.cli.proposal import write_proposal
+
+        manifest = write_proposal(manifest, output, reverse=options.reverse)
+        options = replace(options, reverse=False)  # which the manifest is by now
+    with _Screen(verbose, hint=shared.is_default("methods")) as screen:
         summary = run(
             manifest,
             output,
@@ -93,12 +102,14 @@ def _leave_report(output: Path) -> None:
 class _Screen(ExitStack):
     """Shows the progress of a run as soon as it is known how much there is to do."""
 
-    def __init__(self, verbose: bool) -> None:
+    def __init__(self, verbose: bool, *, hint: bool) -> None:
         super().__init__()
-        self._verbose = verbose
+        self._verbose, self._hint = verbose, hint
 
     def __call__(self, event: RunEvent) -> None:
         if isinstance(event, RunStarted):
+            if event.stacks and self._hint:
+                tell(f"all methods are computed; --methods {shared.RECOMMENDED} asks for one")
             self._progress = self.enter_context(Progress(event.stacks, verbose=self._verbose))
         else:
             self._progress(event)
