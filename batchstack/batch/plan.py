@@ -85,6 +85,11 @@ class Step:
     def megapixels(self) -> float:
         return self.shape[0] * self.shape[1] / 1e6
 
+    @property
+    def all_megapixels(self) -> float:
+        """Of all frames."""
+        return self.megapixels * len(self.row.paths)
+
 
 def make_plan(
     manifest: Manifest,
@@ -493,5 +498,5 @@ def is_split(step: Step, memory_limit: int | None) -> bool:
 def can_spread(step: Step, memory_limit: int | None) -> bool:
     """Whether several threads may share a stack: it is large, and fits."""
     assert step.footprint is not None
-    is_large = step.megapixels * len(step.row.frames) >= WORTH_SPREADING
+    is_large = step.all_megapixels >= WORTH_SPREADING
     return is_large and (memory_limit is None or step.footprint.spread <= memory_limit)

@@ -119,7 +119,7 @@ def _frames(frames: tuple[Path, ...], back: Path | None, front: Path | None) -> 
 
 def _fuse(step: Step, job: Job, limit: int) -> Result:
     threads = _threads(step, limit)
-    with Progress(1, alone=True) as progress:
+    with Progress(alone=True) as progress:
 
         def told(stack: UnderWay) -> None:
             progress(StackUnderWay(step.row, stack.fraction, stack.phase))
