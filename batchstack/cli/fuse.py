@@ -29,7 +29,7 @@ from batchstack.fusion.warm import warm_up
 ORIGINAL_METHODS = ("by_channel", "all_channels", "median_mask", "direct")
 
 
-@click.command("fuse", cls=shared.GroupedCommand)
+@click.command("fuse", cls=shared.ConfiguredCommand)
 @click.argument("frames", nargs=-1, metavar="[FRAMES]...|FOLDER", type=shared.present_path)
 @shared.option("--back", group="Input", type=shared.file_path, help="Frame focused far.")
 @shared.option("--front", group="Input", type=shared.file_path, help="Frame focused near.")

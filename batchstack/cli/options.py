@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from batchstack.batch.machine import ClusterOptions
+from batchstack.cli import config
 from batchstack.errors import OptionError
 from batchstack.options import Option, RunOptions, declared
 from batchstack.options.kinds import Choice, Flag, Switch
@@ -38,6 +40,57 @@ class GroupedCommand(click.Command):
         for heading, records in sorted(groups.items(), key=lambda item: item[0] == "Other"):
             with formatter.section(heading):
                 formatter.write_dl(records)
+
+
+class ConfiguredCommand(GroupedCommand):
+    """A command whose options may be in a file, and which prints them as one."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        for one in (_config_option, _print_option):
+            self.params.append(one())
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        # To see the options nothing else need be given.
+        needed = [one for one in self.params if one.required and _PRINT in args]
+        for one in needed:
+            one.required = False
+        try:
+            return super().parse_args(context, args)
+        finally:
+            for one in needed:
+                one.required = True
+
+    def invoke(self, context: click.Context) -> Any:
+        if context.params.pop("print_config"):
+            click.echo(config.as_toml(context))
+            return None
+        return super().invoke(context)
+
+
+_PRINT = "--print-config"
+
+
+def _config_option() -> GroupedOption:
+    return GroupedOption(
+        ["--config"],
+        group="Config",
+        type=file_path,
+        is_eager=True,
+        expose_value=False,
+        callback=config.load,
+        help="TOML file of options by their names, such as levels = 6; what is given here and "
+        "what rows of a manifest say goes before.",
+    )
+
+
+def _print_option() -> GroupedOption:
+    return GroupedOption(
+        [_PRINT],
+        group="Config",
+        is_flag=True,
+        help="Print the options that would be used as such a file, and do nothing.",
+    )
 
 
 class SizeType(click.ParamType[int]):
@@ -75,6 +128,20 @@ class KindType(click.ParamType[Any]):
             return self.known.kind.parse(value)
         except OptionError as error:
             self.fail(str(error), parameter, context)
+
+    def shell_complete(
+        self, context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        if isinstance(self.known.kind, Choice):
+            names: Collection[str] = self.known.kind.names
+        elif self.known.name == "methods":
+            from batchstack.fusion.methods import METHODS
+
+            names = ["all", *METHODS]
+        else:
+            return []
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
 
 
 def option(*names: str, group: str, **settings: Any) -> Callable[[Function], Function]:

@@ -18,7 +18,7 @@ from batchstack.cli.screen import say, tell
 from batchstack.errors import BatchstackError, ExitCode
 
 
-@click.command("run", cls=shared.GroupedCommand)
+@click.command("run", cls=shared.ConfiguredCommand)
 @click.argument("manifest", metavar="MANIFEST|FOLDER", type=shared.present_path)
 @shared.option(
     "-o",

@@ -26,7 +26,7 @@ from batchstack.scan.watch import Watch
 _LOOK_SECONDS = 2.0  # between two looks at a folder that is watched
 
 
-@click.command("scan", cls=shared.GroupedCommand)
+@click.command("scan", cls=shared.ConfiguredCommand)
 @click.argument("folder", type=shared.present_folder_path)
 @shared.option(
     "-o",
