@@ -429,7 +429,7 @@ def what_changed(
         return f"{len(frames)} frames instead of {len(inputs)}"
     for known, path in zip(inputs, frames, strict=True):
         if not same_content(known, path, digest):
-            if {frame.path for frame in inputs} == set(frames):
+            if path != known.path and {frame.path for frame in inputs} == set(frames):
                 return "frames are in another order"
             return f"{Path(path).name} changed"
     return None
