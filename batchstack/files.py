@@ -278,6 +278,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path | str) -> bool:
+    """Whether a name is, or leads to, a folder."""
+    try:
+        return S_ISDIR(system.stat(path).st_mode)
+    except (OSError, ValueError):  # such as a name with a zero byte
+        return False
+
+
 def is_link(path: Path) -> bool:
     """Whether a name is a symbolic link, wherever it leads."""
     try:
@@ -481,8 +489,13 @@ class LineFile:
     def __del__(self) -> None:
         self.close()
 
-    def lines(self) -> Iterator[tuple[int, bytes]]:
+    def lines(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """Each line with its offset; none of a file that is missing, nor one above 16 MiB.
+
+        Parameters
+        ----------
+        start : int
+            Offset of the first of them.
 
         Raises
         ------
@@ -494,7 +507,7 @@ class LineFile:
             except FileNotFoundError:
                 return
             with file:
-                offset, inside = 0, False
+                offset, inside = file.seek(start), False
                 while piece := file.readline(_LONGEST_LINE):
                     follows, inside = inside, not piece.endswith(b"\n")
                     if not follows and (not inside or len(piece) < _LONGEST_LINE):

@@ -34,8 +34,8 @@ NEVER = {
     **dict.fromkeys(("compiled", "fusion", "registration", "quality", "scenes"), OF_FILES),
     "images": {"dask", "distributed", "click"},
     "scan": {"dask", "distributed", "click"},
-    "batch": {"click", "tqdm"},
-    "report": {"dask", "distributed", "click", "tqdm", "cv2"},
+    "batch": {"click", "rich"},
+    "report": {"dask", "distributed", "click", "rich", "cv2"},
     "cli": {"cv2", "numpy", "dask.array"},
 }
 

@@ -190,7 +190,7 @@ class DaskCluster:
         message = event[1]
         if message["run"] == self._claim.run:
             advance = progress.Advance(message["phase"], message["shares"])
-            self._events.put(Advanced(message["name"], advance))
+            self._events.put(Advanced(message["name"], advance, message["worker"]))
 
 
 def _name(key: Any) -> str:

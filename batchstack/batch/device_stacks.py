@@ -46,6 +46,7 @@ def measure_device(
     most: int,
     threads: int,
     data_range: float | None = None,
+    reverse: bool = False,
     listener: Callable[[StackMeasured], None] = lambda event: None,
 ) -> tuple[Measured, tuple[int, int]]:
     """Measure transforms that hold for every stack of a manifest.
@@ -62,6 +63,8 @@ def measure_device(
     threads : int
     data_range : float, optional
         The stored value that means white.
+    reverse : bool
+        Whether frames are given from front to back.
     listener : callable
         Told of every stack.
 
@@ -78,7 +81,7 @@ def measure_device(
     StackError
         If no stack can be measured.
     """
-    rows = manifest.rows
+    rows = [row.back_first(reverse=reverse) for row in manifest.rows]
     chosen = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, most).round().astype(int))]
     info = probe(chosen[0].frames[0])
     size, n_frames = (info.height, info.width), len(chosen[0].paths)

@@ -51,6 +51,7 @@ class Advanced:
 
     name: str
     advance: Advance
+    worker: str = ""
 
 
 @dataclass(frozen=True)
@@ -304,15 +305,20 @@ class Dispatcher:
         elif isinstance(event, Started):
             flight.started.append(event.worker)
             flight.begun.add((event.worker, event.part))
-            flight.heard = self._cluster.now()
+            self._hear(flight, event.worker)
         elif isinstance(event, Advanced):
-            flight.heard = self._cluster.now()
             flight.reached.take(event.advance)
-            self._listener(UnderWay(flight.job, flight.reached.fraction, flight.reached.phase))
+            self._hear(flight, event.worker)
         elif isinstance(event, Broken):
             yield from self._return(flight, event.reason)
         else:
             yield from self._on_result(flight, event.result, fault)
+
+    def _hear(self, flight: _Flight, worker: str) -> None:
+        """A worker said that it goes on with a stack, which is passed on."""
+        flight.heard = self._cluster.now()
+        reached = flight.reached
+        self._listener(UnderWay(flight.job, reached.fraction, reached.phase, worker))
 
     def _on_result(self, flight: _Flight, result: Result, fault: Fault) -> Iterator[Result]:
         reason = fault(result)

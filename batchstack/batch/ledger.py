@@ -14,8 +14,10 @@ are the recorded ones and its outputs exist in their recorded size.
 
 import json
 import re
+import time
 from array import array
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -33,6 +35,7 @@ JOURNAL = "journal.jsonl"
 # A line as it is written here: no part of it starts and ends like the whole, so that a torn one
 # is told without taking it apart.
 _START = re.compile(rb'\{"id":"([^"\\\x00-\x1f]+)",("error":)?')
+_RUN = b'{"run":'
 _VERSION = {"v": 2}
 _END = b',"v":2}'
 
@@ -143,9 +146,9 @@ class Ledger:
             numbers.append(number)
             number = self._before[number]
         for number in reversed(numbers):
-            said = _said(self._file.line_at(self._offsets[number]))
-            if said is not None and said[0] == stack_id:
-                yield said[1]
+            known = said(self._file.line_at(self._offsets[number]))
+            if known is not None and known[0] == stack_id:
+                yield known[1]
 
     def __iter__(self) -> Iterator[tuple[str, StackHistory]]:
         """Each stack and its history, one in memory at a time."""
@@ -181,6 +184,18 @@ class Ledger:
         """Record that a stack failed, and its row; its earlier records stay valid."""
         known = {} if row is None else {"row": row_record(row)}
         self._append({"id": stack_id, "error": error, **known})
+
+    def append_start(self, stacks: int, megapixels: float) -> None:
+        """Note that a run begins, and how much it is to do, for those who look on."""
+        self._append_run({"started": time.time(), "stacks": stacks, "megapixels": megapixels})
+
+    def append_end(self, how: str) -> None:
+        """Note that a run is over: "finished", "interrupted" or "lost"."""
+        self._append_run({"ended": time.time(), "how": how})
+
+    def _append_run(self, about: dict[str, Any]) -> None:
+        # No record: it names no stack, so that nothing depends on it.
+        self._file.append(json.dumps({"run": about} | _VERSION, separators=(",", ":")).encode())
 
     def sync(self) -> None:
         """Wait until what was appended is on the disk.
@@ -241,6 +256,16 @@ def ledger_to_write(directory: Path) -> Ledger:
         return ledger
 
 
+def about_run(line: bytes) -> dict[str, Any] | None:
+    """What a line of the journal notes of a run; None of any other line."""
+    if not line.startswith(_RUN):
+        return None
+    with suppress(ValueError, RecursionError):
+        about = json.loads(line)["run"]
+        return about if isinstance(about, dict) else None
+    return None
+
+
 # --- lines of the journal: records as data, and data of any origin as records
 
 
@@ -275,12 +300,12 @@ def _about(line: bytes) -> tuple[str, bool] | None:
         except UnicodeDecodeError:
             return None
         return (stack_id, start[2] is not None) if _is_folder(stack_id) else None
-    said = _said(line)
-    return said and (said[0], said[1].error is not None)
+    known = said(line)
+    return known and (known[0], known[1].error is not None)
 
 
-def _said(line: bytes) -> tuple[str, StackHistory] | None:
-    """The stack that a line is about and what it says; None if it is no record."""
+def said(line: bytes) -> tuple[str, StackHistory] | None:
+    """The stack that a line of the journal is about and what it says; None if it is no record."""
     try:
         entry = _typed(dict, _loaded(line))
         stack_id = _typed(str, entry["id"])
@@ -404,6 +429,8 @@ def what_changed(
         return f"{len(frames)} frames instead of {len(inputs)}"
     for known, path in zip(inputs, frames, strict=True):
         if not same_content(known, path, digest):
+            if path != known.path and {frame.path for frame in inputs} == set(frames):
+                return "frames are in another order"
             return f"{Path(path).name} changed"
     return None
 

@@ -21,16 +21,6 @@ from batchstack.fusion.warm import warm_up
 from batchstack.options import RunOptions
 
 
-@dataclass(frozen=True)
-class RunStarted:
-    """The plan is made and the engine ready; so many stacks are to be fused."""
-
-    stacks: int
-
-
-RunEvent = RunStarted | Event
-
-
 def run(
     manifest: str | Path,
     output: str | Path,
@@ -38,7 +28,7 @@ def run(
     cluster: ClusterOptions | None = None,
     *,
     max_failures: int | None = None,
-    listener: Callable[[RunEvent], None] = lambda event: None,
+    listener: Callable[[Event], None] = lambda event: None,
     say: Say = lambda message: None,
     stop: StopRequest | None = None,
 ) -> Summary:
@@ -101,7 +91,6 @@ def run(
             return Plan(steps, stacks.path, memory_limit)
 
         with _engine(cluster, held, plan, say) as ready, _stoppable(stop, say) as stopping:
-            listener(RunStarted(sum(step.action == "fuse" for step in ready.plan.steps)))
             try:
                 return run_plan(
                     ready.plan,

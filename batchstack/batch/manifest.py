@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchstack.batch.manifest_formats import COLUMNS, META_PREFIX, READERS, Report, manifest_text
-from batchstack.batch.manifest_rows import OWN_NAMES, OptionValue, Row, RowChecker
+from batchstack.batch.manifest_rows import OWN_NAMES, PROPOSAL, OptionValue, Row, RowChecker
 from batchstack.errors import ManifestError
 from batchstack.files import part_file
 
 __all__ = [
     "COLUMNS",
     "OWN_NAMES",
+    "PROPOSAL",
     "Manifest",
     "Report",
     "Row",

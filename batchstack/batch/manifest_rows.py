@@ -3,13 +3,19 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from batchstack import files
+from batchstack.batch.frame_names import (
+    frames_among,
+    frames_in,
+    in_natural_order,
+    is_named_as_output,
+)
 from batchstack.batch.manifest_formats import (
     FRAME_COLUMNS,
     META_PREFIX,
@@ -72,6 +78,20 @@ class Row:
     def frames(self) -> tuple[Path, ...]:
         """The paths of the frames, made anew each time."""
         return tuple(map(Path, self.paths))
+
+    def back_first(self, *, reverse: bool = False) -> "Row":
+        """The row with its frames from back to front, and which says that it has them so.
+
+        Parameters
+        ----------
+        reverse : bool
+            Whether they are given the other way, unless the row's own options say.
+        """
+        own = dict(self.options)
+        if not own.get("reverse", reverse):
+            return self
+        options = tuple(sorted((own | {"reverse": False}).items()))
+        return replace(self, paths=self.paths[::-1], options=options)
 
 
 class RowChecker:
@@ -182,25 +202,34 @@ class RowChecker:
             raise ManifestError("an empty place in the list; remove it or name a frame")
         if len(texts) > 1:
             return texts
+        folder = self._folder(texts[0])
+        if folder is not None:
+            return [f"{folder}/{name}" for name in frames_in(Path(folder))]
         if is_pattern(texts[0]):
             return self._matches(texts[0].strip())
         self._refuse_pages(texts[0])
         raise ManifestError(
-            f"only one frame: {texts[0]!r}; a stack needs two or more, "
-            f"give a pattern such as 'img/*{widest().suffix}' or names with | between them"
+            f"only one frame: {texts[0]!r}; a stack needs two or more, give their folder, "
+            f"a pattern such as 'img/*{widest().suffix}' or names with | between them"
         )
 
-    def _matches(self, pattern: str) -> list[str]:
-        from natsort import natsorted, ns
+    def _folder(self, text: str) -> str | None:
+        """The folder that a text names, None if it names none."""
+        for spelling in dict.fromkeys((text, text.strip())):
+            name = os.path.join(self.base, _expand(spelling))  # noqa: PTH118
+            if files.is_folder(name):
+                return os.path.normpath(name)
+        return None
 
+    def _matches(self, pattern: str) -> list[str]:
         wanted = _expand(pattern)
         # Outputs beside the frames, of an earlier run or of `fuse`, are none of them.
-        found = _frames_among(matching_files(self.base, wanted))
+        found = frames_among(matching_files(self.base, wanted))
         if len(found) >= 2:
-            return list(natsorted(found, alg=ns.PATH))
-        similar = _frames_among(similar_files(self.base, wanted))
+            return in_natural_order(found)
+        similar = frames_among(similar_files(self.base, wanted))
         if len(similar) >= 2 and not found and is_one_spelling(wanted, similar):
-            return list(natsorted(similar, alg=ns.PATH))
+            return in_natural_order(similar)
         if len(found) == 1 and len(similar) < 2:
             self._refuse_pages(found[0])
         count = f"only one file, {found[0]!r}," if found else "no file"
@@ -268,10 +297,6 @@ class RowChecker:
         return name if tidy else str(Path(name)), (info.st_dev, info.st_ino)
 
 
-def _frames_among(names: Iterable[str]) -> list[str]:
-    return sorted(name for name in names if not is_named_as_output(name))
-
-
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
@@ -315,8 +340,8 @@ def _unknown_methods(names: Sequence[str], known: Sequence[str]) -> str:
 
 # What the program itself writes at the top of the output directory; other such names
 # begin with a dot, which no id may.
-REPORT, MULTIQC = "report.html", "batchstack_mqc.tsv"
-OWN_NAMES = ("failed.csv", REPORT, MULTIQC)
+REPORT, MULTIQC, PROPOSAL = "report.html", "batchstack_mqc.tsv", "proposal.csv"
+OWN_NAMES = ("failed.csv", REPORT, MULTIQC, PROPOSAL)
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff<>:"|?*\\]')
 _RESERVED = re.compile(
@@ -359,17 +384,3 @@ def _segment_fault(segment: str) -> str | None:
     if is_named_as_output(segment):
         return f"{segment!r} is the name of an output, which the stack of that folder may write"
     return None
-
-
-def is_named_as_output(path: str) -> bool:
-    """Whether a file has the name of one that methods write."""
-    name = path.rpartition("/")[2]
-    return same_name(name).rpartition(".")[0] in _outputs()
-
-
-@cache
-def _outputs() -> frozenset[str]:
-    """The names of the files that methods write, without ending."""
-    from batchstack.fusion.methods import METHODS
-
-    return frozenset(name for method in METHODS.values() for name in method.outputs)

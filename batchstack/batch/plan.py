@@ -85,6 +85,11 @@ class Step:
     def megapixels(self) -> float:
         return self.shape[0] * self.shape[1] / 1e6
 
+    @property
+    def all_megapixels(self) -> float:
+        """Of all frames."""
+        return self.megapixels * len(self.row.paths)
+
 
 def make_plan(
     manifest: Manifest,
@@ -117,11 +122,10 @@ def make_plan(
     wishes = _row_options(manifest.rows, options)
     given = options.alignment.transforms
     device = load_device_set(Path(given)) if given else None
-    known = _Known(directory.absolute(), manifest.rows, ledger, memory_limit, device)
+    rows = [row.back_first(reverse=options.reverse) for row in manifest.rows]
+    known = _Known(directory.absolute(), rows, ledger, memory_limit, device)
     with collector_paused():
-        return [
-            _guarded_step(row, wish, known) for row, wish in zip(manifest.rows, wishes, strict=True)
-        ]
+        return [_guarded_step(row, wish, known) for row, wish in zip(rows, wishes, strict=True)]
 
 
 class _Known:
@@ -503,5 +507,5 @@ def is_split(step: Step, memory_limit: int | None) -> bool:
 def can_spread(step: Step, memory_limit: int | None) -> bool:
     """Whether several threads may share a stack: it is large, and fits."""
     assert step.footprint is not None
-    is_large = step.megapixels * len(step.row.frames) >= WORTH_SPREADING
+    is_large = step.all_megapixels >= WORTH_SPREADING
     return is_large and (memory_limit is None or step.footprint.spread <= memory_limit)

@@ -57,12 +57,15 @@ class UnderWay:
     fraction : float
         Of its work that is done, roughly, from 0 to 1.
     phase : str
-        What is being done, such as "fusing".
+        What is being done, such as "fusing"; empty if it has just begun.
+    worker : str
+        Address of the worker that says so; empty in the client's own process.
     """
 
     job: Job
     fraction: float
     phase: str
+    worker: str = ""
 
 
 Told = Callable[[UnderWay], None]
@@ -198,8 +201,9 @@ def _tell(job: Job, advance: Advance) -> None:
             tell(job, advance)
     worker = this_worker()
     if worker:
-        message = {"run": job.held.run, "name": job.name, "phase": advance.phase}
-        worker.log_event(PROGRESS, message | {"shares": dict(advance.shares)})
+        message = {"run": job.held.run, "name": job.name, "worker": worker.address}
+        shares = {"phase": advance.phase, "shares": dict(advance.shares)}
+        worker.log_event(PROGRESS, message | shares)
 
 
 def this_worker() -> Any:

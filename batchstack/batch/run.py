@@ -50,31 +50,70 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class RunStarted:
+    """The plan is made and the engine ready.
+
+    Attributes
+    ----------
+    stacks : int
+        That are to be fused.
+    megapixels : float
+        Of all their frames.
+    skipped : int
+        Stacks that are up to date.
+    """
+
+    stacks: int
+    megapixels: float = 0.0
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
 class StackDone:
-    """A stack is fused and recorded."""
+    """A stack is fused and recorded; its frames have so many megapixels."""
 
     row: Row
     result: Result
+    megapixels: float = 0.0
 
 
 @dataclass(frozen=True)
 class StackFailed:
-    """A stack is refused or has failed; the message is complete."""
+    """A stack is refused or has failed; the message is complete.
+
+    The megapixels are those of its frames, 0 if it was refused.
+    """
 
     row: Row
     message: str
+    megapixels: float = 0.0
 
 
 @dataclass(frozen=True)
 class StackUnderWay:
-    """So much of a stack, from 0 to 1, is done, and this is being done; a rough guess."""
+    """A stack is being worked on.
+
+    Attributes
+    ----------
+    row : Row
+    fraction : float
+        Of its work that is done, from 0 to 1; a rough guess.
+    phase : str
+        What is being done; empty if it has just begun.
+    worker : str
+        Address of the worker that says so; empty in the client's own process.
+    megapixels : float
+        Of its frames.
+    """
 
     row: Row
     fraction: float
     phase: str
+    worker: str = ""
+    megapixels: float = 0.0
 
 
-Event = StackUnderWay | StackDone | StackFailed
+Event = RunStarted | StackUnderWay | StackDone | StackFailed
 Listener = Callable[[Event], None]
 
 
@@ -162,7 +201,8 @@ def run_plan(
     max_failures : int, optional
         Start nothing new after this many.
     listener : callable
-        Told of every stack that finishes or fails, and now and then how far one is that lasts.
+        Told of the start, of every stack that begins, finishes or fails, and now and then how far
+        one is that lasts.
     stop : StopRequest, optional
         Set from outside to stop the run.
 
@@ -196,11 +236,13 @@ def run_plan(
     except BaseException:
         # What the run ends with matters more.
         with suppress(FileError):
+            recorder.end("lost")
             _close(claim.directory, ledger, plan.manifest)
         raise
     finally:
         summary.seconds = time.monotonic() - start
         summary.interrupted = stop.drain and not summary.gave_up
+    recorder.end("interrupted" if summary.interrupted else "finished")
     _close(claim.directory, ledger, plan.manifest)
     return summary
 
@@ -211,22 +253,35 @@ class _Recorder:
     def __init__(self, plan: Plan, claim: Claim, ledger: Ledger, listener: Listener) -> None:
         steps = plan.steps
         # What is up to date needs no memory for each stack.
-        self._rows = {step.row.id: step.row for step in steps if step.action == "fuse"}
+        self._steps = {step.row.id: step for step in steps if step.action == "fuse"}
         self._refused = [step for step in steps if step.action == "refuse"]
         self._moved = [step.row for step in steps if step.moved]
         self._claim, self._ledger, self._listener = claim, ledger, listener
         self._synced = time.monotonic()
         self.summary = Summary(
-            skipped=sum(step.action == "skip" for step in steps), remaining=len(self._rows)
+            skipped=sum(step.action == "skip" for step in steps), remaining=len(self._steps)
         )
 
     def start(self) -> None:
-        """Deal with the stacks that need no work."""
+        """Say what there is to do, and deal with the stacks that need no work."""
+        started = RunStarted(
+            len(self._steps),
+            sum(step.all_megapixels for step in self._steps.values()),
+            self.summary.skipped,
+        )
+        if started.stacks:
+            self._ledger.append_start(started.stacks, started.megapixels)
+        self._listener(started)
         for step in self._refused:
             row = step.row
             self._fail(row, f"{row.place} {row.id}: {step.reasons[0]}")
         for row in self._moved:
             self._refresh(row)
+
+    def end(self, how: str) -> None:
+        """Record that the run is over."""
+        if self._steps:
+            self._ledger.append_end(how)
 
     def fault(self, result: Result) -> str | None:
         """Why a result cannot be relied on, or None.
@@ -253,17 +308,21 @@ class _Recorder:
 
     def hear(self, told: UnderWay) -> None:
         """Pass on how far a stack is."""
-        self._listener(StackUnderWay(self._rows[told.job.id], told.fraction, told.phase))
+        step = self._steps[told.job.id]
+        self._listener(
+            StackUnderWay(step.row, told.fraction, told.phase, told.worker, step.all_megapixels)
+        )
 
     def take(self, result: Result) -> None:
         """Record a result whose outputs are there."""
         # A worker that died on this job, before another did it, has left its traces.
         _clear_leftovers(result.job)
         self._claim.check()
-        summary, row = self.summary, self._rows[result.job.id]
+        summary, step = self.summary, self._steps[result.job.id]
+        row = step.row
         summary.remaining -= 1
         if result.error:
-            self._fail(row, result.error)
+            self._fail(row, result.error, step.all_megapixels)
             return
         facts: dict[str, Any] = {
             "seconds": round(result.seconds, 3),
@@ -285,9 +344,10 @@ class _Recorder:
         summary.not_aligned += placement.not_aligned(facts)
         if result.scores:
             summary.scores[row.id] = result.scores
-        summary.megapixels += result.megapixels * len(result.job.frames)
+        megapixels = result.megapixels * len(result.job.frames)
+        summary.megapixels += megapixels
         summary.peak_memory = max(summary.peak_memory, result.peak_memory)
-        self._listener(StackDone(row, result))
+        self._listener(StackDone(row, result, megapixels))
 
     def _sync_now_and_then(self) -> None:
         now = time.monotonic()
@@ -295,9 +355,9 @@ class _Recorder:
             self._synced = now
             self._ledger.sync()
 
-    def _fail(self, row: Row, message: str) -> None:
+    def _fail(self, row: Row, message: str, megapixels: float = 0.0) -> None:
         self._ledger.append_failed(row.id, message, row)
-        failure = StackFailed(row, message)
+        failure = StackFailed(row, message, megapixels)
         self.summary.failures.append(failure)
         self._listener(failure)
 

@@ -44,6 +44,9 @@ _MODELS = tuple(model for model in ALIGN_MODELS if model != "off")
     help="Stored value that means white.",
 )
 @shared.option(
+    "--reverse", group="Alignment", is_flag=True, help="Frames are given from front to back."
+)
+@shared.option(
     "--stacks",
     group="Alignment",
     type=click.IntRange(1),
@@ -64,6 +67,7 @@ def command(
     output: Path,
     model: AlignModel,
     data_range: float | None,
+    reverse: bool,
     stacks: int,
     workers: int | None,
     verbose: bool,
@@ -93,6 +97,7 @@ def command(
         most=stacks,
         threads=workers or cores(),
         data_range=data_range,
+        reverse=reverse,
         listener=told,
     )
     write_device_set(output, measured, size)

@@ -16,7 +16,7 @@ from batchstack.cli import options as shared
 from batchstack.errors import ExitCode
 
 
-@click.command("check", cls=shared.GroupedCommand)
+@click.command("check", cls=shared.ConfiguredCommand)
 @click.argument("manifest", type=shared.file_path)
 @shared.option(
     "-o",

@@ -10,11 +10,11 @@ import click
 
 from batchstack import files
 from batchstack.batch.claim import claim
+from batchstack.batch.frame_names import frames_in, is_named_as_output
 from batchstack.batch.jobs import Job, Result
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.machine import ClusterOptions, cores, worker_memory
 from batchstack.batch.manifest import Manifest, Row
-from batchstack.batch.manifest_rows import is_named_as_output
 from batchstack.batch.placement import cost_of_crop
 from batchstack.batch.plan import Step, can_spread, is_split, make_plan
 from batchstack.batch.progress import UnderWay, hearing
@@ -26,11 +26,11 @@ from batchstack.errors import ExitCode, OptionError
 from batchstack.fusion.warm import warm_up
 
 # What the original script wrote.
-ORIGINAL_METHODS = "by_channel,all_channels,median_mask,direct"
+ORIGINAL_METHODS = ("by_channel", "all_channels", "median_mask", "direct")
 
 
-@click.command("fuse", cls=shared.GroupedCommand)
-@click.argument("frames", nargs=-1, type=shared.file_path)
+@click.command("fuse", cls=shared.ConfiguredCommand)
+@click.argument("frames", nargs=-1, metavar="[FRAMES]...|FOLDER", type=shared.present_path)
 @shared.option("--back", group="Input", type=shared.file_path, help="Frame focused far.")
 @shared.option("--front", group="Input", type=shared.file_path, help="Frame focused near.")
 @shared.option(
@@ -41,13 +41,22 @@ ORIGINAL_METHODS = "by_channel,all_channels,median_mask,direct"
     required=True,
     help="Folder the outputs go to; outputs of the same name are replaced.",
 )
-@shared.run_options(ORIGINAL_METHODS, without=("score", "rerun"))
+@shared.run_options(
+    None,
+    shown=f"{shared.RECOMMENDED}; with --back and --front {','.join(ORIGINAL_METHODS)}",
+    without=("score", "rerun"),
+)
 def command(
     frames: tuple[Path, ...], back: Path | None, front: Path | None, output: Path, **settings: Any
 ) -> None:
-    """Fuse one stack: --back A --front B, or FRAMES from back to front."""
+    """Fuse one stack: FRAMES from back to front, a FOLDER of them, or --back A --front B.
+
+    The frames of a FOLDER are all its images, in natural order of their names.
+    """
     paths = _frames(frames, back, front)
     _check(paths)
+    if settings["methods"] is None:
+        settings["methods"] = (shared.RECOMMENDED,) if frames else ORIGINAL_METHODS
     options = shared.take_run_options(settings)
     row = Row(id="", paths=tuple(str(path.absolute()) for path in paths), place="fuse")
     limit = worker_memory(ClusterOptions(workers=0))
@@ -94,14 +103,23 @@ def _check(paths: tuple[Path, ...]) -> None:
 def _frames(frames: tuple[Path, ...], back: Path | None, front: Path | None) -> tuple[Path, ...]:
     if back and front and not frames:
         return back, front
-    if back or front or len(frames) < 2:
-        raise OptionError("give --back and --front, or two or more FRAMES from back to front")
-    return frames
+    if back or front or not frames:
+        raise OptionError(
+            "give --back and --front, or two or more FRAMES from back to front, or their FOLDER"
+        )
+    if len(frames) > 1:
+        return frames
+    (folder,) = frames
+    if not files.is_folder(folder):
+        raise OptionError(f"{folder}: is only one frame; give two or more, or their folder")
+    names = frames_in(folder)
+    tell(f"{len(names)} frames in {folder}, {names[0]} to {names[-1]}")
+    return tuple(folder / name for name in names)
 
 
 def _fuse(step: Step, job: Job, limit: int) -> Result:
     threads = _threads(step, limit)
-    with Progress(1, alone=True) as progress:
+    with Progress(alone=True) as progress:
 
         def told(stack: UnderWay) -> None:
             progress(StackUnderWay(step.row, stack.fraction, stack.phase))

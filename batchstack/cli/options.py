@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from batchstack.batch.machine import ClusterOptions
+from batchstack.cli import config
 from batchstack.errors import OptionError
 from batchstack.options import Option, RunOptions, declared
 from batchstack.options.kinds import Choice, Flag, Switch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _FEW = 3  # methods that are named in the help of an option
+RECOMMENDED = "bayesian"  # the method
 
 
 class GroupedOption(click.Option):
@@ -37,6 +40,57 @@ class GroupedCommand(click.Command):
         for heading, records in sorted(groups.items(), key=lambda item: item[0] == "Other"):
             with formatter.section(heading):
                 formatter.write_dl(records)
+
+
+class ConfiguredCommand(GroupedCommand):
+    """A command whose options may be in a file, and which prints them as one."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        for one in (_config_option, _print_option):
+            self.params.append(one())
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        # To see the options nothing else need be given.
+        needed = [one for one in self.params if one.required and _PRINT in args]
+        for one in needed:
+            one.required = False
+        try:
+            return super().parse_args(context, args)
+        finally:
+            for one in needed:
+                one.required = True
+
+    def invoke(self, context: click.Context) -> Any:
+        if context.params.pop("print_config"):
+            click.echo(config.as_toml(context))
+            return None
+        return super().invoke(context)
+
+
+_PRINT = "--print-config"
+
+
+def _config_option() -> GroupedOption:
+    return GroupedOption(
+        ["--config"],
+        group="Config",
+        type=file_path,
+        is_eager=True,
+        expose_value=False,
+        callback=config.load,
+        help="TOML file of options by their names, such as levels = 6; what is given here and "
+        "what rows of a manifest say goes before.",
+    )
+
+
+def _print_option() -> GroupedOption:
+    return GroupedOption(
+        [_PRINT],
+        group="Config",
+        is_flag=True,
+        help="Print the options that would be used as such a file, and do nothing.",
+    )
 
 
 class SizeType(click.ParamType[int]):
@@ -75,6 +129,20 @@ class KindType(click.ParamType[Any]):
         except OptionError as error:
             self.fail(str(error), parameter, context)
 
+    def shell_complete(
+        self, context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        if isinstance(self.known.kind, Choice):
+            names: Collection[str] = self.known.kind.names
+        elif self.known.name == "methods":
+            from batchstack.fusion.methods import METHODS
+
+            names = ["all", *METHODS]
+        else:
+            return []
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
+
 
 def option(*names: str, group: str, **settings: Any) -> Callable[[Function], Function]:
     """`click.option` under a heading, its default shown."""
@@ -92,6 +160,7 @@ def bundle(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
     return decorate
 
 
+present_path = click.Path(exists=True, path_type=Path)
 file_path = click.Path(exists=True, dir_okay=False, path_type=Path)
 new_file_path = click.Path(dir_okay=False, path_type=Path)
 folder_path = click.Path(file_okay=False, path_type=Path)
@@ -99,23 +168,28 @@ present_folder_path = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def run_options(
-    methods: str = "all", *, without: Collection[str] = ()
+    methods: str | None = "all", *, shown: str | None = None, without: Collection[str] = ()
 ) -> Callable[[Function], Function]:
     """The options that decide what is computed and written, as they are declared.
 
     Parameters
     ----------
-    methods : str
-        The default of `--methods`.
+    methods : str, optional
+        The default of `--methods`; None if the command decides, and is given None.
+    shown : str, optional
+        That default in words, if it is none.
     without : collection of str
         Options that a command has no use for.
     """
     chosen = [known for name, known in declared(RunOptions).items() if name not in without]
-    defaults = {"methods": methods}
-    return bundle(*(_declared_option(known, defaults.get(known.name)) for known in chosen))
+    defaults = {one.name: (one.default, one.shown) for one in chosen}
+    defaults["methods"] = (methods, shown)
+    return bundle(*(_declared_option(one, *defaults[one.name]) for one in chosen))
 
 
-def _declared_option(known: Option, default: str | None) -> Callable[[Function], Function]:
+def _declared_option(
+    known: Option, default: Any, shown: str | None
+) -> Callable[[Function], Function]:
     settings: dict[str, Any] = {"type": KindType(known)}
     if isinstance(known.kind, Flag):
         settings = {"is_flag": True}
@@ -131,11 +205,17 @@ def _declared_option(known: Option, default: str | None) -> Callable[[Function],
     return option(
         f"--{known.label}",
         group=known.group,
-        default=default or known.default,
-        show_default=known.shown or True,
+        default=default,
+        show_default=shown or True,
         help=f"{describe(known)}.",
         **settings,
     )
+
+
+def is_default(name: str) -> bool:
+    """Whether nobody gave the option of this name to the command that runs."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.DEFAULT
 
 
 def describe(known: Option) -> str:

@@ -1,89 +1,120 @@
-"""What people see while a run goes on: a bar on a terminal, a line now and then elsewhere."""
+"""What people see while a run goes on: a live view on a terminal, a line now and then elsewhere."""
 
-import sys
+import threading
 import time
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
-from tqdm import tqdm
 
 from batchstack.batch.jobs import Result
 from batchstack.batch.manifest import Row
+from batchstack.batch.pace import Pace
 from batchstack.batch.placement import cost_of_crop
-from batchstack.batch.run import FAILED, Event, StackDone, StackUnderWay, Summary
+from batchstack.batch.run import (
+    FAILED,
+    Event,
+    RunStarted,
+    StackDone,
+    StackFailed,
+    StackUnderWay,
+    Summary,
+)
 from batchstack.batch.scoring import SORT_BY, worst_first
+from batchstack.cli import screen
 from batchstack.cli.screen import tell
+from batchstack.cli.words import count, seconds_left
+
+if TYPE_CHECKING:  # rich is loaded only where there is a terminal
+    from rich.console import RenderableType
+
+    from batchstack.cli.live import Doing, Shown
 
 SECONDS_BETWEEN_LINES = 10.0
 WORST_SHOWN = 3
-_BAR = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
+_FAILURES_SHOWN = 3
+_PER_SECOND = 4  # times that a live view is drawn
 
 
-class Progress:
-    """A listener of a run: the bar grows within stacks too.
+@dataclass
+class _UnderWay:
+    """What was heard of a stack last, and when first and last."""
+
+    event: StackUnderWay
+    since: float
+    heard: float
+
+
+class Progress(ExitStack):
+    """A listener of a run.
 
     Parameters
     ----------
-    total : int
-        Stacks to fuse.
     verbose : bool
         Name every stack when it is done.
     alone : bool
-        The stack is the only one that there can be: none is counted, and nothing stays.
+        The stack is the only one that there can be: none is counted, and what is quick is not
+        shown.
     """
 
-    def __init__(self, total: int, *, verbose: bool = False, alone: bool = False) -> None:
+    def __init__(self, *, verbose: bool = False, alone: bool = False) -> None:
+        super().__init__()
         self._verbose, self._alone = verbose, alone
-        self._total = total
-        self._done = self._failed = 0
-        self._megapixels = 0.0
-        self._under_way: dict[str, StackUnderWay] = {}
+        self._pace = Pace(0, 0.0)
+        self._under_way: dict[str, _UnderWay] = {}
+        self._failures: deque[str] = deque(maxlen=_FAILURES_SHOWN)
         self._lost: set[str] = set()
+        # A signal may come while the thread that it stops holds the lock.
+        self._lock = threading.RLock()
         self._start = self._last_line = time.monotonic()
-        self._bar = tqdm(
-            total=total,
-            bar_format=_BAR,
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-            leave=not alone,
-            delay=1 if alone else 0,
-        )
-        self._show()
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.close()
+        self._is_live = False
 
     def __call__(self, event: Event) -> None:
-        self._under_way.pop(event.row.id, None)
-        if isinstance(event, StackUnderWay):
-            self._under_way[event.row.id] = event
+        with self._lock:
+            self._take(event)
+        if isinstance(event, RunStarted):
+            if not self._alone:
+                self._show()
         elif isinstance(event, StackDone):
-            self._done += 1
-            self._megapixels += event.result.megapixels * len(event.result.job.frames)
-            for remark in event.result.remarks:
-                tell(remark)
-            for warning in event.result.warnings:
-                tell(f"warning: {warning}")
-            self._tell_losses(event.row, event.result)
-            if self._verbose:
-                methods = ", ".join(event.result.job.methods)
-                cost = cost_of_crop(event.result.facts)
-                after = f"; {cost}" if cost else ""
-                tell(f"{event.row.id}: {methods} in {event.result.seconds:.1f} s{after}")
-        else:
-            self._failed += 1
+            self._tell_done(event)
+        elif isinstance(event, StackFailed):
             tell(event.message)
-        self._show()
+        elif self._alone and time.monotonic() - self._start >= 1:
+            self._show()
         self._line_now_and_then()
+
+    def _take(self, event: Event) -> None:
+        now = time.monotonic()
+        if isinstance(event, RunStarted):
+            self._pace = Pace(event.stacks, event.megapixels)
+            self._start = self._last_line = now
+            return
+        before = self._under_way.pop(event.row.id, None)
+        if isinstance(event, StackUnderWay):
+            # The last one to be heard of is the last one here.
+            since = before.since if before else now
+            self._under_way[event.row.id] = _UnderWay(event, since, now)
+        elif isinstance(event, StackDone):
+            self._pace.take(event.megapixels)
+        elif event.megapixels:  # what was refused was not among those to be fused
+            self._pace.give_up(event.megapixels)
+            self._failures.append(event.message)
+
+    def _tell_done(self, event: StackDone) -> None:
+        for remark in event.result.remarks:
+            tell(remark)
+        for warning in event.result.warnings:
+            tell(f"warning: {warning}")
+        self._tell_losses(event.row, event.result)
+        if self._verbose:
+            methods = ", ".join(event.result.job.methods)
+            cost = cost_of_crop(event.result.facts)
+            after = f"; {cost}" if cost else ""
+            tell(f"{event.row.id}: {methods} in {event.result.seconds:.1f} s{after}")
 
     def _tell_losses(self, row: Row, result: Result) -> None:
         """Say what outputs do not have of the metadata of frames, once for all stacks."""
@@ -92,29 +123,94 @@ class Progress:
                 self._lost.add(what)
                 tell(f"{row.place} {row.id}: {loss(what)} (said once a run)")
 
-    def _show(self) -> None:
-        """Have the bar stand where all stacks are, finished or not."""
-        within = sum(stack.fraction for stack in self._under_way.values())
-        self._bar.set_description_str(self._words(), refresh=False)
-        self._bar.update(self._done + self._failed + within - self._bar.n)
-
-    def _words(self) -> str:
-        """How far the run is, and the stack that was heard of last."""
-        words = f"{self._done + self._failed} of {self._total} stacks, {self._failed} failed"
-        if self._megapixels:
-            rate = self._megapixels / max(time.monotonic() - self._start, 1e-9)
-            words += f", {rate:.1f} MP/s"
-        if not self._under_way:
-            return "" if self._alone else words
-        last = list(self._under_way.values())[-1]
-        doing = f"{100 * last.fraction:.0f} % done, {last.phase}"
-        return doing if self._alone else f"{words}; {last.row.id} {doing}"
+    # --- lines
 
     def _line_now_and_then(self) -> None:
         now = time.monotonic()
-        if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
+        if not self._is_live and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            tell(self._words())
+            tell(self.words())
+
+    def words(self) -> str:
+        """How far the run is, in one line, and the stack that was heard of last."""
+        with self._lock:
+            last = next(reversed(self._under_way.values()), None)
+            within, pace = self._within, self._pace
+        doing = f"{100 * last.event.fraction:.0f} % done, {last.event.phase}" if last else ""
+        if self._alone:
+            return doing
+        seconds = time.monotonic() - self._start
+        words = f"{count(pace.ended)} of {count(pace.stacks)} stacks, {pace.failed} failed"
+        if rate := pace.rate(seconds, within):
+            left = seconds_left(pace.seconds_left(seconds, within))
+            words += f", {rate:.1f} MP/s, {left}"
+        return f"{words}; {last.event.row.id} {doing}" if last and last.event.phase else words
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the run is over, None if it is too early to tell."""
+        with self._lock:
+            return self._pace.seconds_left(time.monotonic() - self._start, self._within)
+
+    @property
+    def pace(self) -> Pace:
+        """How far the run is."""
+        return self._pace
+
+    @property
+    def _within(self) -> float:
+        """Megapixels that are done of stacks under way."""
+        return sum(one.event.fraction * one.event.megapixels for one in self._under_way.values())
+
+    # --- a live view
+
+    def _show(self) -> None:
+        """Begin to show on a terminal what goes on, unless it is shown."""
+        if self._is_live or not screen.is_terminal():
+            return
+        from rich.live import Live
+
+        self._is_live = True
+        at = screen.console()
+        live = Live(
+            console=at,
+            get_renderable=lambda: self._rendered(at.height),
+            refresh_per_second=_PER_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self.enter_context(screen.shown_by(partial(at.print, soft_wrap=True)))
+        self.enter_context(live)
+
+    def _rendered(self, height: int) -> "RenderableType":
+        from rich.text import Text
+
+        from batchstack.cli.live import render
+
+        return Text(self.words()) if self._alone else render(self._shown(), height)
+
+    def _shown(self) -> "Shown":
+        from batchstack.cli.live import Shown
+
+        now = time.monotonic()
+        with self._lock:
+            doing = sorted(map(partial(_doing, now), self._under_way.values()), key=_by_worker)
+            return Shown(self._pace, self._within, now - self._start, doing, tuple(self._failures))
+
+
+def _doing(now: float, one: _UnderWay) -> "Doing":
+    from batchstack.cli.live import Doing
+
+    event = one.event
+    worker = event.worker.rpartition("://")[2] or "this process"
+    return Doing(
+        worker, event.row.id, event.phase, event.fraction, now - one.since, now - one.heard
+    )
+
+
+def _by_worker(doing: "Doing") -> tuple[str, str]:
+    return doing.worker, doing.stack
 
 
 def loss(what: str) -> str:

@@ -1,12 +1,12 @@
 """`batchstack report`: what an output directory holds, as pages for a browser."""
 
-import sys
 from pathlib import Path
 
 import click
 
 from batchstack.batch.ledger import existing_ledger
 from batchstack.cli import options as shared
+from batchstack.cli.screen import bar
 
 
 @click.command("report", cls=shared.GroupedCommand)
@@ -22,19 +22,7 @@ def command(directory: Path) -> None:
 
 def write(directory: Path) -> Path:
     """Write the report of a directory, with a bar where it takes its time on a terminal."""
-    from tqdm import tqdm
-
     from batchstack.report import write_report
 
-    with (
-        existing_ledger(directory) as ledger,
-        tqdm(
-            total=len(ledger.ids()),
-            unit="stack",
-            desc="report",
-            disable=not sys.stderr.isatty(),
-            delay=1,
-            dynamic_ncols=True,
-        ) as bar,
-    ):
-        return write_report(ledger, directory, lambda done: bar.update(done - bar.n) and None)
+    with existing_ledger(directory) as ledger, bar(len(ledger.ids()), "report") as show:
+        return write_report(ledger, directory, show)

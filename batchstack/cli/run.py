@@ -2,20 +2,24 @@
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from batchstack.batch.main_job import RunEvent, RunStarted, run
+from batchstack import files
+from batchstack.batch.main_job import run
+from batchstack.batch.run import Event, RunStarted
 from batchstack.cli import options as shared
+from batchstack.cli.json_log import JsonLog
 from batchstack.cli.progress import Progress, closing_summary
 from batchstack.cli.screen import say, tell
 from batchstack.errors import BatchstackError, ExitCode
 
 
-@click.command("run", cls=shared.GroupedCommand)
-@click.argument("manifest", type=shared.file_path)
+@click.command("run", cls=shared.ConfiguredCommand)
+@click.argument("manifest", metavar="MANIFEST|FOLDER", type=shared.present_path)
 @shared.option(
     "-o",
     "--output",
@@ -47,33 +51,63 @@ from batchstack.errors import BatchstackError, ExitCode
     help="Leave out the report, which is written to OUTPUT/report.html at the end.",
 )
 @shared.option("-v", "--verbose", group="Run", is_flag=True, help="Name every stack when done.")
+@shared.option(
+    "--json-log",
+    group="Run",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default=None,
+    help="Append what happens to this file, one JSON object per line; - has stderr say nothing "
+    "else.",
+)
 def command(
     manifest: Path,
     output: Path,
     max_failures: int | None,
     verbose: bool,
     no_report: bool,
+    json_log: Path | None,
     **settings: Any,
 ) -> None:
     """Fuse every stack of MANIFEST and record it, so that a second run resumes.
 
     MANIFEST is CSV, TSV, JSONL or YAML with the columns id, back and front, or id and
-    frames; docs/manifest.md describes it.
+    frames; docs/manifest.md describes it.  Of a FOLDER of photographs it is shown which are
+    taken for stacks, as by 'batchstack scan', and these are fused; OUTPUT/proposal.csv keeps
+    the manifest.
     """
     cluster, options = shared.take_cluster_options(settings), shared.take_run_options(settings)
-    with _Screen(verbose) as screen:
-        summary = run(
-            manifest,
-            output,
-            options,
-            cluster,
-            max_failures=max_failures,
-            listener=screen,
-            say=tell,
-        )
-    say(closing_summary(summary, output.absolute()))
-    if not no_report and not summary.interrupted:
-        _leave_report(output)
+    if files.is_folder(manifest):
+        from batchstack.cli.proposal import write_proposal
+
+        manifest = write_proposal(manifest, output, reverse=options.reverse)
+        options = replace(options, reverse=False)  # which the manifest is by now
+    hint = shared.is_default("methods")
+    with ExitStack() as until_it_ends:
+        progress = Progress(verbose=verbose)
+        log = until_it_ends.enter_context(JsonLog(json_log, progress)) if json_log else None
+        with progress:
+
+            def listen(event: Event) -> None:
+                if isinstance(event, RunStarted) and event.stacks and hint:
+                    tell(f"all methods are computed; --methods {shared.RECOMMENDED} asks for one")
+                progress(event)
+                if log:
+                    log(event)
+
+            summary = run(
+                manifest,
+                output,
+                options,
+                cluster,
+                max_failures=max_failures,
+                listener=listen,
+                say=tell,
+            )
+        if log:
+            log.finish(summary)
+        say(closing_summary(summary, output.absolute()))
+        if not no_report and not summary.interrupted:
+            _leave_report(output)
     if summary.interrupted:
         sys.exit(ExitCode.INTERRUPTED)
     sys.exit(ExitCode.FAILED if summary.failures else ExitCode.OK)
@@ -88,17 +122,3 @@ def _leave_report(output: Path) -> None:
     except Exception as error:
         why = str(error) if isinstance(error, BatchstackError) else repr(error)
         tell(f"the report was not written; the outputs are as they should be: {why}")
-
-
-class _Screen(ExitStack):
-    """Shows the progress of a run as soon as it is known how much there is to do."""
-
-    def __init__(self, verbose: bool) -> None:
-        super().__init__()
-        self._verbose = verbose
-
-    def __call__(self, event: RunEvent) -> None:
-        if isinstance(event, RunStarted):
-            self._progress = self.enter_context(Progress(event.stacks, verbose=self._verbose))
-        else:
-            self._progress(event)

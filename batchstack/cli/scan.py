@@ -3,9 +3,8 @@
 import shlex
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -16,19 +15,18 @@ from batchstack.batch.main_job import run
 from batchstack.batch.manifest import load_manifest
 from batchstack.cli import options as shared
 from batchstack.cli.progress import closing_summary
+from batchstack.cli.proposal import lines, refuse_none
 from batchstack.cli.screen import say, tell
-from batchstack.errors import BatchstackError, ExitCode, ManifestError, OptionError
+from batchstack.errors import BatchstackError, ExitCode, OptionError
 from batchstack.options import RunOptions
 from batchstack.scan.folder import Folder
-from batchstack.scan.grouping import Group, Left
 from batchstack.scan.manifests import as_manifest
 from batchstack.scan.watch import Watch
 
-_SHOWN = 5  # photographs named for one reason
 _LOOK_SECONDS = 2.0  # between two looks at a folder that is watched
 
 
-@click.command("scan", cls=shared.GroupedCommand)
+@click.command("scan", cls=shared.ConfiguredCommand)
 @click.argument("folder", type=shared.present_folder_path)
 @shared.option(
     "-o",
@@ -64,7 +62,7 @@ _LOOK_SECONDS = 2.0  # between two looks at a folder that is watched
     show_default="only the manifest is written",
     help="With --watch: fuse every stack that has ended into this directory.",
 )
-@shared.run_options("bayesian")
+@shared.run_options(shared.RECOMMENDED)
 def command(
     folder: Path,
     manifest: Path,
@@ -91,13 +89,12 @@ def command(
     if watch:
         _watch(Watch(content, quiet), folder, manifest, fuse_to, options)
     proposal = content.propose()
+    if options.reverse:
+        proposal = proposal.back_first()
     text, unnamed = as_manifest(proposal, folder, manifest)
-    for line in _table(proposal.groups):
+    for line in lines(proposal.groups, [*proposal.left, *unnamed]):
         click.echo(line)
-    for line in _reasons([*proposal.left, *unnamed]):
-        click.echo(line)
-    if not proposal.groups:
-        raise ManifestError(f"{folder}: no stacks were found; the reasons stand above")
+    refuse_none(proposal, folder)
     files.replace_file(manifest, text.encode())
     load_manifest(manifest)
     say(f"{len(proposal.groups)} stacks in {manifest}; look through it, then")
@@ -112,6 +109,8 @@ def _watch(
     tell(f"watching {folder}; end with Ctrl-C")
     while True:
         proposal = watch.ended()
+        if options.reverse:
+            proposal = proposal.back_first()
         text, _ = as_manifest(proposal, folder, manifest)
         if proposal.groups and text != before:
             files.replace_file(manifest, text.encode())
@@ -128,6 +127,7 @@ def _fuse(manifest: Path, fuse_to: Path, options: RunOptions) -> None:
 
     Frames that belong to a stack after all make it a new one, which is fused anew.
     """
+    options = replace(options, reverse=False)  # which the manifest is by now
     try:
         summary = run(manifest, fuse_to, options, ClusterOptions(workers=0), say=tell)
     except BatchstackError as error:
@@ -136,22 +136,3 @@ def _fuse(manifest: Path, fuse_to: Path, options: RunOptions) -> None:
     say(closing_summary(summary, fuse_to.absolute()))
     if summary.interrupted:
         sys.exit(ExitCode.INTERRUPTED)
-
-
-def _table(groups: Sequence[Group]) -> Iterator[str]:
-    """The stacks in columns, the widest id deciding."""
-    width = max((len(group.id) for group in groups), default=0)
-    for group in groups:
-        first, last = (PurePosixPath(name).name for name in (group.frames[0], group.frames[-1]))
-        doubts = f"  [{'; '.join(group.doubts)}]" if group.doubts else ""
-        yield f"{group.id:{width}}  {len(group.frames):4}  {first} .. {last}  {group.why}{doubts}"
-
-
-def _reasons(left: Iterable[Left]) -> Iterator[str]:
-    """What is of no stack, one line a reason."""
-    names = defaultdict(list)
-    for one in left:
-        names[one.why].append(one.name)
-    for why, those in names.items():
-        more = f" and {len(those) - _SHOWN} more" if len(those) > _SHOWN else ""
-        yield f"left out, {why}: {', '.join(those[:_SHOWN])}{more}"

@@ -1,10 +1,17 @@
 """What the program says to people: on stderr, and never at the cost of the work."""
 
 import io
+import os
 import sys
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:  # it is loaded only where there is a terminal
+    from rich.console import Console
 
 
 class _BestEffort(io.TextIOBase):
@@ -43,8 +50,9 @@ class _BestEffort(io.TextIOBase):
     def _try(self, method: str, *arguments: Any) -> Any:
         try:
             return getattr(self._stream, method)(*arguments)
-        except (OSError, ValueError, AttributeError):
-            # The terminal was closed, the log's disk is full, or there is no stream at all.
+        except (OSError, ValueError, AttributeError, RuntimeError):
+            # The terminal was closed, the log's disk is full, there is no stream at all, or a
+            # signal has come while another message was written.
             return None
 
 
@@ -54,11 +62,42 @@ def protect() -> None:
         sys.stderr = _BestEffort(sys.stderr)
 
 
+# Who shows a message in place of stderr, the last one that came; and who hears of all.
+_shown_by: list[Callable[[str], None]] = []
+_heard_by: list[Callable[[str], None]] = []
+
+
+@contextmanager
+def shown_by(show: Callable[[str], None]) -> Iterator[None]:
+    """Have messages shown by a function, such as one that makes room in a live view."""
+    with _among(_shown_by, show):
+        yield
+
+
+@contextmanager
+def heard_by(hear: Callable[[str], None]) -> Iterator[None]:
+    """Have a function hear of all messages, wherever they are shown."""
+    with _among(_heard_by, hear):
+        yield
+
+
+@contextmanager
+def _among(
+    functions: list[Callable[[str], None]], function: Callable[[str], None]
+) -> Iterator[None]:
+    functions.append(function)
+    try:
+        yield
+    finally:
+        functions.remove(function)
+
+
 def say(text: str) -> None:
-    """One message, as it is; a bar that is shown makes room for it."""
-    tqdm = sys.modules.get("tqdm")
-    if tqdm:
-        tqdm.tqdm.write(text, file=sys.stderr)
+    """One message, as it is; what is shown live makes room for it."""
+    for hear in _heard_by:
+        hear(text)
+    if _shown_by:
+        _shown_by[-1](text)
     else:
         click.echo(text, err=True)
 
@@ -66,3 +105,58 @@ def say(text: str) -> None:
 def tell(text: str) -> None:
     """One message that says who speaks."""
     say(f"batchstack: {text}")
+
+
+# --- a terminal
+
+
+def is_terminal() -> bool:
+    """Whether something can be shown on stderr that changes."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def console() -> "Console":
+    """The terminal on stderr."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def bar(total: int, words: str) -> Iterator[Callable[[int], None]]:
+    """Give a function that is told how many are done; on a terminal they are shown by a bar.
+
+    Parameters
+    ----------
+    total : int
+    words : str
+        What is done, such as "report".
+    """
+    if not is_terminal():
+        yield lambda done: None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    at = console()
+    # What goes to a terminal as data has to make room for the bar, data for files has not.
+    to_terminal = sys.stdout is not None and sys.stdout.isatty()
+    with (
+        Progress(
+            *columns,
+            TimeRemainingColumn(),
+            console=at,
+            transient=True,
+            redirect_stdout=to_terminal,
+            redirect_stderr=False,
+        ) as progress,
+        shown_by(partial(at.print, soft_wrap=True)),
+    ):
+        task = progress.add_task(words, total=total)
+        yield lambda done: progress.update(task, completed=done)

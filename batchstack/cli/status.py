@@ -17,6 +17,7 @@ from batchstack.batch.ledger import StackHistory, existing_ledger
 from batchstack.batch.placement import warnings
 from batchstack.batch.scoring import worst_output
 from batchstack.cli import options as shared
+from batchstack.cli.following import follow
 from batchstack.errors import ExitCode, OptionError
 
 
@@ -30,11 +31,23 @@ from batchstack.errors import ExitCode, OptionError
     metavar="N",
     help="Show only the N scored stacks of lowest quality and their scores, worst first.",
 )
-def command(directory: Path, as_json: bool, worst: int | None) -> None:
+@shared.option(
+    "--watch",
+    group="Watch",
+    is_flag=True,
+    help="Follow the run that goes on until it ends, from this or another host; it is not "
+    "disturbed, and Ctrl-C ends the watching alone.",
+)
+def command(directory: Path, as_json: bool, worst: int | None, watch: bool) -> None:
     """Show what DIRECTORY holds: finished methods, missing outputs, failed stacks.
 
-    The exit code is 0 if every stack is whole, else 1.
+    The exit code is 0 if every stack is whole, else 1; with --watch it is 1 if stacks of the run
+    failed.
     """
+    if watch:
+        if as_json or worst:
+            raise OptionError("--watch goes without --json and --worst; give the one or the other")
+        sys.exit(follow(directory))
     overview = _Overview()
     with existing_ledger(directory) as ledger:
         stacks = (overview.count(_describe(directory, *stack)) for stack in ledger)

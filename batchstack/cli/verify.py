@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from batchstack.batch.ledger import existing_ledger
 from batchstack.batch.verify import Subset, Verified, recorded_outputs, subset, verify
 from batchstack.cli import options as shared
-from batchstack.cli.screen import tell
+from batchstack.cli.screen import bar, tell
 from batchstack.errors import ExitCode
 
 
@@ -61,14 +60,14 @@ def command(directory: Path, read_subset: Subset, as_json: bool) -> None:
     with existing_ledger(directory) as ledger:
         total = sum(1 for _ in recorded_outputs(ledger))
         found = verify(ledger, directory, total, read_subset(total))
-        for output in tqdm(
-            found, total=total, unit="output", disable=not sys.stderr.isatty(), dynamic_ncols=True
-        ):
-            read += output.was_read
-            without_digest += output.was_read and not output.has_digest
-            if output.difference is not None:
-                differing += 1
-                tqdm.write(_as_data(output) if as_json else _as_line(output))
+        with bar(total, "outputs") as show:
+            for number, output in enumerate(found, start=1):
+                read += output.was_read
+                without_digest += output.was_read and not output.has_digest
+                if output.difference is not None:
+                    differing += 1
+                    click.echo(_as_data(output) if as_json else _as_line(output))
+                show(number)
     click.echo(
         f"batchstack: {total} outputs recorded, {read} of them read"
         + (f" ({without_digest} without a recorded digest)" if without_digest else "")

@@ -331,6 +331,14 @@ class RunOptions(Options):
         used_by=(),
         column=False,
     )
+    reverse: bool = option(
+        False,
+        Flag(),
+        group="Fusion",
+        help="Take the frames of a stack in the opposite order, for those that are given from "
+        "front to back",
+        used_by=(),  # the order of the inputs is recorded
+    )
     score: bool = option(
         False,
         Flag(),

@@ -36,12 +36,15 @@ class Group:
         What they were grouped by.
     doubts : tuple of str
         What should be looked at before the stack is fused.
+    is_ordered : bool
+        Whether something tells which frame is at the back.
     """
 
     id: str
     frames: tuple[str, ...]
     why: str
     doubts: tuple[str, ...] = ()
+    is_ordered: bool = True
 
 
 class Left(NamedTuple):
@@ -63,6 +66,16 @@ class Proposal:
 
     groups: list[Group] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
+
+    def back_first(self) -> "Proposal":
+        """The proposal if what was ordered as taken was taken from front to back."""
+        groups = [
+            group
+            if group.is_ordered
+            else replace(group, frames=group.frames[::-1], why=f"{group.why}, turned round")
+            for group in self.groups
+        ]
+        return replace(self, groups=groups)
 
 
 def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> Proposal:
@@ -252,11 +265,12 @@ def _doubts(shots: Sequence[Shot]) -> tuple[str, ...]:
 def _group(shots: Sequence[Shot], why: str, doubts: tuple[str, ...] = ()) -> Group:
     frames, order = _back_to_front(shots)
     first = PurePosixPath(shots[0].name)
-    return Group(str(first.with_suffix("")), frames, f"{why}; {order}", doubts)
+    why = f"{why}; {order or 'order as taken'}"
+    return Group(str(first.with_suffix("")), frames, why, doubts, is_ordered=bool(order))
 
 
 def _back_to_front(shots: Sequence[Shot]) -> tuple[tuple[str, ...], str]:
-    """The frames in order, and what that order is from."""
+    """The frames in order, and what that order is from; nothing if they are as taken."""
     names = tuple(shot.name for shot in shots)
     distances = [shot.distance for shot in shots]
     known = [distance for distance in distances if distance is not None]
@@ -266,7 +280,7 @@ def _back_to_front(shots: Sequence[Shot]) -> tuple[tuple[str, ...], str]:
     nearer = {shot.series.nearer for shot in shots}
     if nearer == {False}:
         return names[::-1], "order by the camera's direction"
-    return names, "order by the camera's direction" if nearer == {True} else "order as taken"
+    return names, "order by the camera's direction" if nearer == {True} else ""
 
 
 def _with_unique_ids(proposal: Proposal) -> Proposal:

@@ -83,7 +83,7 @@ def test_what_is_recorded_and_untouched_is_done_without_reading(done):
         (lambda f, folder: (folder / "fused.png").write_bytes(b"1"), "1 bytes instead of 5"),
         (lambda f, folder: f[0].write_bytes(b"x" * 50), "a.png changed"),
         (lambda f, folder: f[0].write_bytes(b"longer than before" * 9), "a.png changed"),
-        (lambda f, folder: f.reverse(), "b.png changed"),
+        (lambda f, folder: f.reverse(), "frames are in another order"),
         (lambda f, folder: f.append(f[0]), "3 frames instead of 2"),
     ],
 )

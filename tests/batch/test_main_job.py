@@ -12,8 +12,7 @@ import pytest
 import batchstack
 from batchstack import ClusterOptions, FusionOptions, RunOptions
 from batchstack.batch.engines import StopRequest
-from batchstack.batch.main_job import RunStarted
-from batchstack.batch.run import StackDone, StackFailed
+from batchstack.batch.run import RunStarted, StackDone, StackFailed
 from batchstack.cli.progress import closing_summary
 from batchstack.errors import ManifestError, OptionError, OutputInUseError, PlanError
 
@@ -69,7 +68,9 @@ def test_the_command_prints_what_a_run_returns(one_bad, run):
 def test_a_listener_hears_of_the_start_and_of_every_stack(one_bad, run):
     heard = []
     run(listener=heard.append)
-    assert heard[0] == RunStarted(stacks=2)
+    assert (heard[0].stacks, heard[0].skipped) == (2, 0)
+    done = [event for event in heard[1:] if isinstance(event, StackDone)]
+    assert heard[0].megapixels == pytest.approx(sum(event.megapixels for event in done))
     assert sorted(event.row.id for event in heard[1:] if isinstance(event, StackDone)) == [
         "first",
         "second",

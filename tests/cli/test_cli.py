@@ -191,7 +191,7 @@ def test_help_says_every_default_and_loads_no_cluster(command):
         "import sys; from batchstack.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print(sorted({'distributed', 'cv2', 'numba', 'skimage'} & set(sys.modules)))"
+        "print(sorted({'distributed', 'cv2', 'numba', 'rich', 'skimage'} & set(sys.modules)))"
     )
     arguments = [part for part in (command, "--help") if part]
     done = subprocess.run(
@@ -200,6 +200,7 @@ def test_help_says_every_default_and_loads_no_cluster(command):
     assert "Usage:" in done.stdout
     loaded = done.stdout.splitlines()[-1]
     assert "distributed" not in loaded
+    assert "rich" not in loaded
     if not command:
         assert loaded == "[]"
 
