@@ -14,7 +14,7 @@ import imagecodecs
 
 from batchstack.errors import ImageError
 from batchstack.formats import FORMATS
-from batchstack.images import iptc
+from batchstack.images import exif, iptc
 from batchstack.images.claims import DEFLATE, check_claim, file_size
 from batchstack.images.colour import CHUNKS, key
 from batchstack.images.icc import FAULT, is_sound
@@ -25,6 +25,7 @@ from batchstack.images.white import of_bits
 
 (_SIGNATURE,) = FORMATS["png"].magic
 _ANCILLARY = 0x20  # in the first letter of a chunk's type: it is a small one
+_END = bytes(4) + FORMATS["png"].end
 _HEADER_END = 33  # signature and IHDR, always the first chunk
 _CHANNELS = {0: 1, 2: 3, 3: 3}  # grey, RGB, palette
 # Bits of a sample, and samples of a stored pixel.
@@ -39,7 +40,7 @@ _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _METRES_PER_INCH = 0.0254
 _TEXT_ROOM = 2**24  # bytes that a profile or an XMP packet may have when it is inflated
-_ALPHA_HINT = "remove it, e.g. magick in.png -alpha off out.png"
+_ALPHA_HINT = "remove it, e.g. convert in.png -alpha off out.png"
 
 
 def _heads(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
@@ -95,9 +96,14 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
         orientation,
         data_range=of_bits(max(chunks.get(b"sBIT", b"\0"))) if depth == 16 else None,
         shot=shot(metadata.exif),
-        notes=(FAULT,) if b"iCCP" in chunks and _profile(chunks[b"iCCP"]) is None else (),
+        notes=_notes(chunks, metadata),
         colours=key(metadata),
     )
+
+
+def _notes(chunks: dict[bytes, bytes], metadata: Metadata) -> tuple[str, ...]:
+    no_profile = b"iCCP" in chunks and _profile(chunks[b"iCCP"]) is None
+    return (*([FAULT] if no_profile else []), *exif.notes(metadata.exif))
 
 
 def _profile(payload: bytes) -> bytes | None:
@@ -123,6 +129,8 @@ def critical_chunks(path: Path, file: BinaryIO) -> bytearray:
     for kind, length in _heads(file):
         if kind[0] & _ANCILLARY:
             continue
+        if kind == b"IEND":  # holds nothing that could be wrong
+            return data + _END
         payload, checksum = file.read(length), file.read(4)
         found = imagecodecs.deflate_crc32(payload, zlib.crc32(kind))
         if len(payload) != length or struct.pack(">I", found) != checksum:
