@@ -130,7 +130,7 @@ _ROWS = (
         name="png",
         suffixes=(".png",),
         magic=(b"\x89PNG\r\n\x1a\n",),
-        rewrite="convert in.png out.png",
+        rewrite="pngfix --out=out.png in.png",
         dtypes=("uint8", "uint16"),
         largest_side=1_000_000,  # of libpng
         colour_chunks=True,

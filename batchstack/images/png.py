@@ -7,6 +7,7 @@ import struct
 import textwrap
 import zlib
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +41,7 @@ _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _METRES_PER_INCH = 0.0254
 _TEXT_ROOM = 2**24  # bytes that a profile or an XMP packet may have when it is inflated
+_WRONG_SUM = "incorrect data check"  # of libpng, about the sum behind all pixels
 _ALPHA_HINT = "remove it, e.g. convert in.png -alpha off out.png"
 
 
@@ -117,7 +119,28 @@ def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixel
 
     Palettes become RGB, grey of 1, 2 or 4 bits is spread over 8.
     """
-    yield imagecodecs.png_decode(critical_chunks(info.path, file))
+    data = critical_chunks(info.path, file)
+    try:
+        yield imagecodecs.png_decode(data)
+    except imagecodecs.PngError as error:
+        if _WRONG_SUM not in str(error):
+            raise
+        yield imagecodecs.png_decode(_summed(data))
+
+
+def _summed(data: bytearray) -> bytes:
+    """The same PNG with the right sum behind all pixels; each chunk vouches for its own."""
+    kept, packed = bytearray(data[:_HEADER_END]), b""
+    chunks = BytesIO(data)
+    for kind, length in _heads(chunks):
+        if kind == b"IDAT":
+            packed += chunks.read(length)
+        elif kind == b"PLTE":
+            kept += _chunk(kind, chunks.read(length))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    pixels = inflater.decompress(packed[2:])
+    end = len(packed) - len(inflater.unused_data)
+    return kept + _chunk(b"IDAT", packed[:end] + struct.pack(">I", zlib.adler32(pixels))) + _END
 
 
 def critical_chunks(path: Path, file: BinaryIO) -> bytearray:

@@ -33,6 +33,7 @@ from batchstack.images.white import of_largest, of_text
 _BAND = FORMATS["tiff"].rows_read
 _IPTC, _PHOTOSHOP, _MICRO_MANAGER = 33723, 34377, 51123
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _YCBCR = 0, 1, 2, 6
+_LIGHT = (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB)
 _COLOURS = ((1, _MIN_IS_WHITE), (1, _MIN_IS_BLACK), (3, _RGB))
 _JPEG, _PNG = 7, 34933
 # Photometric types of sensor data, and what says that there are some (DNG, CR2, IIQ).
@@ -213,14 +214,14 @@ def _is_larger(other: Any, page: Any) -> bool:
 
 def _refuse_unsupported(path: Path, page: Any) -> None:
     samples, photometric = page.samplesperpixel, int(page.photometric)
-    if page.extrasamples or samples in (2, 4):
+    if (page.extrasamples or samples in (2, 4)) and photometric in _LIGHT:
         found = f"{samples} channels, alpha or extra ones among them"
         hint = "keep grey or RGB, e.g. convert in.tif -alpha off out.tif"
     elif (samples, photometric) not in _COLOURS and not _is_jpeg_colour(page):
         found = f"{samples} channels of photometric type {_name(page.photometric)}"
         hint = (
             "convert it to grey or RGB, e.g. convert in.tif -colorspace sRGB -type TrueColor "
-            "out.tif"
+            "-alpha off out.tif"
         )
     elif page.dtype is None or str(np.dtype(page.dtype)) not in DTYPES or not _full_depth(page):
         found = f"{page.bitspersample}-bit samples ({_name(page.sampleformat)})"

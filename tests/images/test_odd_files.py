@@ -8,7 +8,9 @@ import struct
 import subprocess
 import sys
 import zlib
+from functools import partial
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -152,6 +154,8 @@ def with_pixels(change):
 ODD_PNGS = {
     "more pixels than it needs": with_pixels(lambda _, rows: zlib.compress(rows + bytes(99))),
     "bytes behind the pixels": with_pixels(lambda packed, _: packed + bytes(99)),
+    "a wrong sum behind the pixels": with_pixels(lambda packed, _: packed[:-4] + bytes(4)),
+    "a wrong sum and more": with_pixels(lambda packed, _: packed[:-4] + bytes(40)),
     "a wrong checksum of the end": with_pixels(lambda packed, _: packed)[:-4] + b"abcd",
     "no end": with_pixels(lambda packed, _: packed)[:-12],
     "a trailer": with_pixels(lambda packed, _: packed) + b"trailer",
@@ -169,7 +173,7 @@ def test_an_odd_png_has_the_pixels_that_it_has_in_order(tmp_path, caplog, capfd,
 @pytest.mark.parametrize(
     "change",
     [
-        lambda packed, _: packed[:-4] + bytes(4),
+        lambda _, rows: zlib.compress(rows[:-700])[:-4] + bytes(4),
         lambda _, rows: zlib.compress(rows[:-700]),
         lambda _, rows: zlib.compress(b"\x09" + rows[1:]),
     ],
@@ -202,6 +206,77 @@ def test_the_remedy_for_a_jpeg_without_end_cures_it(tmp_path):
     subprocess.run(FORMATS["jpeg"].rewrite, shell=True, cwd=tmp_path, capture_output=True)
     expected = read_image(file_with(tmp_path / "plain.jpg", PLAIN))
     np.testing.assert_array_equal(read_image(tmp_path / "out.jpg"), expected)
+
+
+def is_there(command):
+    """Whether a tool runs; one that stands in for ImageMagick may not."""
+    version = {"convert": "convert -version", "jpegtran": "jpegtran -version", "djxl": "djxl -V"}
+    if shutil.which(command) is None:
+        return False
+    done = subprocess.run(version.get(command, "true").split(), capture_output=True, text=True)
+    return done.returncode == 0 and (command != "convert" or "ImageMagick" in done.stdout)
+
+
+def far_back():
+    """A PNG whose pixels claim a smaller window than they need, as some programs write."""
+    rows = (b"\0" + noise((1, 520)).tobytes() + b"\0" * 100) * 4
+
+    def change(packed, _):
+        flags = next(one for one in range(256) if (0x0800 + one) % 31 == 0)
+        return bytes((0x08, flags)) + zlib.compress(rows)[2:]
+
+    header = struct.pack(">IIBBBBB", 620, 4, 8, 0, 0, 0, 0)
+    return with_pixels(change).replace(
+        png_chunk(b"IHDR", struct.pack(">IIBBBBB", 130, 96, 8, 2, 0, 0, 0)),
+        png_chunk(b"IHDR", header),
+    )
+
+
+def tiff_of(mode):
+    buffer = io.BytesIO()
+    Image.fromarray(photo()).convert(mode).save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
+def cmyk_jpeg():
+    buffer = io.BytesIO()
+    Image.fromarray(photo()).convert("CMYK").save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+REFUSED = {
+    "in.jpg": {"cmyk": cmyk_jpeg},
+    "in.png": {
+        "alpha": lambda: png_bytes(Image.fromarray(photo()).convert("RGBA")),
+        "transparent": lambda: png_bytes(Image.fromarray(photo()), transparency=(1, 2, 3)),
+        "far back": far_back,
+    },
+    "in.tif": {mode: partial(tiff_of, mode) for mode in ("CMYK", "RGBA", "LAB", "P", "YCbCr")},
+    "in.webp": {"webp": lambda: saved("WEBP")},
+    "in.gif": {"gif": lambda: saved("GIF")},
+    "in.bmp": {"bmp": lambda: saved("BMP")},
+    "in.jp2": {"jpeg 2000": lambda: saved("JPEG2000")},
+    "in.jxl": {"jpeg xl": lambda: imagecodecs.jpegxl_encode(photo())},
+    "in.avif": {"avif": lambda: imagecodecs.avif_encode(photo())},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [(name, what) for name, kinds in REFUSED.items() for what in kinds]
+)
+def test_the_command_that_a_message_names_makes_a_frame(tmp_path, name, what):
+    path = file_with(tmp_path / name, REFUSED[name][what]())
+    with pytest.raises(ImageError, match=r"e\.g\. \w+ .*in\.") as caught:
+        read_image(path)
+    command = str(caught.value).rpartition("e.g. ")[2]
+    if not is_there(command.split()[0]):
+        pytest.skip(f"{command.split()[0]} is not installed")
+    subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True)
+    found = read_image(next(tmp_path.glob("out.*")))
+    if what == "far back":
+        assert found.shape == (4, 620)
+    else:
+        assert np.abs(found.astype(int) - photo()).mean() < 20  # of a palette
 
 
 # --- TIFF that says wrong how long its strips are
