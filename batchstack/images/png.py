@@ -140,7 +140,9 @@ def _summed(data: bytearray) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     pixels = inflater.decompress(packed[2:])
     end = len(packed) - len(inflater.unused_data)
-    return kept + _chunk(b"IDAT", packed[:end] + struct.pack(">I", zlib.adler32(pixels))) + _END
+    return (
+        bytes(kept) + _chunk(b"IDAT", packed[:end] + struct.pack(">I", zlib.adler32(pixels))) + _END
+    )
 
 
 def critical_chunks(path: Path, file: BinaryIO) -> bytearray:
