@@ -130,7 +130,7 @@ _ROWS = (
         name="png",
         suffixes=(".png",),
         magic=(b"\x89PNG\r\n\x1a\n",),
-        rewrite="magick in.png out.png",
+        rewrite="pngfix --out=out.png in.png",
         dtypes=("uint8", "uint16"),
         largest_side=1_000_000,  # of libpng
         colour_chunks=True,
@@ -140,7 +140,7 @@ _ROWS = (
         name="tiff",
         suffixes=(".tif", ".tiff"),
         magic=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-        rewrite="magick in.tif out.tif",
+        rewrite="convert in.tif out.tif",
         largest_side=2**32 - 1,
         rows_read=256,
         rows_written=512,
@@ -195,7 +195,8 @@ def _brands(names: str) -> tuple[tuple[int, bytes], ...]:
     return tuple((4, b"ftyp" + name.encode()) for name in names.split())
 
 
-_CONVERT = "convert it first, e.g. magick in.{0} out.tif"
+# PNG, because ImageMagick writes TIFF of these in YCbCr, or with a palette.
+_CONVERT = "convert it first, e.g. convert in.{0} -alpha off out.png"
 _FOREIGN = (
     Foreign("camera raw (RAF)", ((0, b"FUJIFILMCCD-RAW"),), DEVELOP.format("raf")),
     Foreign("camera raw (CR3)", ((4, b"ftypcrx "),), DEVELOP.format("cr3")),
@@ -211,7 +212,11 @@ _FOREIGN = (
     Foreign("AVIF", _brands("avif avis"), _CONVERT.format("avif")),
     Foreign("HEIC", _brands("heic heix heim heis hevc hevx mif1 msf1"), _CONVERT.format("heic")),
     Foreign("WebP", ((8, b"WEBP"),), _CONVERT.format("webp")),
-    Foreign("JPEG XL", ((0, b"\xff\x0a"), (4, b"JXL \r\n\x87\n")), _CONVERT.format("jxl")),
+    Foreign(
+        "JPEG XL",
+        ((0, b"\xff\x0a"), (4, b"JXL \r\n\x87\n")),
+        "convert it first, e.g. djxl in.jxl out.png",
+    ),
     Foreign(
         "JPEG 2000",
         ((0, b"\xff\x4f\xff\x51"), (4, b"jP  \r\n\x87\n")),
@@ -220,7 +225,11 @@ _FOREIGN = (
     Foreign("GIF", ((0, b"GIF8"),), _CONVERT.format("gif")),
     Foreign("BMP", ((0, b"BM"),), _CONVERT.format("bmp")),
     Foreign("Photoshop", ((0, b"8BPS"),), "save it as TIFF without layers first"),
-    Foreign("OpenEXR", ((0, b"v/1\x01"),), _CONVERT.format("exr")),
+    Foreign(
+        "OpenEXR",
+        ((0, b"v/1\x01"),),
+        "convert it first, e.g. oiiotool in.exr --ch R,G,B -o out.tif",
+    ),
     Foreign("PDF", ((0, b"%PDF"),), "export its picture first"),
     Foreign("CZI", ((0, b"ZISRAWFILE"),), "export its planes as TIFF, one image in a file"),
     Foreign("ND2", ((0, b"\xda\xce\xbe\x0a"),), "export its planes as TIFF, one image in a file"),

@@ -73,9 +73,11 @@ from batchstack.images import (
     StagedImage,
     Written,
     cropped,
+    probe,
     read_image_and_digest,
     read_metadata,
     resized,
+    scaled,
     stage_image,
     write_image,
     write_image_rows,
@@ -584,7 +586,11 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, 
 
 def _metadata(job: Job, reference: int) -> Metadata:
     """What the outputs inherit: from the frame onto which the others are brought."""
-    return read_metadata(job.frames[reference], strip_gps=job.strip_gps)
+    metadata = read_metadata(job.frames[reference], strip_gps=job.strip_gps)
+    if not (job.resize and reference):
+        return metadata
+    first, own = probe(job.frames[0]), probe(job.frames[reference])
+    return scaled(metadata, first.height / own.height, first.width / own.width)
 
 
 def _encoding(

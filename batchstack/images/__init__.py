@@ -6,6 +6,7 @@ imported when the first file of their kind is met.
 """
 
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels, Written
+from batchstack.images.inherit import scaled
 from batchstack.images.preview import read_preview
 from batchstack.images.probe import image_kind, probe
 from batchstack.images.read import (
@@ -40,6 +41,7 @@ __all__ = [
     "read_preview",
     "resized",
     "same_colours",
+    "scaled",
     "stage_image",
     "write_image",
     "write_image_rows",

@@ -3,14 +3,18 @@
 They tell of planes, axes and files that an output does not have, and readers believe them.
 """
 
+import html
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
-# A document of XML or JSON, or lines of ImageJ or SCIFIO; of XML any, because people do not
-# begin a caption with a tag.
-_MACHINE = re.compile(r"\s*(<\?xml\b|<[A-Za-z]\w*[\s:>/]|\{\s*[\"}]|\[\s*[\[{\"]|ImageJ=|SCIFIO=)")
+_MARK = "\ufeff"  # of the order of bytes, which some programs put before their XML
+# A document of XML or JSON, or lines of ImageJ, SCIFIO, Aperio or ScanImage; of XML any, because
+# people do not begin a caption with a tag or a comment.
+_MACHINE = re.compile(
+    r"\s*(<[?!]|<[A-Za-z]\w*[\s:>/]|\{\s*[\"}]|\[\s*[\[{\"]|ImageJ=|SCIFIO=|Aperio |SI\.|state\.)"
+)
 _METRE = {
     "m": 1.0,
     "dm": 0.1,
@@ -36,13 +40,27 @@ _METRE = {
     "meter": 1.0,
 }
 _INCH = _METRE["inch"]
-_ATTRIBUTE = r"""\b{}\s*=\s*["']([^"']*)["']"""
+# Where XML has sizes and their unit: OME, whose unit is a micrometre if none is stated, and
+# MetaMorph.
+_XML = (
+    (
+        r"""\bPhysicalSize{}\s*=\s*["']([^"']*)""",
+        r"""\bPhysicalSize{}Unit\s*=\s*["']([^"']*)""",
+        "um",
+    ),
+    (
+        r"""id="spatial-calibration-{}"[^>]*\bvalue="([^"]*)""",
+        r"""id="spatial-calibration-units"[^>]*\bvalue="([^"]*)""",
+        "",
+    ),
+)
+_APERIO = re.compile(r"\bMPP\s*=\s*([\d.]+)")
 _OF_MICRO_MANAGER = ("PixelSizeUm", "PixelSize_um")
 
 
 def is_machine(text: str) -> bool:
     """Whether a description is meant for programs and tells of its file."""
-    return _MACHINE.match(text) is not None
+    return _MACHINE.match(text.lstrip(_MARK)) is not None
 
 
 def of_text(text: str, per_unit: tuple[float, float] | None = None) -> tuple[float, float] | None:
@@ -57,10 +75,13 @@ def of_text(text: str, per_unit: tuple[float, float] | None = None) -> tuple[flo
     """
     if not is_machine(text):
         return None
-    if text.lstrip().startswith("ImageJ="):
+    text = text.lstrip(_MARK).lstrip()
+    if text.startswith("ImageJ="):
         return _of_imagej(text, per_unit)
-    if text.lstrip().startswith("<"):
-        return _of_ome(text)
+    if text.startswith("Aperio "):
+        return _of_aperio(text)
+    if text.startswith("<"):
+        return next(filter(None, (_of_xml(text, *form) for form in _XML)), None)
     return of_facts(_json(text))
 
 
@@ -88,12 +109,19 @@ def _of_imagej(text: str, per_unit: tuple[float, float] | None) -> tuple[float, 
     return x, y
 
 
-def _of_ome(text: str) -> tuple[float, float] | None:
+def _of_aperio(text: str) -> tuple[float, float] | None:
+    found = _APERIO.search(text)
+    size = _per_inch(found[1], "um") if found else 0.0
+    return (size, size) if size else None
+
+
+def _of_xml(text: str, size_form: str, unit_form: str, no_unit: str) -> tuple[float, float] | None:
     sizes = []
-    for axis in "XY":
-        size = re.search(_ATTRIBUTE.format(f"PhysicalSize{axis}"), text)
-        unit = re.search(_ATTRIBUTE.format(f"PhysicalSize{axis}Unit"), text)
-        sizes.append(_per_inch(size and size[1], unit[1] if unit else "um"))
+    for axis in "xy":
+        size, unit = (
+            re.search(form.format(axis), text, re.IGNORECASE) for form in (size_form, unit_form)
+        )
+        sizes.append(_per_inch(size and size[1], html.unescape(unit[1]) if unit else no_unit))
     x, y = sizes
     return (x, y) if x and y else None
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q"}
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+FAULT = "has damaged {}, which is ignored"
 _EXIF = 0x8769  # leads to the directory of how the picture was taken
 
 
@@ -78,6 +79,11 @@ def taking_directory(block: bytes, first: dict[int, Entry]) -> dict[int, Entry]:
     """The entries that say how the picture was taken, found through the first directory."""
     start = whole_number(block, first.get(_EXIF))
     return {} if start is None else directory(block, byte_order(block) or "<", start)
+
+
+def notes(block: bytes | None) -> tuple[str, ...]:
+    """What is ignored of a block, to follow the name of its file."""
+    return (FAULT.format("EXIF"),) if block and not first_directory(block) else ()
 
 
 def whole_number(block: bytes, entry: Entry | None) -> int | None:

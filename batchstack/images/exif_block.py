@@ -125,7 +125,11 @@ class Exif:
     def text(self, tag: int) -> str:
         """A text of the main directory, empty if there is none."""
         data = self.main.get(tag, Tag(ASCII, 0, b"")).data
-        return data.partition(b"\0")[0].decode("utf-8", "replace")
+        plain = data.partition(b"\0")[0]
+        try:
+            return plain.decode()
+        except UnicodeDecodeError:  # EXIF knows ASCII only, programs write what they have
+            return plain.decode("latin-1")
 
     @property
     def resolution(self) -> tuple[float, float] | None:
@@ -360,12 +364,9 @@ def read(file: BinaryIO, main: Collection[int] | None = None) -> Exif:
     main : collection of int, optional
         Tags of the main directory that are wanted; by default all.
     """
-    head = _read(file, 0, 16)
-    form = {b"II*\0": _Form("<"), b"MM\0*": _Form(">")}.get(head[:4])
-    form = form or {b"II+\0": _Form("<", True), b"MM\0+": _Form(">", True)}.get(head[:4])
-    if form is None or len(head) < form.start:
+    form, start = _start(file)
+    if form is None:
         return Exif()
-    (start,) = unpack(form.offset, head[form.start - calcsize(form.offset) : form.start])
     wanted = None if main is None else {*main, *_POINTERS}
     tags, _ = _directory(file, form, start, wanted)
     photo, places = _directory(file, form, _place(form, tags, _PHOTO))
@@ -373,6 +374,23 @@ def read(file: BinaryIO, main: Collection[int] | None = None) -> Exif:
     interop, _ = _directory(file, form, _place(form, photo, _INTEROP))
     tags, photo, gps, interop = (_without(one, _POINTERS) for one in (tags, photo, gps, interop))
     return Exif(form.order, tags, photo, gps, interop, places.get(MAKER_NOTE, 0))
+
+
+def first_tags(file: BinaryIO) -> frozenset[int]:
+    """The tags that the main directory of a TIFF has, whether or not they can be read."""
+    form, start = _start(file)
+    return frozenset(tag for tag, *_ in _entries(file, form, start)) if form else frozenset()
+
+
+def _start(file: BinaryIO) -> tuple[_Form | None, int]:
+    """How the directories are written, and where the first one is."""
+    head = _read(file, 0, 16)
+    form = {b"II*\0": _Form("<"), b"MM\0*": _Form(">")}.get(head[:4])
+    form = form or {b"II+\0": _Form("<", True), b"MM\0+": _Form(">", True)}.get(head[:4])
+    if form is None or len(head) < form.start:
+        return None, 0
+    (start,) = unpack(form.offset, head[form.start - calcsize(form.offset) : form.start])
+    return form, start
 
 
 def _place(form: _Form, tags: Tags, pointer: int) -> int:

@@ -10,7 +10,14 @@ from dataclasses import replace
 from batchstack.formats import FORMATS, Format
 from batchstack.images import descriptions, xmp
 from batchstack.images.colour import stated_profile
-from batchstack.images.exif_block import DESCRIPTION, MAKER_NOTE, Exif, density_of, parse
+from batchstack.images.exif_block import (
+    DESCRIPTION,
+    MAKER_NOTE,
+    RESOLUTION,
+    Exif,
+    density_of,
+    parse,
+)
 from batchstack.images.info import ImageInfo, Metadata
 
 
@@ -37,6 +44,17 @@ def inheritable(stored: Metadata, orientation: int, *, strip_gps: bool = False) 
     if resolution and orientation >= 5:
         resolution = resolution[::-1]
     return replace(stored, exif=_block(exif), xmp=packet, resolution=resolution, lost=tuple(lost))
+
+
+def scaled(metadata: Metadata, rows: float, columns: float) -> Metadata:
+    """The same of a picture resized by these factors, which has so many more pixels per inch."""
+    if metadata.resolution is None:
+        return metadata
+    x, y = metadata.resolution
+    exif = parse(metadata.exif)
+    for tag in RESOLUTION:
+        exif = exif.without_main(tag)
+    return replace(metadata, exif=_block(exif), resolution=(x * columns, y * rows))
 
 
 def _packet(stored: bytes | None, lost: list[str], strip_gps: bool) -> bytes | None:
@@ -109,6 +127,8 @@ def _profile(metadata: Metadata, wanted: ImageInfo, lost: list[str]) -> bytes | 
     if metadata.chunks and FORMATS[wanted.format].colour_chunks:
         metadata = replace(metadata, chunks=())
     profile = stated_profile(metadata, wanted.channels)
+    if metadata.icc and profile is None:
+        lost.append("a colour profile that is not for its kind of pixels")
     if metadata.chunks and profile is None:
         lost.append("what its colours mean, for which no profile can be made")
     return profile

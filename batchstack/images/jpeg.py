@@ -20,7 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from batchstack.errors import ImageError
 from batchstack.formats import FORMATS
-from batchstack.images import iptc
+from batchstack.images import exif, iptc
 from batchstack.images.claims import JPEG, check_claim, file_size
 from batchstack.images.colour import key
 from batchstack.images.exif_block import parse
@@ -84,7 +84,7 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
     if image.mode not in ("L", "RGB"):
         raise ImageError(
             f"{path}: is a {image.mode} JPEG, only grey and RGB are supported; "
-            "convert it, e.g. magick in.jpg -colorspace sRGB out.jpg"
+            "convert it, e.g. convert in.jpg -colorspace sRGB out.jpg"
         )
     pieces = _profile_pieces(file)
     stated = Metadata(exif=_exif(image), icc=joined(pieces))
@@ -100,7 +100,7 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
         "uint8",
         orientation,
         shot=shot(stated.exif),
-        notes=(FAULT,) if pieces and stated.icc is None else (),
+        notes=(*([FAULT] if pieces and stated.icc is None else []), *exif.notes(stated.exif)),
         colours=key(stated),
     )
 

@@ -7,6 +7,7 @@ import struct
 import textwrap
 import zlib
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ import imagecodecs
 
 from batchstack.errors import ImageError
 from batchstack.formats import FORMATS
-from batchstack.images import iptc
+from batchstack.images import exif, iptc
 from batchstack.images.claims import DEFLATE, check_claim, file_size
 from batchstack.images.colour import CHUNKS, key
 from batchstack.images.icc import FAULT, is_sound
@@ -25,6 +26,7 @@ from batchstack.images.white import of_bits
 
 (_SIGNATURE,) = FORMATS["png"].magic
 _ANCILLARY = 0x20  # in the first letter of a chunk's type: it is a small one
+_END = bytes(4) + FORMATS["png"].end
 _HEADER_END = 33  # signature and IHDR, always the first chunk
 _CHANNELS = {0: 1, 2: 3, 3: 3}  # grey, RGB, palette
 # Bits of a sample, and samples of a stored pixel.
@@ -39,7 +41,8 @@ _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _METRES_PER_INCH = 0.0254
 _TEXT_ROOM = 2**24  # bytes that a profile or an XMP packet may have when it is inflated
-_ALPHA_HINT = "remove it, e.g. magick in.png -alpha off out.png"
+_WRONG_SUM = "incorrect data check"  # of libpng, about the sum behind all pixels
+_ALPHA_HINT = "remove it, e.g. convert in.png -alpha off out.png"
 
 
 def _heads(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
@@ -95,9 +98,14 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
         orientation,
         data_range=of_bits(max(chunks.get(b"sBIT", b"\0"))) if depth == 16 else None,
         shot=shot(metadata.exif),
-        notes=(FAULT,) if b"iCCP" in chunks and _profile(chunks[b"iCCP"]) is None else (),
+        notes=_notes(chunks, metadata),
         colours=key(metadata),
     )
+
+
+def _notes(chunks: dict[bytes, bytes], metadata: Metadata) -> tuple[str, ...]:
+    no_profile = b"iCCP" in chunks and _profile(chunks[b"iCCP"]) is None
+    return (*([FAULT] if no_profile else []), *exif.notes(metadata.exif))
 
 
 def _profile(payload: bytes) -> bytes | None:
@@ -111,7 +119,30 @@ def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixel
 
     Palettes become RGB, grey of 1, 2 or 4 bits is spread over 8.
     """
-    yield imagecodecs.png_decode(critical_chunks(info.path, file))
+    data = critical_chunks(info.path, file)
+    try:
+        yield imagecodecs.png_decode(data)
+    except imagecodecs.PngError as error:
+        if _WRONG_SUM not in str(error):
+            raise
+        yield imagecodecs.png_decode(_summed(data))
+
+
+def _summed(data: bytearray) -> bytes:
+    """The same PNG with the right sum behind all pixels; each chunk vouches for its own."""
+    kept, packed = bytearray(data[:_HEADER_END]), b""
+    chunks = BytesIO(data)
+    for kind, length in _heads(chunks):
+        if kind == b"IDAT":
+            packed += chunks.read(length)
+        elif kind == b"PLTE":
+            kept += _chunk(kind, chunks.read(length))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    pixels = inflater.decompress(packed[2:])
+    end = len(packed) - len(inflater.unused_data)
+    return (
+        bytes(kept) + _chunk(b"IDAT", packed[:end] + struct.pack(">I", zlib.adler32(pixels))) + _END
+    )
 
 
 def critical_chunks(path: Path, file: BinaryIO) -> bytearray:
@@ -123,6 +154,8 @@ def critical_chunks(path: Path, file: BinaryIO) -> bytearray:
     for kind, length in _heads(file):
         if kind[0] & _ANCILLARY:
             continue
+        if kind == b"IEND":  # holds nothing that could be wrong
+            return data + _END
         payload, checksum = file.read(length), file.read(4)
         found = imagecodecs.deflate_crc32(payload, zlib.crc32(kind))
         if len(payload) != length or struct.pack(">I", found) != checksum:

@@ -4,6 +4,8 @@ Three can be: the system (a `FileError`), the file (an `ImageError`), or batchst
 whose mistakes must not send anyone after a sound file.
 """
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,17 @@ from batchstack.images.info import Empty
 HEAD = max(longest_magic(), FOREIGN_HEAD)
 """Bytes by which the kind of a file is known."""
 _HOME = __name__.partition(".")[0]
+
+_reading = threading.local()
+
+
+def _is_asked_for(record: logging.LogRecord) -> bool:
+    """Whether what a library logs is for others than us: what it notices here, errors say."""
+    return not getattr(_reading, "files", 0)
+
+
+for library in ("imagecodecs", "tifffile"):
+    logging.getLogger(library).addFilter(_is_asked_for)
 
 
 @contextmanager
@@ -56,6 +69,7 @@ def image_in(path: Path, file: BinaryIO) -> Iterator[str]:
     """
     kind = kind_of(path, file.read(HEAD))
     file.seek(0)
+    _reading.files = getattr(_reading, "files", 0) + 1
     try:
         yield kind
     except Exception as error:
@@ -67,6 +81,8 @@ def image_in(path: Path, file: BinaryIO) -> Iterator[str]:
             f"not supported ({error}); copy it again from the source, or if it looks right in a "
             f"viewer rewrite it, e.g. {row.rewrite}"
         ) from error
+    finally:
+        _reading.files -= 1
 
 
 def is_damage(error: Exception) -> bool:

@@ -4,10 +4,10 @@ A band is as many full-width rows as one row of tiles or a few strips hold, so t
 file of any size is read in bounded memory.
 """
 
-import logging
+import json
 import math
 import reprlib
-import threading
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -20,7 +20,7 @@ from tifffile import TIFF, TiffFile
 
 from batchstack.errors import ImageError, PageStackError
 from batchstack.formats import DEVELOP, DTYPES, FORMATS, RAW_SUFFIXES
-from batchstack.images import descriptions, exif_block, iptc
+from batchstack.images import descriptions, exif, exif_block, iptc
 from batchstack.images.claims import check_claim, tiff_expansion
 from batchstack.images.colour import key
 from batchstack.images.icc import FAULT, is_sound
@@ -33,11 +33,13 @@ from batchstack.images.white import of_largest, of_text
 _BAND = FORMATS["tiff"].rows_read
 _IPTC, _PHOTOSHOP, _MICRO_MANAGER = 33723, 34377, 51123
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _YCBCR = 0, 1, 2, 6
+_LIGHT = (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB)
 _COLOURS = ((1, _MIN_IS_WHITE), (1, _MIN_IS_BLACK), (3, _RGB))
 _JPEG, _PNG = 7, 34933
 # Photometric types of sensor data, and what says that there are some (DNG, CR2, IIQ).
 _SENSOR, _DNG_VERSION, _RAW_MARKS = (32803, 34892), 50706, (b"CR", b"IIII", b"MMMM")
-_ICC, _LARGEST = 34675, 281
+_ICC, _LARGEST = 34675, (281, 341)  # MaxSampleValue, SMaxSampleValue
+_DESCRIBING = {34665: "EXIF", 34853: "GPS", _IPTC: "IPTC", 700: "XMP"}
 # Bytes of pixels that a strip of doubtful length is decoded to already with the header.
 _TRIED = 2**28
 _SIDES = ("imagewidth", "imagelength")
@@ -57,31 +59,17 @@ _NUMBERS = (
 _MOST_PAGES = 1000
 _MOST_BELOW = 8
 
-_reading = threading.local()
-
-
-def _is_asked_for(record: logging.LogRecord) -> bool:
-    """Whether what tifffile logs is for others than us: what it notices here, errors say."""
-    return not getattr(_reading, "pages", 0)
-
-
-logging.getLogger("tifffile").addFilter(_is_asked_for)
-
 
 @contextmanager
 def open_page(path: Path, file: BinaryIO) -> Iterator[Any]:
     """Give the first page of an open file, whose numbers can be relied on to be numbers."""
-    _reading.pages = getattr(_reading, "pages", 0) + 1
-    try:
-        with np.errstate(all="ignore"):  # damaged numbers overflow anywhere
-            # The name tells one vendor's files of more than 4 GB.
-            tiff = TiffFile(file, name=path.name)
-        with tiff:
-            page = tiff.pages.first
-            _refuse_wrong_numbers(path, page, _SIDES + _NUMBERS)
-            yield page
-    finally:
-        _reading.pages -= 1
+    with np.errstate(all="ignore"):  # damaged numbers overflow anywhere
+        # The name tells one vendor's files of more than 4 GB.
+        tiff = TiffFile(file, name=path.name)
+    with tiff:
+        page = tiff.pages.first
+        _refuse_wrong_numbers(path, page, _SIDES + _NUMBERS)
+        yield page
 
 
 def read_header(path: Path, file: BinaryIO) -> ImageInfo:
@@ -110,17 +98,26 @@ def _header(path: Path, page: Any) -> ImageInfo:
         turned,
         data_range=_white(page.tags) if dtype == "uint16" else None,
         shot=_shot(page.tags),
-        notes=() if page.tags.valueof(_ICC) is None or _icc(page.tags) else (FAULT,),
+        notes=_notes(page),
         colours=key(Metadata(icc=_icc(page.tags))),
     )
 
 
+def _notes(page: Any) -> tuple[str, ...]:
+    """What is ignored of the metadata: tags that lead out of the file, or to nothing."""
+    tags, stated = page.tags, exif_block.first_tags(page.parent.filehandle)
+    faults = [FAULT] if _ICC in stated and _icc(tags) is None else []
+    lost = [name for tag, name in _DESCRIBING.items() if tag in stated and not tags.valueof(tag)]
+    return (*faults, *(exif.FAULT.format(name) for name in lost))
+
+
 def _white(tags: Any) -> int | None:
     """The value for white that tags tell: the largest that was used, or the bits of the camera."""
-    values = tags.valueof(_LARGEST)
-    values = values if isinstance(values, tuple) else (values,)
-    if all(isinstance(value, int) for value in values):
-        return of_largest(max(values))
+    for tag in _LARGEST:
+        values = tags.valueof(tag)
+        values = values if isinstance(values, tuple) else (values,)
+        if values and all(isinstance(value, int) for value in values):
+            return of_largest(max(values))
     return of_text(str(tags.valueof(270) or ""))
 
 
@@ -194,10 +191,20 @@ def _pages_below(page: Any) -> list[Any]:
     """Images of the directories below the first one, and of those behind it."""
     try:
         with np.errstate(all="ignore"):
-            behind = list(islice(page.parent.pages, 1, _MOST_BELOW))
-            return [*islice(page.pages or (), _MOST_BELOW), *behind]
+            below = islice(page.pages or (), _MOST_BELOW)
+            return [*below, *islice(_pages_behind(page), _MOST_BELOW)]
     except Exception:  # they can be damaged in any way, and mostly do not matter
         return []
+
+
+def _pages_behind(page: Any) -> Iterator[Any]:
+    """The pages that follow the first one, each once: a damaged chain can lead back."""
+    known = {page.offset}
+    for other in islice(page.parent.pages, 1, _MOST_PAGES):
+        if other.offset in known:
+            return
+        known.add(other.offset)
+        yield other
 
 
 def _is_larger(other: Any, page: Any) -> bool:
@@ -207,13 +214,14 @@ def _is_larger(other: Any, page: Any) -> bool:
 
 def _refuse_unsupported(path: Path, page: Any) -> None:
     samples, photometric = page.samplesperpixel, int(page.photometric)
-    if page.extrasamples or samples in (2, 4):
+    if (page.extrasamples or samples in (2, 4)) and photometric in _LIGHT:
         found = f"{samples} channels, alpha or extra ones among them"
-        hint = "keep grey or RGB, e.g. magick in.tif -alpha off out.tif"
+        hint = "keep grey or RGB, e.g. convert in.tif -alpha off out.tif"
     elif (samples, photometric) not in _COLOURS and not _is_jpeg_colour(page):
         found = f"{samples} channels of photometric type {_name(page.photometric)}"
         hint = (
-            "convert it to grey or RGB, e.g. magick in.tif -colorspace sRGB -type TrueColor out.tif"
+            "convert it to grey or RGB, e.g. convert in.tif -colorspace sRGB -type TrueColor "
+            "-alpha off out.tif"
         )
     elif page.dtype is None or str(np.dtype(page.dtype)) not in DTYPES or not _full_depth(page):
         found = f"{page.bitspersample}-bit samples ({_name(page.sampleformat)})"
@@ -222,7 +230,7 @@ def _refuse_unsupported(path: Path, page: Any) -> None:
         found, hint = "float samples where 0 is white", "convert it to 0 is black"
     elif page.compression != 1 and page.compression not in TIFF.DECOMPRESSORS:
         found = f"a compression ({_name(page.compression)})"
-        hint = "rewrite it with another, e.g. magick in.tif -compress zip out.tif"
+        hint = "rewrite it with another, e.g. convert in.tif -compress zip out.tif"
     else:
         return
     raise ImageError(f"{path}: has {found}, which is not supported; {hint}")
@@ -245,7 +253,7 @@ def _refuse_stacks(path: Path, page: Any) -> None:
     """One image per file; thumbnails, reduced copies and masks beside it do not matter."""
     pages = 1
     with np.errstate(all="ignore"):
-        others = list(islice(page.parent.pages, 1, _MOST_PAGES))
+        others = list(_pages_behind(page))
     for other in others:
         _refuse_wrong_numbers(path, other, (*_SIDES, "subfiletype"))
         smaller = other.imagelength < page.imagelength or other.imagewidth < page.imagewidth
@@ -254,10 +262,13 @@ def _refuse_stacks(path: Path, page: Any) -> None:
     count = max(pages, page.imagedepth, planes if isinstance(planes, int) else 1)
     if count > 1:
         stem = str(path.with_suffix(""))
+        split = (
+            f'import tifffile as t; [t.imwrite({json.dumps(stem)} + f"-{{n:04}}.tif", page) '
+            f"for n, page in enumerate(t.imread({json.dumps(str(path))}))]"
+        )
         raise PageStackError(
             f"{path}: holds {count} pages, a frame must be one image; split it, e.g. "
-            f"python -c \"import tifffile as t; [t.imwrite({stem!r} + f'-{{n:04}}.tif', page) "
-            f'for n, page in enumerate(t.imread({str(path)!r}))]", and give {stem + "-*.tif"!r}'
+            f"python -c {shlex.quote(split)}, and give {stem + '-*.tif'!r}"
         )
 
 

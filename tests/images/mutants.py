@@ -9,6 +9,7 @@ import io
 import resource
 import struct
 import sys
+import tempfile
 from pathlib import Path
 from random import Random
 
@@ -17,11 +18,23 @@ import tifffile
 from PIL import Image
 
 from batchstack.errors import ImageError
-from batchstack.images import probe, read_image, read_metadata, stage_image
+from batchstack.formats import FORMATS
+from batchstack.images import (
+    Encoding,
+    probe,
+    read_image,
+    read_metadata,
+    stage_image,
+    write_image,
+)
+from tests.images import sources
 from tests.images.samples import SRGB, XMP, exif_block, jpeg_bytes, noise, photo, png_bytes
 
 EXIF = b"Exif\0\0" + exif_block(6)
 RGB = photo(24, 33)
+OME = (
+    '<?xml version="1.0"?><OME><Image><Pixels PhysicalSizeX="0.5" PhysicalSizeY="1"/></Image></OME>'
+)
 VALUES = (0, 1, 2, 3, 4, 7, 8, 16, 255, 256, 1025, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1)
 ROOM = 4 << 30  # bytes of addresses, of which the libraries take one billion
 
@@ -59,13 +72,33 @@ def samples():
     for compression in ("lzw", "packbits", "lzma", "jpeg2000", "webp"):
         yield tiff(RGB, photometric="rgb", compression=compression, rowsperstrip=8)
     yield two_pages()
+    yield from full_of_metadata()
+
+
+def full_of_metadata():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        yield sources.full_jpeg(folder / "a.jpg").read_bytes()
+        yield sources.full_png(folder / "a.png").read_bytes()
+        yield sources.full_png(folder / "a.png", raw=True).read_bytes()
+        yield sources.full_tiff(folder / "a.tif").read_bytes()
+        yield sources.full_tiff(folder / "a.tif", description=OME).read_bytes()
+
+
+def inherit(path):
+    """Write outputs that inherit from a frame, in every format."""
+    encoding = Encoding(metadata=read_metadata(path), software="{}")
+    for row in FORMATS.values():
+        target = path.with_name(f"output{row.suffix}")
+        write_image(target, RGB, encoding, durable=False)
+        read_metadata(target)
 
 
 def damaged(data, random):
     """A few bytes changed, taken out or put in, mostly near the start where headers are."""
     data = bytearray(data)
     for _ in range(random.choice((1, 1, 2, 3))):
-        place = random.randrange(len(data) if random.random() < 0.3 else min(len(data), 400))
+        place = random.randrange(min(len(data), random.choice((400, 4000, len(data)))))
         way = random.random()
         if way < 0.6:
             data[place] = random.choice((data[place] ^ 1 << random.randrange(8), place % 256))
@@ -104,7 +137,7 @@ def main(folder, count, seed):
     resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))
     random, originals, results = Random(seed), list(samples()), [0, 0]
     path = folder / "mutant"
-    readers = (probe, read_image, read_metadata, lambda one: stage_image(one, folder / "a.npy"))
+    readers = (probe, read_image, inherit, lambda one: stage_image(one, folder / "a.npy"))
     for _ in range(count):
         path.write_bytes(damaged(random.choice(originals), random))
         for reader in readers:

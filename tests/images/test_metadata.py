@@ -202,6 +202,13 @@ def test_damaged_text_of_png_stops_nothing(tmp_path):
 
 # --- descriptions
 
+METAMORPH = (
+    '<MetaData>\r\n<prop id="Description" type="string" value="Exposure: 100 ms"/>\r\n'
+    '<prop id="spatial-calibration-x" type="float" value="0.645"/>\r\n'
+    '<prop id="spatial-calibration-y" type="float" value="0.3"/>\r\n'
+    '<prop id="spatial-calibration-units" type="string" value="um"/>\r\n</MetaData>'
+)
+
 
 @pytest.mark.parametrize(
     "text",
@@ -214,6 +221,10 @@ def test_damaged_text_of_png_stops_nothing(tmp_path):
         "{}",
         "ImageJ=1.53t\nimages=4\n",
         "SCIFIO=0.1\n",
+        "\ufeff<?xml version='1.0'?><OME/>",
+        "<!-- a block of OME-XML --><OME/>",
+        "Aperio Image Library v11.2.1\r\n46000x32914",
+        "state.configPath='C:'",
     ],
 )
 def test_words_of_programs_are_known(text):
@@ -236,6 +247,13 @@ def test_words_of_people_are_not(text):
         ),
         ('{"PhysicalSizeX": 0.5, "PhysicalSizeY": 2, "PhysicalSizeYUnit": "um"}', (0.5, 2)),
         ('{"Summary": {"PixelSize_um": 0.65}}', (0.65, 0.65)),
+        (
+            "\ufeff<!-- units --><OME><Pixels PhysicalSizeX='0.5' PhysicalSizeXUnit='&#181;m' "
+            "PhysicalSizeY='250' PhysicalSizeYUnit='nm'/></OME>",
+            (0.5, 0.25),
+        ),
+        (METAMORPH, (0.645, 0.3)),
+        ("Aperio Image Library\r\n900x600 J2K|AppMag = 20|MPP = 0.4990", (0.499, 0.499)),
         ("ImageJ=1.53t\nunit=micron\n", (0.25, 0.5)),
         ("ImageJ=1.53t\nunit=\\u00B5m\n", (0.25, 0.5)),
         ("ImageJ=1.53t\nunit=nm\nyunit=mm\n", (0.25e-3, 500)),
@@ -251,6 +269,8 @@ def test_pixel_sizes_are_read(text, micrometres):
     [
         "ImageJ=1.53t\nunit=pixel\n",
         "<OME/>",
+        METAMORPH.replace('"um"', '"pixel"'),
+        "Aperio Image Library\r\n900x600 J2K|AppMag = 20|MPP = x",
         '{"PixelSizeUm": 0}',
         '{"PixelSizeUm": "x"}',
         "beetle",
@@ -258,6 +278,15 @@ def test_pixel_sizes_are_read(text, micrometres):
 )
 def test_no_pixel_size_is_made_up(text):
     assert descriptions.of_text(text, (4.0, 2.0)) is None
+
+
+def test_a_description_in_latin_1_keeps_its_unit(tmp_path):
+    text = (
+        '<OME><Pixels PhysicalSizeX="0.5" PhysicalSizeXUnit="\u00b5m" PhysicalSizeY="0.5"/></OME>'
+    )
+    tags = [(270, 2, 0, text.encode("latin-1"), True)]
+    tifffile.imwrite(tmp_path / "a.tif", photo(channels=1), metadata=None, extratags=tags)
+    assert read_metadata(tmp_path / "a.tif").resolution == pytest.approx((50800, 50800))
 
 
 def test_imagej_and_micro_manager_keep_their_scale_in_a_tiff(tmp_path):

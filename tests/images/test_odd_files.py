@@ -1,12 +1,16 @@
 """Files that viewers open though they are not in order, and files that are no picture yet."""
 
+import ast
 import io
 import logging
 import shutil
 import struct
 import subprocess
 import sys
+import zlib
+from functools import partial
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -16,6 +20,7 @@ from batchstack.errors import ImageError, PageStackError
 from batchstack.formats import FORMATS
 from batchstack.images import probe, read_image, read_metadata
 from batchstack.images.orientation import exif_orientation
+from tests.images import sources
 from tests.images.samples import (
     SRGB,
     exif_block,
@@ -94,6 +99,105 @@ def test_a_damaged_profile_is_told_and_left_out(tmp_path, suffix):
         np.testing.assert_array_equal(read_image(path), photo())
 
 
+def tiff_with(path, tag, **changes):
+    """A TIFF full of metadata, the entry of a tag changed: its type, count or value."""
+    sources.full_tiff(path)
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages.first.tags[tag].offset
+    data = bytearray(path.read_bytes())
+    for name, value in changes.items():
+        struct.pack_into("<I", data, place + {"count": 4, "value": 8}[name], value)
+    return file_with(path, data)
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [
+        (34665, "has damaged EXIF"),
+        (34853, "has damaged GPS"),
+        (33723, "has damaged IPTC"),
+        (700, "has damaged XMP"),
+        (34675, "has a damaged colour profile (ICC)"),
+    ],
+)
+def test_metadata_that_lies_outside_of_a_tiff_is_told_and_left_out(tmp_path, tag, name):
+    path = sources.full_tiff(tmp_path / "whole.tif")
+    assert probe(path).notes == ()
+    expected, stored = read_image(path), vars(read_metadata(path))
+    for changes in ({"value": 10**8}, {"value": 2**32 - 1}):
+        path = tiff_with(tmp_path / "a.tif", tag, **changes)
+        assert [*probe(path).notes] == [f"{name}, which is ignored"]
+        np.testing.assert_array_equal(read_image(path), expected)
+        assert vars(read_metadata(path)) != stored
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+def test_exif_that_is_none_is_told_and_left_out(tmp_path, kind):
+    exif = b"Exif\0\0no block of EXIF"
+    if kind == "jpg":
+        data = jpeg_bytes(photo(), exif=exif)
+    else:
+        data = png_bytes(Image.fromarray(photo()), exif=exif)
+    path = file_with(tmp_path / f"a.{kind}", data)
+    assert probe(path).notes == ("has damaged EXIF, which is ignored",)
+    assert read_metadata(path).exif is None
+
+
+def with_pixels(change):
+    """A PNG of `photo` whose filtered rows are changed before they are deflated."""
+    rows = b"".join(b"\0" + row.tobytes() for row in photo())
+    header = struct.pack(">IIBBBBB", 130, 96, 8, 2, 0, 0, 0)
+    body = png_chunk(b"IDAT", change(zlib.compress(rows), rows))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + body + png_chunk(b"IEND", b"")
+
+
+ODD_PNGS = {
+    "more pixels than it needs": with_pixels(lambda _, rows: zlib.compress(rows + bytes(99))),
+    "bytes behind the pixels": with_pixels(lambda packed, _: packed + bytes(99)),
+    "a wrong sum behind the pixels": with_pixels(lambda packed, _: packed[:-4] + bytes(4)),
+    "a wrong sum and more": with_pixels(lambda packed, _: packed[:-4] + bytes(40)),
+    "a wrong checksum of the end": with_pixels(lambda packed, _: packed)[:-4] + b"abcd",
+    "no end": with_pixels(lambda packed, _: packed)[:-12],
+    "a trailer": with_pixels(lambda packed, _: packed) + b"trailer",
+}
+
+
+@pytest.mark.parametrize("name", ODD_PNGS)
+def test_an_odd_png_has_the_pixels_that_it_has_in_order(tmp_path, caplog, capfd, name):
+    path = file_with(tmp_path / "a.png", ODD_PNGS[name])
+    np.testing.assert_array_equal(read_image(path), photo())
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _, rows: zlib.compress(rows[:-700])[:-4] + bytes(4),
+        lambda _, rows: zlib.compress(rows[:-700]),
+        lambda _, rows: zlib.compress(b"\x09" + rows[1:]),
+    ],
+)
+def test_a_png_whose_pixels_are_damaged_is_refused_without_a_line_of_libpng(
+    tmp_path, caplog, capfd, change
+):
+    path = file_with(tmp_path / "a.png", with_pixels(change))
+    with pytest.raises(ImageError, match="damaged or incomplete"):
+        read_image(path)
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_chain_of_directories_that_leads_back_is_no_stack(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, photo(), photometric="rgb", metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        start, count = tiff.pages.first.offset, len(tiff.pages.first.tags)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, start + 2 + 12 * count, start)
+    np.testing.assert_array_equal(read_image(file_with(path, data)), photo())
+
+
 @pytest.mark.skipif(not shutil.which("jpegtran"), reason="needs jpegtran")
 def test_the_remedy_for_a_jpeg_without_end_cures_it(tmp_path):
     path = file_with(tmp_path / "in.jpg", PLAIN[:-2])
@@ -102,6 +206,77 @@ def test_the_remedy_for_a_jpeg_without_end_cures_it(tmp_path):
     subprocess.run(FORMATS["jpeg"].rewrite, shell=True, cwd=tmp_path, capture_output=True)
     expected = read_image(file_with(tmp_path / "plain.jpg", PLAIN))
     np.testing.assert_array_equal(read_image(tmp_path / "out.jpg"), expected)
+
+
+def is_there(command):
+    """Whether a tool runs; one that stands in for ImageMagick may not."""
+    version = {"convert": "convert -version", "jpegtran": "jpegtran -version", "djxl": "djxl -V"}
+    if shutil.which(command) is None:
+        return False
+    done = subprocess.run(version.get(command, "true").split(), capture_output=True, text=True)
+    return done.returncode == 0 and (command != "convert" or "ImageMagick" in done.stdout)
+
+
+def far_back():
+    """A PNG whose pixels claim a smaller window than they need, as some programs write."""
+    rows = (b"\0" + noise((1, 520)).tobytes() + b"\0" * 100) * 4
+
+    def change(packed, _):
+        flags = next(one for one in range(256) if (0x0800 + one) % 31 == 0)
+        return bytes((0x08, flags)) + zlib.compress(rows)[2:]
+
+    header = struct.pack(">IIBBBBB", 620, 4, 8, 0, 0, 0, 0)
+    return with_pixels(change).replace(
+        png_chunk(b"IHDR", struct.pack(">IIBBBBB", 130, 96, 8, 2, 0, 0, 0)),
+        png_chunk(b"IHDR", header),
+    )
+
+
+def tiff_of(mode):
+    buffer = io.BytesIO()
+    Image.fromarray(photo()).convert(mode).save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
+def cmyk_jpeg():
+    buffer = io.BytesIO()
+    Image.fromarray(photo()).convert("CMYK").save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+REFUSED = {
+    "in.jpg": {"cmyk": cmyk_jpeg},
+    "in.png": {
+        "alpha": lambda: png_bytes(Image.fromarray(photo()).convert("RGBA")),
+        "transparent": lambda: png_bytes(Image.fromarray(photo()), transparency=(1, 2, 3)),
+        "far back": far_back,
+    },
+    "in.tif": {mode: partial(tiff_of, mode) for mode in ("CMYK", "RGBA", "LAB", "P", "YCbCr")},
+    "in.webp": {"webp": lambda: saved("WEBP")},
+    "in.gif": {"gif": lambda: saved("GIF")},
+    "in.bmp": {"bmp": lambda: saved("BMP")},
+    "in.jp2": {"jpeg 2000": lambda: saved("JPEG2000")},
+    "in.jxl": {"jpeg xl": lambda: imagecodecs.jpegxl_encode(photo())},
+    "in.avif": {"avif": lambda: imagecodecs.avif_encode(photo())},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [(name, what) for name, kinds in REFUSED.items() for what in kinds]
+)
+def test_the_command_that_a_message_names_makes_a_frame(tmp_path, name, what):
+    path = file_with(tmp_path / name, REFUSED[name][what]())
+    with pytest.raises(ImageError, match=r"e\.g\. \w+ .*in\.") as caught:
+        read_image(path)
+    command = str(caught.value).rpartition("e.g. ")[2]
+    if not is_there(command.split()[0]):
+        pytest.skip(f"{command.split()[0]} is not installed")
+    subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True)
+    found = read_image(next(tmp_path.glob("out.*")))
+    if what == "far back":
+        assert found.shape == (4, 620)
+    else:
+        assert np.abs(found.astype(int) - photo()).mean() < 20  # of a palette
 
 
 # --- TIFF that says wrong how long its strips are
@@ -234,14 +409,14 @@ def test_other_formats_are_refused_by_name_with_a_remedy(tmp_path, name):
 @pytest.mark.parametrize("shape", [(5, 24, 33), (5, 24, 33, 3)])
 @pytest.mark.parametrize("imagej", [False, True])
 def test_the_remedy_for_a_page_stack_makes_frames_of_it(tmp_path, shape, imagej):
-    path, pages = tmp_path / "a z.tif", noise(shape)
+    path, pages = tmp_path / "a 'z'.tif", noise(shape)
     tifffile.imwrite(path, pages, photometric="rgb" if len(shape) == 4 else None, imagej=imagej)
     with pytest.raises(PageStackError, match="holds 5 pages") as caught:
         probe(path)
     _, _, command = str(caught.value).partition("e.g. python ")
     command, _, pattern = command.rpartition(", and give ")
     subprocess.run(f"{sys.executable} {command}", shell=True, check=True)
-    frames = sorted(tmp_path.glob(pattern.strip("'").rpartition("/")[2]))
+    frames = sorted(tmp_path.glob(ast.literal_eval(pattern).rpartition("/")[2]))
     assert len(frames) == 5
     for page, frame in zip(pages, frames, strict=True):
         np.testing.assert_array_equal(read_image(frame), page)
@@ -257,6 +432,7 @@ def test_the_remedy_for_a_page_stack_makes_frames_of_it(tmp_path, shape, imagej)
         ({"extratags": [(281, "H", 1, 4095, True)]}, 4095),
         ({"extratags": [(281, "H", 1, 3900, True)]}, 4095),
         ({"extratags": [(281, "H", 1, 65535, True)]}, None),
+        ({"extratags": [(341, "H", 1, 4095, True)]}, 4095),
         ({"description": '<OME><Pixels SignificantBits="14"/></OME>'}, 2**14 - 1),
         ({"description": '{"BitDepth": 10}'}, 1023),
     ],
