@@ -8,11 +8,9 @@ The transform of a frame is found coarse to fine:
    apart gives the transform.
    Step 2 repeats on finer levels as long as the error it predicts for itself shrinks.
    On fine levels of large images only a bounded number of patches is looked at.
-3. where that fit is not sure, windows of detail are followed forth and back, and the fit goes
-   through those that come home.
 
-All images are taken to linear light first, band-passed and divided by their local contrast, which
-also removes differences of exposure, white balance and contrast.
+All images are taken to linear light first and band-passed.
+What frames differ in by blur and light is fitted along with the move, block by block.
 """
 
 from collections.abc import Sequence
@@ -39,7 +37,6 @@ from batchstack.registration.views import (
     factor_for,
 )
 from batchstack.registration.warp import IDENTITY, Matrix, Pixels, Transform
-from batchstack.registration.windows import followed_fit
 
 __all__ = ["MODELS", "Model", "estimate", "estimate_stack", "link"]
 
@@ -59,8 +56,6 @@ TOO_SMALL = "not aligned: a move is smaller than can be told"
 # Predicted error of the corners, in pixels, that needs no refinement; and how much larger than
 # the best so far it may be for a still finer level to be looked at.
 _GOOD, _HOPELESS = 0.03, 2.0
-# Predicted error of blocks from which windows are followed, which takes longer.
-_SURE = 0.1
 
 # "auto" moves nothing below `_SLIGHT` pixels, nor a stack of which no frame lies `_FAR` off or by
 # more than `_CLEAR` times what single blocks scatter: that is focus and perspective.
@@ -281,12 +276,6 @@ def _refined(pair: Pair, guess: Fit, step: Fit, model: Model) -> Fit:
 
 
 def _measure(pair: Pair, model: Model, guess: Fit | None = None) -> Fit:
-    """Fit of a model, of windows where that of blocks is not sure."""
-    fit = _of_blocks(pair, model, guess)
-    return fit if fit.note or fit.error < _SURE else followed_fit(pair, fit)
-
-
-def _of_blocks(pair: Pair, model: Model, guess: Fit | None) -> Fit:
     """Fit of a model; "auto" takes the affine one only if clearly different and better."""
     if model != "auto":
         return _coarse_to_fine(pair, cast(Freedoms, model), guess)
