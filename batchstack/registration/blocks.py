@@ -37,7 +37,7 @@ _SUMS, REACH = 15, 2
 # Columns that are summed at once, at most, so that sums stay in a core's nearest cache.
 _WIDE = 320
 # What keeps blur and gain from explaining a block that hardly tells them from its noise.
-_DAMPING = 1e-3
+_DAMPING = 1e-2
 # Share of a difference that is taken for noise however well blur and gain explain it.
 _LEAST_LEFT = 0.02
 
@@ -210,7 +210,7 @@ def _eliminated(products: Points, slopes: Points, squares: Points) -> tuple[Poin
     That is their Schur complement; a block that does not tell of blur and gain is left as it is.
     """
     others = products[:, 2:, 2:]
-    told = (np.diagonal(others, axis1=1, axis2=2) > 0).all(axis=1)[:, None, None]
+    told = ((others[:, 0, 0] > 0) & (others[:, 1, 1] > 0))[:, None, None]
     damped = np.where(told, others * (1 + _DAMPING * np.eye(2)), np.eye(2))
     mixed = np.where(told, products[:, 2:, :2], 0.0)
     pull = np.where(told, slopes[:, 2:, None], 0.0)

@@ -42,7 +42,7 @@ __all__ = ["MODELS", "Model", "estimate", "estimate_stack", "link"]
 
 # Pixels of the level where the search begins, of the first that a fit may be taken from, and of
 # the one where agreement is judged; steps on each level of the search, at most.
-_FIRST, _COARSEST, _JUDGED = 12_000, 100_000, 400_000
+_FIRST, _COARSEST, _JUDGED = 12_000, 30_000, 400_000
 _STEPS = 8
 
 # Pixels a side below which no window has a neighbour, and the correlation of detail below which

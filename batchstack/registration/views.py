@@ -19,7 +19,7 @@ _DARKEST = 1e-3  # mean of a frame, white is 255
 
 # Pixels of a level round a patch that its detail depends on, and the finest detail of a level:
 # finer one is what frames differ in, and takes part on finer levels.
-_CONTEXT, _FINE = 16, 2.2
+_CONTEXT, _FINE = 16, 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +162,7 @@ def moved(image: Values, matrix: Matrix, size: tuple[int, int]) -> Values:
 
 def band_passed(image: Values) -> Values:
     """Without detail finer than `_FINE` pixels and coarser than 8 (standard deviations)."""
-    smooth = cv2.GaussianBlur(image, (11, 11), _FINE)
+    smooth = cv2.GaussianBlur(image, (13, 13), _FINE)
     return cast(Values, np.subtract(smooth, _widely_smoothed(smooth), out=smooth))
 
 
