@@ -333,8 +333,8 @@ def _verified(pair: Pair, fit: Fit) -> Fit:
     if not reason and _is_noise(fit, pair.shape):
         return fit
     if not reason:
-        after = _agreement(pair, fit.homogeneous)
-        as_is = _agreement(pair, np.eye(3), fit.homogeneous)
+        after = _agreement(pair, fit.homogeneous, fit.factor)
+        as_is = _agreement(pair, np.eye(3), fit.factor, fit.homogeneous)
         if after >= max(as_is, _LEAST_AGREEMENT):
             return fit
         if after > max(as_is - _TOLD, _LEAST_AGREEMENT):
@@ -364,11 +364,11 @@ def _decide(pair: Pair, fit: Fit, model: Model) -> tuple[Transform, Transform]:
     error = fit.error if np.isfinite(fit.error) else 0.0
 
     def stay() -> Transform:
-        return Transform(score=_agreement(pair, np.eye(3)), error=error, note=fit.note)
+        return Transform(score=_agreement(pair, np.eye(3), fit.factor), error=error, note=fit.note)
 
     if distance == 0 or (model == "auto" and _is_noise(fit, pair.shape)):
         return (stay(),) * 2
-    move = Transform(fit.matrix, fit.model, _agreement(pair, matrix), error, fit.note)
+    move = Transform(fit.matrix, fit.model, _agreement(pair, matrix, fit.factor), error, fit.note)
     clear = typical_move(matrix, pair.shape) > _CLEAR * fit.scatter
     return move, move if model != "auto" or clear or distance > _FAR else stay()
 
@@ -388,9 +388,12 @@ def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:
     return ""
 
 
-def _agreement(pair: Pair, matrix: Matrix, other: Matrix | None = None) -> float:
-    """Correlation of detail where both `matrix` and `other` have pixels."""
-    factor = factor_for(pair.shape, _JUDGED)
+def _agreement(pair: Pair, matrix: Matrix, least: int, other: Matrix | None = None) -> float:
+    """Correlation of detail where both `matrix` and `other` have pixels.
+
+    Detail of levels finer than `least`, that of the fit, may be lost or inverted by blur.
+    """
+    factor = max(factor_for(pair.shape, _JUDGED), least)
     blocks = seen(pair, matrix, factor)
     if other is None:
         return blocks.agreement()
