@@ -8,11 +8,9 @@ The transform of a frame is found coarse to fine:
    apart gives the transform.
    Step 2 repeats on finer levels as long as the error it predicts for itself shrinks.
    On fine levels of large images only a bounded number of patches is looked at.
-3. where that fit is not sure, windows of detail are followed forth and back, and the fit goes
-   through those that come home.
 
-All images are taken to linear light first, band-passed and divided by their local contrast, which
-also removes differences of exposure, white balance and contrast.
+All images are taken to linear light first and band-passed.
+What frames differ in by blur and light is fitted along with the move, block by block.
 """
 
 from collections.abc import Sequence
@@ -39,13 +37,12 @@ from batchstack.registration.views import (
     factor_for,
 )
 from batchstack.registration.warp import IDENTITY, Matrix, Pixels, Transform
-from batchstack.registration.windows import followed_fit
 
 __all__ = ["MODELS", "Model", "estimate", "estimate_stack", "link"]
 
 # Pixels of the level where the search begins, of the first that a fit may be taken from, and of
 # the one where agreement is judged; steps on each level of the search, at most.
-_FIRST, _COARSEST, _JUDGED = 12_000, 100_000, 400_000
+_FIRST, _COARSEST, _JUDGED = 12_000, 30_000, 400_000
 _STEPS = 8
 
 # Pixels a side below which no window has a neighbour, and the correlation of detail below which
@@ -59,8 +56,6 @@ TOO_SMALL = "not aligned: a move is smaller than can be told"
 # Predicted error of the corners, in pixels, that needs no refinement; and how much larger than
 # the best so far it may be for a still finer level to be looked at.
 _GOOD, _HOPELESS = 0.03, 2.0
-# Predicted error of blocks from which windows are followed, which takes longer.
-_SURE = 0.1
 
 # "auto" moves nothing below `_SLIGHT` pixels, nor a stack of which no frame lies `_FAR` off or by
 # more than `_CLEAR` times what single blocks scatter: that is focus and perspective.
@@ -281,12 +276,6 @@ def _refined(pair: Pair, guess: Fit, step: Fit, model: Model) -> Fit:
 
 
 def _measure(pair: Pair, model: Model, guess: Fit | None = None) -> Fit:
-    """Fit of a model, of windows where that of blocks is not sure."""
-    fit = _of_blocks(pair, model, guess)
-    return fit if fit.note or fit.error < _SURE else followed_fit(pair, fit)
-
-
-def _of_blocks(pair: Pair, model: Model, guess: Fit | None) -> Fit:
     """Fit of a model; "auto" takes the affine one only if clearly different and better."""
     if model != "auto":
         return _coarse_to_fine(pair, cast(Freedoms, model), guess)
@@ -344,8 +333,8 @@ def _verified(pair: Pair, fit: Fit) -> Fit:
     if not reason and _is_noise(fit, pair.shape):
         return fit
     if not reason:
-        after = _agreement(pair, fit.homogeneous)
-        as_is = _agreement(pair, np.eye(3), fit.homogeneous)
+        after = _agreement(pair, fit.homogeneous, fit.factor)
+        as_is = _agreement(pair, np.eye(3), fit.factor, fit.homogeneous)
         if after >= max(as_is, _LEAST_AGREEMENT):
             return fit
         if after > max(as_is - _TOLD, _LEAST_AGREEMENT):
@@ -375,11 +364,11 @@ def _decide(pair: Pair, fit: Fit, model: Model) -> tuple[Transform, Transform]:
     error = fit.error if np.isfinite(fit.error) else 0.0
 
     def stay() -> Transform:
-        return Transform(score=_agreement(pair, np.eye(3)), error=error, note=fit.note)
+        return Transform(score=_agreement(pair, np.eye(3), fit.factor), error=error, note=fit.note)
 
     if distance == 0 or (model == "auto" and _is_noise(fit, pair.shape)):
         return (stay(),) * 2
-    move = Transform(fit.matrix, fit.model, _agreement(pair, matrix), error, fit.note)
+    move = Transform(fit.matrix, fit.model, _agreement(pair, matrix, fit.factor), error, fit.note)
     clear = typical_move(matrix, pair.shape) > _CLEAR * fit.scatter
     return move, move if model != "auto" or clear or distance > _FAR else stay()
 
@@ -399,9 +388,12 @@ def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:
     return ""
 
 
-def _agreement(pair: Pair, matrix: Matrix, other: Matrix | None = None) -> float:
-    """Correlation of detail where both `matrix` and `other` have pixels."""
-    factor = factor_for(pair.shape, _JUDGED)
+def _agreement(pair: Pair, matrix: Matrix, least: int, other: Matrix | None = None) -> float:
+    """Correlation of detail where both `matrix` and `other` have pixels.
+
+    Detail of levels finer than `least`, that of the fit, may be lost or inverted by blur.
+    """
+    factor = max(factor_for(pair.shape, _JUDGED), least)
     blocks = seen(pair, matrix, factor)
     if other is None:
         return blocks.agreement()

@@ -14,7 +14,7 @@ Freedoms = Literal["translation", "similarity", "affine"]
 
 # What interpolation and a blur that varies over a block may leave, in pixels of the level: of the
 # whole fit, and of one block.
-_BIAS, _BLOCK_BIAS = 0.01, 0.05
+_BIAS, _BLOCK_BIAS = 0.01, 0.02
 _ROUNDS = 6
 _CUT = 1.0
 

@@ -12,7 +12,7 @@ import numpy as np
 from batchstack.geometry import Box
 from batchstack.registration.blocks import Blocks, Points, block_sums, joined
 from batchstack.registration.fits import Fit, Freedoms, corner_distance, fitted
-from batchstack.registration.views import Pair, aligned, boxes, whole_box
+from batchstack.registration.views import Pair, aligned, boxes, normalised, whole_box
 from batchstack.registration.warp import Matrix
 
 # Blocks that a fit needs, and pixels along the edges of a level that blocks leave out.
@@ -25,11 +25,10 @@ _LEAST_ALIKE = 0.3
 def first_guess(pair: Pair, factor: int) -> Matrix:
     """Phase correlation on images reduced to some 100 pixels a side."""
     box = whole_box(pair.shape, factor)
-    one, other = (view.detail(box, factor) for view in (pair.reference, pair.frame))
+    one, other = (normalised(view.detail(box, factor)) for view in (pair.reference, pair.frame))
     hanning = cv2.createHanningWindow(one.shape[::-1], cv2.CV_32F)
     matrix = np.eye(3)
-    # Of copies: OpenCV multiplies images of some sizes with the window where they are.
-    shift = cv2.phaseCorrelate(one.copy(), other.copy(), hanning)[0]
+    shift = cv2.phaseCorrelate(one, other, hanning)[0]
     matrix[:2, 2] = np.multiply(shift, factor)
     return cast(Matrix, matrix)
 

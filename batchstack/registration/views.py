@@ -1,8 +1,8 @@
-"""Reduced views of two frames, as registration compares them: linear light, local contrast."""
+"""Reduced views of two frames, as registration compares them: linear light, band-passed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import cast
 
 import cv2
@@ -15,9 +15,11 @@ from batchstack.registration.warp import Matrix, Pixels, Values, corner_pixels
 WHOLE = 1_200_000
 PATCH, PATCHES_PER_SIDE = 160, 5
 _BRIGHTEST = 1e6  # in units of white
+_DARKEST = 1e-3  # mean of a frame, white is 255
 
-# Pixels of a level round a patch that its local contrast depends on.
-_CONTEXT = 16
+# Pixels of a level round a patch that its detail depends on, and the finest detail of a level:
+# finer one is what frames differ in, and takes part on finer levels.
+_CONTEXT, _FINE = 16, 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +44,23 @@ class View:
         return factor_for(self.shape, WHOLE)
 
     def detail(self, box: Box, factor: int) -> Values:
-        """Normalised linear light of a box (sides divisible by the factor).
+        """Band-passed linear light of a box (sides divisible by the factor), in % of the mean.
 
         A lens blurs light, not code values: in these, every edge of a blurred thing would lie
         further on the dark side, and blurred things look smaller or larger than sharp ones.
+        Nothing is divided by what varies with the place, for the same reason.
         """
         if (box, factor) not in self.kept:
-            self.kept[box, factor] = normalised(self._light(box, factor))
+            detail = band_passed(self.light(box, factor))
+            self.kept[box, factor] = np.multiply(detail, self._scale, out=detail)
         return self.kept[box, factor]
 
-    def _light(self, box: Box, factor: int) -> Values:
+    @cached_property
+    def _scale(self) -> np.float32:
+        whole = self.light(whole_box(self.shape, self.finest), self.finest)
+        return np.float32(100 / max(float(whole.mean()), _DARKEST))
+
+    def light(self, box: Box, factor: int) -> Values:
         """Grey linear light of the whole image, or of a patch of a level finer than `finest`."""
         if factor < self.finest:
             return self._linear(self._read(box, factor))
@@ -60,7 +69,7 @@ class View:
                 whole = self._read(whole_box(self.shape, factor), factor)
                 self.kept[factor] = self._linear(whole)
             else:
-                finer = self._light(whole_box(self.shape, factor // 2), factor // 2)
+                finer = self.light(whole_box(self.shape, factor // 2), factor // 2)
                 self.kept[factor] = _reduced(finer, 2)
         return self.kept[factor]
 
@@ -133,7 +142,7 @@ def to_full(box: Box, factor: int) -> Matrix:
 
 
 def aligned(pair: Pair, box: Box, matrix: Matrix, factor: int) -> tuple[Values, Values]:
-    """The reference in a box and the frame moved there, both normalised."""
+    """The reference in a box and the frame moved there, both band-passed."""
     is_whole = box == whole_box(pair.shape, factor)
     source = box if is_whole else _covering(box, matrix, pair.shape, factor)
     moving = pair.frame.detail(source, factor)
@@ -151,14 +160,18 @@ def moved(image: Values, matrix: Matrix, size: tuple[int, int]) -> Values:
     return cast(Values, result)
 
 
-def normalised(image: Values) -> Values:
-    """Band-passed (sigma 1.5 to 8 px) and divided by local contrast, so that light drops out."""
-    smooth = cv2.GaussianBlur(image, (9, 9), 1.5)
-    detail = smooth - _widely_smoothed(smooth)
+def band_passed(image: Values) -> Values:
+    """Without detail finer than `_FINE` pixels and coarser than 8 (standard deviations)."""
+    smooth = cv2.GaussianBlur(image, (13, 13), _FINE)
+    return cast(Values, np.subtract(smooth, _widely_smoothed(smooth), out=smooth))
+
+
+def normalised(detail: Values) -> Values:
+    """Divided by local contrast, so that no single bright thing counts for all."""
     # Boxes keep running sums: behind a very bright place they may end below zero.
     contrast = np.maximum(_widely_smoothed(detail * detail), 0)
     contrast += np.float32(1)
-    return cast(Values, np.divide(detail, cv2.sqrt(contrast), out=detail))
+    return cast(Values, detail / cv2.sqrt(contrast))
 
 
 def _widely_smoothed(image: Values) -> Values:
