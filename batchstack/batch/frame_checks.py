@@ -16,6 +16,7 @@ _FEW = 16
 _ONE_SHAPE = 0.02
 # Where cameras begin to count anew (DCF), and names as they give them.
 _FULL, _NUMBER = 10_000, re.compile(r"(.*?)(\d{4})(\D*)", re.DOTALL)
+_TOO_FAR = f"; --crop-to-common takes sides that differ by less than {CLOSE:.0%}"
 _LIST_THEM = (
     "if the order of the frames is wrong, list them back to front, with | between them, or rename "
     "them"
@@ -43,7 +44,7 @@ def check_frames(frames: Sequence[ImageInfo], *, resize: bool, crop: bool) -> No
         if _size(frame) != _size(first) and not (resize or can_crop):
             raise StackError(
                 f"{frame.path}: is {_said(frame)} pixels, {first.path.name} is {_said(first)}; "
-                f"{_remedy(first, frame, frames)}"
+                f"{_remedy(first, frame, frames)}{_TOO_FAR if crop else ''}"
             )
         if frame.dtype != first.dtype:
             raise StackError(

@@ -13,7 +13,8 @@ _MARK = "\ufeff"  # of the order of bytes, which some programs put before their 
 # A document of XML or JSON, or lines of ImageJ, SCIFIO, Aperio or ScanImage; of XML any, because
 # people do not begin a caption with a tag or a comment.
 _MACHINE = re.compile(
-    r"\s*(<[?!]|<[A-Za-z]\w*[\s:>/]|\{\s*[\"}]|\[\s*[\[{\"]|ImageJ=|SCIFIO=|Aperio |SI\.|state\.)"
+    r"\s*(<[?!]|<[A-Za-z][\w:]*(\s*/?>|\s+[\w:]+\s*=)|\{\s*[\"}]|\[\s*[\[{\"]"
+    r"|ImageJ=|SCIFIO=|Aperio |SI\.|state\.)"
 )
 _METRE = {
     "m": 1.0,

@@ -27,7 +27,9 @@ MAKER_NOTE = 0x927C
 DESCRIPTIVE = frozenset(
     {
         *(0x010D, DESCRIPTION, 0x010F, 0x0110, SOFTWARE, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749),
-        *(0x8298, *range(0x9C9B, 0x9CA0)),
+        *(0x8298, *range(0x9C9B, 0x9CA0), 0xC4A5),
+        # Of the directory of EXIF, but some programs write them here.
+        *range(0xA401, 0xA40D),
     }
 )
 _PHOTO, _GPS, _INTEROP, _SUB_IMAGES = 0x8769, 0x8825, 0xA005, 0x014A

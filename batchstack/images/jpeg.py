@@ -32,8 +32,14 @@ from batchstack.images.source import held
 
 _EXIF_PREFIX = b"Exif\0\0"
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
+_EXTENDED_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"
 _ICC_PREFIX = b"ICC_PROFILE\0"
 _PHOTOSHOP_PREFIX = b"Photoshop 3.0\0"
+# How segments begin whose loss is no news, or told by itself: MPF and JFXX hold previews.
+_KNOWN = (
+    *(_EXIF_PREFIX, _XMP_PREFIX, _EXTENDED_PREFIX, _ICC_PREFIX, _PHOTOSHOP_PREFIX),
+    *(b"JFIF", b"JFXX", b"MPF\0", b"Adobe", b"Exif"),
+)
 _NOT_PLAIN = (_EXIF_PREFIX, _ICC_PREFIX)
 _SEGMENT_ROOM = 65533
 # Bytes that are read to find the size of an ordinary file, and the segments before it:
@@ -284,7 +290,14 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
 
 def _lost(image: JpegImageFile) -> tuple[str, ...]:
     others = image.info.get("photoshop", {}).keys() - {iptc.IPTC}
-    found = {"resources of Photoshop": others, "a comment": image.info.get("comment")}
+    extended = [data for _, data in image.applist if data.startswith(_EXTENDED_PREFIX)]
+    unknown = [one for one in image.applist if not one[1].startswith(_KNOWN)]
+    found = {
+        "resources of Photoshop": others,
+        "a comment": image.info.get("comment"),
+        "extended XMP": extended,
+        "segments that only its maker knows": [one for one in unknown if one[0] != "COM"],
+    }
     return tuple(what for what, is_there in found.items() if is_there)
 
 

@@ -20,10 +20,12 @@ from batchstack.images.info import Shot
 _SOFTWARE, _TAKEN, _FRACTION, _MAKER_NOTE, _COMPOSITE = 0x0131, 0x9003, 0x9291, 0x927C, 0xA460
 _TIME = re.compile(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d")
 _STACKERS = re.compile(r"helicon|zerene|batchstack|focus-?stack|picolay|combinezp", re.IGNORECASE)
-# How Olympus and OM System begin their notes; places are counted from there (ExifTool's
-# Olympus.pm has the tags).
-_OLYMPUS = (b"OLYMPUS\0", b"OM SYSTEM\0")
-_CAMERA_SETTINGS, _STACKED_IMAGE, _FOCUS_STACKED = 0x2020, 0x0804, 9
+OLYMPUS = {"OLYMPUS": (b"OLYMPUS\0", 12), "OM ": (b"OM SYSTEM\0\0\0", 16)}
+"""How notes of Olympus and OM System begin, and where in them their tags do, by how the maker's
+name begins; places are counted from the start of the note (ExifTool's Olympus.pm has the tags)."""
+OLYMPUS_SETTINGS = 0x2020
+"""Their tag that leads to the directory of what was set at the camera."""
+_STACKED_IMAGE, _FOCUS_STACKED = 0x0804, 9
 
 
 def shot(exif: bytes | None) -> Shot:
@@ -70,13 +72,12 @@ def _maker_note(block: bytes, entry: Entry | None) -> bytes:
 
 
 def _is_stacked_by_olympus(note: bytes) -> bool:
-    mark = next((mark for mark in _OLYMPUS if note.startswith(mark)), None)
-    if mark is None:
+    start = next((start for head, start in OLYMPUS.values() if note.startswith(head)), None)
+    if start is None:
         return False
-    # The marks are filled up to 8 and 12 bytes; the order of bytes and a version follow.
-    start = 12 if mark == _OLYMPUS[0] else 16
+    # The order of bytes and a version stand before the tags.
     order = ">" if note[start - 4 : start - 2] == b"MM" else "<"
-    settings = directory(note, order, start).get(_CAMERA_SETTINGS)
+    settings = directory(note, order, start).get(OLYMPUS_SETTINGS)
     if settings is None:
         return False
     link = whole_number(note, settings)

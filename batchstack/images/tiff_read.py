@@ -107,8 +107,14 @@ def _notes(page: Any) -> tuple[str, ...]:
     """What is ignored of the metadata: tags that lead out of the file, or to nothing."""
     tags, stated = page.tags, exif_block.first_tags(page.parent.filehandle)
     faults = [FAULT] if _ICC in stated and _icc(tags) is None else []
-    lost = [name for tag, name in _DESCRIBING.items() if tag in stated and not tags.valueof(tag)]
+    lost = [
+        name for tag, name in _DESCRIBING.items() if tag in stated and _is_empty(tags.valueof(tag))
+    ]
     return (*faults, *(exif.FAULT.format(name) for name in lost))
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, (bytes, str, dict)) and not value)
 
 
 def _white(tags: Any) -> int | None:

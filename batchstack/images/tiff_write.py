@@ -25,7 +25,7 @@ from batchstack.images.exif_block import DESCRIPTIVE, density_of, parse
 from batchstack.images.info import Encoding, ImageInfo, Metadata, Pixels
 
 _TILE = FORMATS["tiff"].rows_written
-_ORIENTATION = 274
+_ORIENTATION, _FRACTIONS = 274, (5, 10)
 _XMP, _IPTC = 700, 33723
 # Share of the size that deflate must get below, in a sample of as many rows of a tile.
 _WORTH, _SAMPLE = 0.4, 128
@@ -107,7 +107,8 @@ def _tags(metadata: Metadata, places: Mapping[int, int], *, big: bool) -> dict[s
     extra += [
         (tag, value.kind, value.values, value.data, True)
         for tag, value in parse(metadata.exif).in_order("<").main.items()
-        if tag in DESCRIPTIVE
+        # tifffile counts fractions that are given as bytes twice; those tags hold none.
+        if tag in DESCRIPTIVE and value.kind not in _FRACTIONS
     ]
     if metadata.xmp:
         extra.append((_XMP, "B", len(metadata.xmp), metadata.xmp, True))

@@ -31,6 +31,7 @@ _ANNOUNCING = (
     "http://ns.apple.com/semanticSegmentationMatte/",
     "http://ns.oneplus.com/media/",
     "http://ns.oppo.com/",
+    "http://ns.oplus.com/",
     "http://ns.xiaomi.com/photos/",
     "http://ns.vivo.com/",
     "http://ns.samsung.com/",

@@ -15,6 +15,7 @@ from batchstack.images.exif import (
     whole_number,
     whole_numbers,
 )
+from batchstack.images.shots import OLYMPUS, OLYMPUS_SETTINGS
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _canon(tags: _Tags) -> SeriesFacts:
 
 def _olympus(tags: _Tags) -> SeriesFacts:
     # DriveMode: a kind, the number of the shot, and for series their kinds as bits.
-    mode = tags.numbers(0x0600, inside=0x2020)
+    mode = tags.numbers(0x0600, inside=OLYMPUS_SETTINGS)
     if len(mode) > 2 and mode[0] == 5:
         return SeriesFacts(bool(mode[2] & 0x40), mode[1], nearer=False)
     return SeriesFacts(False if mode else None)
@@ -131,8 +132,10 @@ def _apple(tags: _Tags) -> SeriesFacts:
 _MOST = 16  # values of a tag
 _MAKERS = (
     _Maker("CANON", b"", _canon),
-    _Maker("OLYMPUS", b"OLYMPUS\0II", _olympus, "<", 12, own_places=True),
-    _Maker("OM ", b"OM SYSTEM\0\0\0II", _olympus, "<", 16, own_places=True),
+    *(
+        _Maker(make, head + b"II", _olympus, "<", start, own_places=True)
+        for make, (head, start) in OLYMPUS.items()
+    ),
     _Maker("PANASONIC", b"Panasonic\0", _panasonic, None, 12),
     _Maker("FUJIFILM", b"FUJIFILM", _fujifilm, "<", 12, own_places=True),
     _Maker("APPLE", b"Apple iOS\0", _apple, ">", 14, own_places=True),

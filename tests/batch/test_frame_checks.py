@@ -78,6 +78,8 @@ def test_only_close_sizes_are_cropped():
     far = (*close, frame("d.png", 990, 800))
     assert not are_close(far)
     assert "give frames of one size" in refusal(*far, crop=True)
+    assert "--crop-to-common takes sides that differ by less than 1%" in refusal(*far, crop=True)
+    assert "--crop-to-common takes" not in refusal(*far)
 
 
 def test_the_middle_is_cropped():

@@ -10,7 +10,14 @@ from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import make_plan
 from batchstack.fusion import METHODS
-from batchstack.images import Encoding, Metadata, read_image, read_metadata, write_image
+from batchstack.images import (
+    Encoding,
+    Metadata,
+    read_image,
+    read_metadata,
+    resized,
+    write_image,
+)
 from batchstack.images.exif_block import SOFTWARE, parse
 from batchstack.options import AlignOptions, OutputOptions, RunOptions
 from tests.batch.conftest import do_split, do_whole
@@ -107,3 +114,28 @@ def test_the_size_of_pixels_stays_when_frames_are_cropped(workspace, planned):
     assert result.error is None
     path = step.job.output_path("focus_stacked_direct")
     assert read_metadata(path).resolution == pytest.approx((78153.8, 78153.8), rel=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("reference", ["first", "last"])
+def test_the_size_of_pixels_follows_when_frames_are_resized(workspace, planned, suffix, reference):
+    """Two frames of one scene, the second with half as many pixels per inch."""
+    names = workspace.stack("s", suffix=suffix)
+    whole = read_image(workspace.root / names[0])
+    small = resized(whole, (whole.shape[0] // 2, whole.shape[1] // 2))
+    for name, pixels, count in ((names[0], whole, 800), (names[1], small, 400)):
+        exif = parse(sources.block(1)).with_density((2, (count, 1), (count, 1)))
+        metadata = Metadata(exif=exif.block(), resolution=(count, count))
+        write_image(workspace.root / name, pixels, Encoding(metadata=metadata))
+    options = RunOptions(
+        methods=("direct",), alignment=AlignOptions("auto", reference=reference), resize=True
+    )
+    step = planned(names, options)
+    assert do_whole(step.job).error is None
+    metadata = read_metadata(step.job.output_path("focus_stacked_direct"))
+    assert metadata.resolution == pytest.approx((800, 800), rel=1e-4)
+    if suffix != ".tif":  # which has it outside of EXIF
+        assert parse(metadata.exif).resolution == pytest.approx((800, 800), rel=1e-4)
+    whole = workspace.outputs("out")
+    assert do_split(step.job, step.shape).error is None
+    assert workspace.outputs("out") == whole

@@ -231,7 +231,9 @@ def test_words_of_programs_are_known(text):
     assert descriptions.is_machine(text)
 
 
-@pytest.mark.parametrize("text", ["beetle", "<3 beetles", "{draft} beetle", "", "ImageJ was used"])
+@pytest.mark.parametrize(
+    "text", ["beetle", "<3 beetles", "{draft} beetle", "", "ImageJ was used", "<Digimax, MP3>"]
+)
 def test_words_of_people_are_not(text):
     assert not descriptions.is_machine(text)
 

@@ -15,10 +15,18 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from batchstack.errors import ImageError, PageStackError
 from batchstack.formats import FORMATS
-from batchstack.images import probe, read_image, read_metadata
+from batchstack.images import (
+    Encoding,
+    Metadata,
+    probe,
+    read_image,
+    read_metadata,
+    write_image,
+)
 from batchstack.images.orientation import exif_orientation
 from tests.images import sources
 from tests.images.samples import (
@@ -456,6 +464,45 @@ def olympus_note(mode):
     settings = struct.pack("<HHHIII", 1, 0x0804, 4, 2, 16 + 18 + 18, 0)
     link = struct.pack("<HHHIII", 1, 0x2020, 13, 1, 16 + 18, 0)
     return b"OM SYSTEM\0\0\0II\4\0" + link + settings + struct.pack("<II", mode, 8)
+
+
+def test_what_makers_keep_in_segments_of_their_own_is_told(tmp_path):
+    known = (
+        segment(0xE2, b"MPF\0II*\0")
+        + segment(0xE0, b"JFXX\0\x10")
+        + segment(0xEE, b"Adobe\0d\0\0\0\0\1")
+    )
+    path = file_with(tmp_path / "a.jpg", PLAIN[:20] + known + PLAIN[20:])
+    assert read_metadata(path).lost == ()
+    extended = segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(40))
+    own = segment(0xEC, b"[picture info]\rShutter=3")
+    path = file_with(tmp_path / "a.jpg", PLAIN[:20] + extended + own + PLAIN[20:])
+    assert read_metadata(path).lost == ("extended XMP", "segments that only its maker knows")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_profile_for_other_pixels_is_told_and_left_out(tmp_path, channels):
+    grey = imagecodecs.cms_profile("gray", gamma=2.2, whitepoint=(0.3457, 0.3585, 1.0))
+    profiles = {1: bytes(grey), 3: SRGB}
+    for kind, profile in profiles.items():
+        target = tmp_path / "a.tif"
+        metadata = Metadata(icc=profile)
+        written = write_image(target, photo(channels=channels), Encoding(metadata=metadata))
+        told = () if kind == channels else ("a colour profile that is not for its kind of pixels",)
+        assert written.lost == told
+        assert read_metadata(target).icc == (profile if kind == channels else None)
+
+
+def test_tags_of_printers_and_of_exif_in_the_main_directory_are_kept(tmp_path):
+    tags = Image.Exif()
+    tags[0xC4A5], tags[0xA402], tags[0xA404] = b"PrintIM\x000300\0\0", 1, IFDRational(2)
+    source = file_with(tmp_path / "a.jpg", jpeg_bytes(photo(), exif=tags.tobytes()))
+    write_image(tmp_path / "a.tif", photo(), Encoding(metadata=read_metadata(source)))
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        found = tiff.pages.first.tags
+        assert found.valueof(0xC4A5) == b"PrintIM\x000300\0\0"
+        assert found.valueof(0xA402) == 1
+        assert 0xA404 not in found  # a fraction
 
 
 def exif_of(**tags):
