@@ -272,44 +272,39 @@ def _guarded_step(row: Row, options: RunOptions, known: _Known) -> Step:
 
 def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     methods = select_methods(options.methods)
-    suffix = _suffix(row, options)
     records = known.ledger.history(row.id).records
+    # What was never done needs all headers, what was only its kind.
+    frames, broken = ([], {}) if records else _headers(row, options, known)
+    wanted = options.output.format
+    kind = frames[0].format if frames else _kind(row, options)
+    suffix = FORMATS[kind].suffix if wanted == "auto" else f".{wanted}"
     frames_then = _FramesThen(row.paths, known.digest)
     reasons = _why_not_done(row, options, methods, suffix, known, records, frames_then)
     if not reasons:
         moved = not all(map(frames_then.is_now, records.values()))
         return Step(row, "skip", _UP_TO_DATE, moved=moved)
-    paths = row.frames
-    for path in filter(known.is_output, paths):
-        raise StackError(
-            f"{path}: has the name of an output of this run, which would replace it; rename it, "
-            "or give another output directory"
-        )
-    if known.is_shared(row.id):
-        raise StackError(
-            f"{known.directory / row.id}: leads to the folder of another stack, whose outputs "
-            "would be replaced; remove the link, or give another output directory"
-        )
     todo = [method for method in methods if method.name in reasons]
-    frames, broken = _probed(paths, skip_broken=options.skip_broken)
+    if not frames:
+        frames, broken = _headers(row, options, known)
     check_frames(frames, resize=options.resize, crop=options.crop_to_common)
     if options.alignment.align != "off":
-        options.alignment.reference_among(len(paths))  # there must be such a frame
+        options.alignment.reference_among(len(row.paths))  # there must be such a frame
     differ = len({(frame.height, frame.width) for frame in frames}) > 1
     crop = differ and options.crop_to_common and are_close(frames)
     if known.device:
         size = common_size(frames) if crop else (frames[0].height, frames[0].width)
         known.device.check(len(frames), size)
+    resized = differ and not crop
     job = Job(
         id=row.id,
         place=row.place,
-        frames=paths,
+        frames=row.frames,
         methods=tuple(method.name for method in todo),
         fusion=options.fusion,
         alignment=options.alignment,
         suffix=suffix,
         quality=options.output.quality,
-        resize=differ and not crop,
+        resize=resized,
         crop=common_size(frames) if crop else None,
         data_range=stated_range(frames, options.fusion),
         warnings=oddities(frames),
@@ -319,38 +314,53 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         folder=known.directory / row.id,
         strip_gps=options.output.strip_gps,
         device=known.device,
+        keys={
+            one.name: known.key(one, options, suffix, resized=resized, cropped=crop) for one in todo
+        },
         skip_broken=options.skip_broken,
     )
-    keys = {
-        one.name: known.key(one, options, suffix, resized=job.resize, cropped=bool(job.crop))
-        for one in todo
-    }
-    job = replace(job, keys=keys)
     if broken:
-        if why := refusal(job, [paths.index(path) for path in broken]):
+        if why := refusal(job, [job.frames.index(path) for path in broken]):
             raise ImageError(f"{'; '.join(map(str, broken.values()))}; not left out: {why}")
         job = without(job, {path: _after(path, error) for path, error in broken.items()})
     _refuse_long_names(job)
     return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
 
 
-def _probed(
-    paths: Sequence[Path], *, skip_broken: bool
+def _headers(
+    row: Row, options: RunOptions, known: _Known
 ) -> tuple[list[ImageInfo], dict[Path, ImageError]]:
-    """The headers of frames, and those that are damaged, if that is no reason to refuse.
+    """What the headers of the frames of a stack say, unless its outputs would replace something.
+
+    Returns
+    -------
+    list of ImageInfo
+    dict of Path to ImageError
+        Frames that are damaged, if that is no reason to refuse.
 
     Raises
     ------
+    StackError
     ImageError
         If a frame is damaged and may not be, or all are.
     """
+    for path in filter(known.is_output, row.frames):
+        raise StackError(
+            f"{path}: has the name of an output of this run, which would replace it; rename it, "
+            "or give another output directory"
+        )
+    if known.is_shared(row.id):
+        raise StackError(
+            f"{known.directory / row.id}: leads to the folder of another stack, whose outputs "
+            "would be replaced; remove the link, or give another output directory"
+        )
     frames: list[ImageInfo] = []
     broken: dict[Path, ImageError] = {}
-    for path in paths:
+    for path in row.frames:
         try:
             frames.append(probe(path))
         except ImageError as error:
-            if not skip_broken or broken_among(error, [path]) is None:
+            if not options.skip_broken or broken_among(error, [path]) is None:
                 raise
             broken[path] = error
     if not frames:
@@ -358,19 +368,17 @@ def _probed(
     return frames, broken
 
 
+def _kind(row: Row, options: RunOptions) -> str:
+    """The format of the first frame, or of the first that shows one if some may be damaged."""
+    for path in row.paths[:-1] if options.skip_broken else ():
+        with suppress(ImageError):
+            return image_kind(path)
+    return image_kind(row.paths[-1 if options.skip_broken else 0])
+
+
 def _after(path: Path, error: ImageError) -> str:
     """What an error says of a file, without its name."""
     return str(error).removeprefix(f"{path}: ")
-
-
-def _suffix(row: Row, options: RunOptions) -> str:
-    """The ending of a stack's outputs: by default that of its first frame that is no damage."""
-    if options.output.format != "auto":
-        return f".{options.output.format}"
-    for path in row.paths[:-1] if options.skip_broken else ():
-        with suppress(ImageError):
-            return FORMATS[image_kind(path)].suffix
-    return FORMATS[image_kind(row.paths[-1 if options.skip_broken else 0])].suffix
 
 
 class _FramesThen:
@@ -454,10 +462,8 @@ def _in_words(reasons: Mapping[str, str], n_methods: int) -> tuple[str, ...]:
 
 def _refuse_long_names(job: Job) -> None:
     """Refuse a stack whose outputs the system could not name."""
-    longest = max(
-        (job.output_path(name) for method in job.methods for name in METHODS[method].outputs),
-        key=lambda path: len(str(path)),
-    )
+    names = (name for method in job.methods for name in METHODS[method].outputs)
+    longest = job.output_path(max(names, key=len))
     part = files.part_name(longest, "0" * 12)
     if len(os.fsencode(part)) >= _LONGEST_PATH or len(os.fsencode(part.name)) > _LONGEST_NAME:
         raise StackError(
