@@ -42,6 +42,27 @@ class Input:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A damaged frame that a stack does without.
+
+    Attributes
+    ----------
+    index : int
+        Among all frames that were given.
+    path : Path
+    digest : str
+        Of its content.
+    why : str
+        What is wrong with it.
+    """
+
+    index: int
+    path: Path
+    digest: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Job:
     """One stack to fuse, complete enough for any worker that sees the files.
 
@@ -89,6 +110,10 @@ class Job:
         Threads that share the work on the stack; 0 if they do not.
     device : DeviceSet, optional
         Transforms that are given, so that none are measured.
+    skip_broken : bool
+        Whether damaged frames may be left out.
+    left_out : tuple of LeftOut
+        Those that are, which `frames` has no more.
     """
 
     id: str
@@ -114,6 +139,8 @@ class Job:
     data_range: int | None = None
     warnings: tuple[str, ...] = ()
     device: DeviceSet | None = None
+    skip_broken: bool = False
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def plan_warnings(self) -> tuple[str, ...]:
@@ -179,6 +206,8 @@ class Result:
     job : Job
     error : str, optional
         A complete message if the stack failed; then nothing else is set.
+    broken : Path, optional
+        The frame that is damaged, if that is the error.
     unfit : str, optional
         Why the worker cannot work for the run; then it has done nothing.
     worker : str
@@ -216,6 +245,7 @@ class Result:
     seconds: float = 0.0
     peak_memory: int = 0
     data_range: float | None = None
+    broken: Path | None = None
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
@@ -229,10 +259,15 @@ class Result:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the record says of its alignment."""
+        """What the record says of its frames: which were left out, and how they lie."""
+        gone = [
+            {"frame": one.index + 1, "path": str(one.path), "why": one.why}
+            for one in self.job.left_out
+        ]
+        facts: dict[str, Any] = {"left_out": gone} if gone else {}
         if self.alignment is None or self.job.is_as_it_is:
-            return {}
-        return placement.describe(self.alignment)
+            return facts
+        return facts | placement.describe(self.alignment)
 
     @property
     def remarks(self) -> list[str]:

@@ -125,7 +125,17 @@ def not_aligned(facts: Mapping[str, Any]) -> bool:
 
 def warnings(facts: Mapping[str, Any]) -> list[str]:
     """What is worth looking at in a stack, each in one sentence."""
-    return [*_places_kept(facts), *_not_affine(facts)]
+    return [*_left_out(facts), *_places_kept(facts), *_not_affine(facts)]
+
+
+def _left_out(facts: Mapping[str, Any]) -> list[str]:
+    gone = facts.get("left_out")
+    return [
+        f"frame {one.get('frame')} is left out, as --skip-broken allows: {one.get('path')}: "
+        f"{one.get('why')}"
+        for one in (gone if isinstance(gone, list) else [])
+        if isinstance(one, dict)
+    ]
 
 
 def cost_of_crop(facts: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,6 +16,14 @@ from typing import Any, Literal
 
 from batchstack import files
 from batchstack.batch.alignment import ALGO_VERSION as REGISTRATION_VERSION
+from batchstack.batch.broken import (
+    LEFT_OUT,
+    broken_among,
+    frames_left,
+    left_out_of,
+    refusal,
+    without,
+)
 from batchstack.batch.device import DeviceSet, load_device_set
 from batchstack.batch.frame_checks import (
     CHANNELS,
@@ -23,12 +32,12 @@ from batchstack.batch.frame_checks import (
     common_size,
     oddities,
 )
-from batchstack.batch.jobs import Input, Job
+from batchstack.batch.jobs import Job
 from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
 from batchstack.batch.memory import Footprint, Way, predict
 from batchstack.batch.white import stated_range
-from batchstack.errors import BatchstackError, OptionError, StackError
+from batchstack.errors import BatchstackError, ImageError, OptionError, StackError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
 from batchstack.fusion.methods import METHODS, Method, select_methods
 from batchstack.images import ImageInfo, file_digest, image_kind, probe
@@ -63,6 +72,8 @@ class Step:
         Rows and columns of a frame; (0, 0) where no header was read.
     hopeless : bool
         True for a refusal that no other input could mend (format, memory).
+    broken : Path, optional
+        For "refuse": the frame that is damaged, if that is the reason.
     moved : bool
         For "skip": frames have the recorded content, but another path, size or time.
     """
@@ -75,6 +86,7 @@ class Step:
     shape: tuple[int, int] = (0, 0)
     hopeless: bool = False
     moved: bool = False
+    broken: Path | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -250,7 +262,7 @@ def _guarded_step(row: Row, options: RunOptions, known: _Known) -> Step:
     try:
         return _step(row, options, known)
     except BatchstackError as error:
-        return Step(row, "refuse", (str(error),))
+        return Step(row, "refuse", (str(error),), broken=broken_among(error, row.frames))
     except OSError as error:
         return Step(row, "refuse", (str(files.failure(row.id, "cannot be looked at", error)),))
     except Exception:
@@ -262,20 +274,21 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     methods = select_methods(options.methods)
     records = known.ledger.history(row.id).records
     # What was never done needs all headers, what was only its kind.
-    frames = [] if records else _headers(row, known)
+    frames, broken = ([], {}) if records else _headers(row, options, known)
     wanted = options.output.format
-    kind = frames[0].format if frames else image_kind(row.paths[0])
+    kind = frames[0].format if frames else _kind(row, options)
     suffix = FORMATS[kind].suffix if wanted == "auto" else f".{wanted}"
     frames_then = _FramesThen(row.paths, known.digest)
     reasons = _why_not_done(row, options, methods, suffix, known, records, frames_then)
     if not reasons:
-        moved = not all(frames_then.is_now(record.inputs) for record in records.values())
+        moved = not all(map(frames_then.is_now, records.values()))
         return Step(row, "skip", _UP_TO_DATE, moved=moved)
     todo = [method for method in methods if method.name in reasons]
-    frames = frames or _headers(row, known)
+    if not frames:
+        frames, broken = _headers(row, options, known)
     check_frames(frames, resize=options.resize, crop=options.crop_to_common)
     if options.alignment.align != "off":
-        options.alignment.reference_among(len(frames))  # there must be such a frame
+        options.alignment.reference_among(len(row.paths))  # there must be such a frame
     differ = len({(frame.height, frame.width) for frame in frames}) > 1
     crop = differ and options.crop_to_common and are_close(frames)
     if known.device:
@@ -304,17 +317,32 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         keys={
             one.name: known.key(one, options, suffix, resized=resized, cropped=crop) for one in todo
         },
+        skip_broken=options.skip_broken,
     )
+    if broken:
+        if why := refusal(job, [job.frames.index(path) for path in broken]):
+            raise ImageError(f"{'; '.join(map(str, broken.values()))}; not left out: {why}")
+        job = without(job, {path: _after(path, error) for path, error in broken.items()})
     _refuse_long_names(job)
     return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
 
 
-def _headers(row: Row, known: _Known) -> list[ImageInfo]:
+def _headers(
+    row: Row, options: RunOptions, known: _Known
+) -> tuple[list[ImageInfo], dict[Path, ImageError]]:
     """What the headers of the frames of a stack say, unless its outputs would replace something.
+
+    Returns
+    -------
+    list of ImageInfo
+    dict of Path to ImageError
+        Frames that are damaged, if that is no reason to refuse.
 
     Raises
     ------
     StackError
+    ImageError
+        If a frame is damaged and may not be, or all are.
     """
     for path in filter(known.is_output, row.frames):
         raise StackError(
@@ -326,7 +354,31 @@ def _headers(row: Row, known: _Known) -> list[ImageInfo]:
             f"{known.directory / row.id}: leads to the folder of another stack, whose outputs "
             "would be replaced; remove the link, or give another output directory"
         )
-    return [probe(path) for path in row.frames]
+    frames: list[ImageInfo] = []
+    broken: dict[Path, ImageError] = {}
+    for path in row.frames:
+        try:
+            frames.append(probe(path))
+        except ImageError as error:
+            if not options.skip_broken or broken_among(error, [path]) is None:
+                raise
+            broken[path] = error
+    if not frames:
+        raise next(iter(broken.values()))
+    return frames, broken
+
+
+def _kind(row: Row, options: RunOptions) -> str:
+    """The format of the first frame, or of the first that shows one if some may be damaged."""
+    for path in row.paths[:-1] if options.skip_broken else ():
+        with suppress(ImageError):
+            return image_kind(path)
+    return image_kind(row.paths[-1 if options.skip_broken else 0])
+
+
+def _after(path: Path, error: ImageError) -> str:
+    """What an error says of a file, without its name."""
+    return str(error).removeprefix(f"{path}: ")
 
 
 class _FramesThen:
@@ -338,19 +390,28 @@ class _FramesThen:
         self._now: dict[int, bool] = {}
         self._differences: dict[int, str | None] = {}
 
-    def is_now(self, inputs: tuple[Input, ...]) -> bool:
+    def is_now(self, record: Record) -> bool:
         """Whether paths, sizes and times are those of the record."""
+        inputs = record.inputs
         found = self._now.get(id(inputs))
         if found is None:
-            found = self._now[id(inputs)] = is_as_recorded(inputs, self.paths)
+            left = frames_left(self.paths, record.key)
+            found = self._now[id(inputs)] = is_as_recorded(inputs, left)
         return found
 
-    def difference(self, inputs: tuple[Input, ...]) -> str | None:
+    def difference(self, record: Record) -> str | None:
         """How the content differs from what was recorded, or None."""
-        if self.is_now(inputs):
+        # What was left out may have been mended; its content is all that is known of it.
+        for index, digest in left_out_of(record.key):
+            path = Path(self.paths[index]) if index < len(self.paths) else None
+            if path is None or self.digest(path) != digest:
+                return f"{path.name if path else 'a frame that was left out'} changed"
+        if self.is_now(record):
             return None
+        inputs = record.inputs
         if id(inputs) not in self._differences:
-            self._differences[id(inputs)] = what_changed(inputs, self.paths, self.digest)
+            left = frames_left(self.paths, record.key)
+            self._differences[id(inputs)] = what_changed(inputs, left, self.digest)
         return self._differences[id(inputs)]
 
 
@@ -377,7 +438,9 @@ def _why_not_done(
         resized = options.resize and "resize" in record.key
         cropped = options.crop_to_common and "crop_to_common" in record.key
         key = known.key(method, options, suffix, resized=resized, cropped=cropped)
-        reason = why_not_done(record, key, folder) or frames_then.difference(record.inputs)
+        if options.skip_broken and left_out_of(record.key):
+            key = key | {LEFT_OUT: record.key[LEFT_OUT]}
+        reason = why_not_done(record, key, folder) or frames_then.difference(record)
         if options.score and method.output and not record.scores:
             # Scores need the pixels as computed, which only fusing again brings back.
             reason = reason or "not scored yet"

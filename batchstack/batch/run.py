@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 from batchstack import files
 from batchstack.batch import placement
+from batchstack.batch.broken import frames_left, without_broken
 from batchstack.batch.claim import Claim
 from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
@@ -23,6 +25,7 @@ from batchstack.errors import FileError, OutputInUseError
 from batchstack.fusion.methods import METHODS
 
 FAILED = "failed.csv"
+BROKEN = "meta_broken"  # its column for the frame that is damaged
 _LIST = b"id,"  # how it starts
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds between which records are put to the disk: what a power cut takes is done again.
@@ -217,7 +220,8 @@ def run_plan(
     """
     start = time.monotonic()
     stop = stop or StopRequest()
-    recorder = _Recorder(plan, claim, ledger, listener)
+    work = _Works(plan.steps, claim, plan.memory_limit)
+    recorder = _Recorder(plan, claim, ledger, listener, work.again)
     summary = recorder.summary
     files.remove_parts(claim.directory, OWN_NAMES.__contains__)
 
@@ -229,7 +233,6 @@ def run_plan(
     try:
         recorder.start()
         give_up_if_enough()
-        work = _work(plan.steps, claim, plan.memory_limit)
         for result in engine.results(work, stop, recorder.fault, recorder.hear):
             recorder.take(result)
             give_up_if_enough()
@@ -250,8 +253,15 @@ def run_plan(
 class _Recorder:
     """Turns results into records, events and a summary."""
 
-    def __init__(self, plan: Plan, claim: Claim, ledger: Ledger, listener: Listener) -> None:
-        steps = plan.steps
+    def __init__(
+        self,
+        plan: Plan,
+        claim: Claim,
+        ledger: Ledger,
+        listener: Listener,
+        again: Callable[[Step, Job], None],
+    ) -> None:
+        steps, self._again = plan.steps, again
         # What is up to date needs no memory for each stack.
         self._steps = {step.row.id: step for step in steps if step.action == "fuse"}
         self._refused = [step for step in steps if step.action == "refuse"]
@@ -274,7 +284,7 @@ class _Recorder:
         self._listener(started)
         for step in self._refused:
             row = step.row
-            self._fail(row, f"{row.place} {row.id}: {step.reasons[0]}")
+            self._fail(row, f"{row.place} {row.id}: {step.reasons[0]}", broken=step.broken)
         for row in self._moved:
             self._refresh(row)
 
@@ -320,9 +330,12 @@ class _Recorder:
         self._claim.check()
         summary, step = self.summary, self._steps[result.job.id]
         row = step.row
+        if result.error and (job := without_broken(result)):
+            self._again(step, job)
+            return
         summary.remaining -= 1
         if result.error:
-            self._fail(row, result.error, step.all_megapixels)
+            self._fail(row, result.error, step.all_megapixels, result.broken)
             return
         facts: dict[str, Any] = {
             "seconds": round(result.seconds, 3),
@@ -331,8 +344,8 @@ class _Recorder:
             "finished": round(time.time()),
             "versions": dict(result.versions),
         }
-        if row.meta:
-            facts["meta"] = dict(row.meta)
+        if meta := {name: text for name, text in row.meta if name != BROKEN}:
+            facts["meta"] = meta
         alignment = result.alignment
         facts |= result.facts
         if alignment and alignment.map_level is not None:
@@ -355,8 +368,15 @@ class _Recorder:
             self._synced = now
             self._ledger.sync()
 
-    def _fail(self, row: Row, message: str, megapixels: float = 0.0) -> None:
-        self._ledger.append_failed(row.id, message, row)
+    def _fail(
+        self, row: Row, message: str, megapixels: float = 0.0, broken: Path | None = None
+    ) -> None:
+        # The list of what failed names the frame in a column of its own.
+        meta = {name: text for name, text in row.meta if name != BROKEN}
+        if broken:
+            meta[BROKEN] = str(broken)
+        listed = replace(row, meta=tuple(sorted(meta.items())))
+        self._ledger.append_failed(row.id, message, listed)
         failure = StackFailed(row, message, megapixels)
         self.summary.failures.append(failure)
         self._listener(failure)
@@ -387,7 +407,7 @@ class _Recorder:
         # A frame that vanished since is for the next run to find.
         with suppress(OSError):
             for name, record in history.records.items():
-                inputs = _as_they_are(record.inputs, row.frames)
+                inputs = _as_they_are(record.inputs, frames_left(row.frames, record.key))
                 if inputs != record.inputs:
                     moved.setdefault(inputs, {})[name] = replace(record, inputs=inputs)
         for records in moved.values():
@@ -414,18 +434,32 @@ def _unseen(result: Result) -> str | None:
     return None
 
 
-def _work(steps: Sequence[Step], claim: Claim, memory_limit: int | None) -> Iterator[Work]:
-    """Stacks with their graphs, one by one as the engine wants them."""
-    from batchstack.batch.graph import stack_graph
+class _Works(Iterator[Work]):
+    """Stacks with their graphs, one by one as the engine wants them; some come again."""
 
-    for number, step in enumerate(steps):
-        if step.job is None:
-            continue
-        job = replace(step.job, number=number, claim=claim)
+    def __init__(self, steps: Sequence[Step], claim: Claim, memory_limit: int | None) -> None:
+        self._claim, self._memory_limit = claim, memory_limit
+        self._first = ((n, step, step.job) for n, step in enumerate(steps) if step.job)
+        self._number, self._others = len(steps), deque[tuple[int, Step, Job]]()
+
+    def again(self, step: Step, job: Job) -> None:
+        """Have a stack done in another way, when those before it are handed out."""
+        self._others.append((self._number, step, job))
+        self._number += 1
+
+    def __next__(self) -> Work:
+        from batchstack.batch.graph import stack_graph
+
+        # Also after its end there may be some again.
+        found = next(self._first, None) or (self._others.popleft() if self._others else None)
+        if found is None:
+            raise StopIteration
+        number, step, job = found
+        job = replace(job, number=number, claim=self._claim)
         _clear_leftovers(job)
-        split = is_split(step, memory_limit)
+        split = is_split(step, self._memory_limit)
         graph = partial(stack_graph, shape=step.shape, is_split=split)
-        yield Work(job, split, graph, can_spread=can_spread(step, memory_limit))
+        return Work(job, split, graph, can_spread=can_spread(step, self._memory_limit))
 
 
 def _clear_leftovers(job: Job) -> None:

@@ -32,6 +32,7 @@ from batchstack.batch.alignment import (
     move_frames,
     windows,
 )
+from batchstack.batch.broken import told
 from batchstack.batch.claim import Claim
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.peak import Peak
@@ -124,6 +125,8 @@ class Outcome:
         Largest resident size of the worker meanwhile, in bytes; see `Peak`.
     worker : str
         Its address; empty in the client's own process.
+    broken : Path, optional
+        The frame that is damaged, if that is the error.
     """
 
     error: str | None = None
@@ -132,6 +135,7 @@ class Outcome:
     seconds: float = 0.0
     peak_memory: int = 0
     worker: str = ""
+    broken: Path | None = None
 
     @property
     def failed(self) -> bool:
@@ -293,7 +297,8 @@ def _attempt(work: Callable[..., Any], job: Job, *arguments: Any, part: str = ""
     except OutputLostError as error:
         return Outcome(unfit=str(error), worker=worker)
     except (BatchstackError, OSError) as error:
-        return Outcome(error=f"{job.place} {job.id}: {error}")
+        text, broken = told(job, error)
+        return Outcome(error=text, broken=broken)
     except MemoryError:
         return Outcome(
             error=f"{job.place} {job.id}: out of memory; use fewer workers or a smaller --tile"
@@ -313,6 +318,7 @@ def _failure(job: Job, outcome: Outcome) -> Result:
     return Result(
         job,
         error=outcome.error,
+        broken=outcome.broken,
         unfit=outcome.unfit,
         worker=outcome.worker,
         versions=versions(),

@@ -3,16 +3,20 @@
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from batchstack.batch.ledger import Ledger
-from batchstack.batch.machine import worker_memory
+from batchstack.batch.machine import cores, worker_memory
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import Step, is_split, make_plan
 from batchstack.cli import options as shared
+from batchstack.cli.screen import bar
 from batchstack.errors import ExitCode
 
 
@@ -30,7 +34,16 @@ from batchstack.errors import ExitCode
 @shared.run_options()
 @shared.worker_options
 @shared.option("--json", "as_json", group="Run", is_flag=True, help="One JSON object per stack.")
-def command(manifest: Path, output: Path | None, as_json: bool, **settings: Any) -> None:
+@shared.option(
+    "--look",
+    group="Run",
+    is_flag=True,
+    help="Also read what stacks to fuse show, and point out frames that are damaged, of another "
+    "scene, or sharp all over like an old result.",
+)
+def command(
+    manifest: Path, output: Path | None, as_json: bool, look: bool, **settings: Any
+) -> None:
     """Validate MANIFEST, and show for each stack fuse, skip or refuse with the reason.
 
     Nothing is written.  The exit code is 0 if a run would succeed as far as headers tell,
@@ -43,20 +56,39 @@ def command(manifest: Path, output: Path | None, as_json: bool, **settings: Any)
     directory = output or nowhere
     limit = worker_memory(cluster)
     with Ledger(directory) as ledger:
-        steps = make_plan(stacks, directory, options, ledger, memory_limit=limit)
+        steps: Iterable[Step] = make_plan(stacks, directory, options, ledger, memory_limit=limit)
+    if look:
+        steps = _looked_at(list(steps))
+    counts = Counter[str]()
+    hopeless = False
     for step in steps:
+        counts[step.action] += 1
+        hopeless |= step.hopeless
         click.echo(json.dumps(_as_data(step, limit)) if as_json else _as_line(step, limit))
         for warning in step.warnings:
             click.echo(f"warning: {warning}", err=True)
-    counts = Counter(step.action for step in steps)
     click.echo(
         f"batchstack: {counts['fuse']} to fuse, {counts['skip']} to skip, "
         f"{counts['refuse']} to refuse",
         err=True,
     )
-    if any(step.hopeless for step in steps):
+    if hopeless:
         sys.exit(ExitCode.REFUSED)
     sys.exit(ExitCode.FAILED if counts["refuse"] else ExitCode.OK)
+
+
+def _looked_at(steps: list[Step]) -> Iterator[Step]:
+    """The steps, with warnings of what frames show for those that fuse."""
+    from batchstack.cli.looking import odd_frames
+
+    with bar(len(steps), "looking") as show, ThreadPoolExecutor(cores()) as pool:
+        for number, step in enumerate(steps, start=1):
+            if step.job is not None:
+                odd = odd_frames(step.job.frames, pool)
+                job = replace(step.job, warnings=(*step.job.warnings, *odd))
+                step = replace(step, job=job)
+            show(number)
+            yield step
 
 
 def _as_line(step: Step, limit: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from batchstack import files
+from batchstack.batch.broken import without_broken
 from batchstack.batch.claim import claim
 from batchstack.batch.frame_names import frames_in, is_named_as_output
 from batchstack.batch.jobs import Job, Result
@@ -70,6 +71,8 @@ def command(
     warm_up(step.job.methods, tell)
     with claim(output, lasting=False) as held:
         result = _fuse(step, replace(step.job, claim=held), limit)
+        while result.error and (job := without_broken(result)):
+            result = _fuse(step, replace(job, number=job.number + 1), limit)
     if result.error or result.unfit:
         tell((result.error or result.unfit or "").removeprefix("fuse : "))
         sys.exit(ExitCode.FAILED)

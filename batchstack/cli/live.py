@@ -91,6 +91,18 @@ def render(shown: Shown, height: int) -> RenderableType:
     return Group(*parts)
 
 
+def render_one(fraction: float, phase: str, seconds: float) -> RenderableType:
+    """The only stack that there is: how much of it is done, and since when it is worked on."""
+    row = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    row.add_column(no_wrap=True, min_width=8)
+    row.add_column(ratio=1)
+    row.add_column(no_wrap=True)
+    row.add_column(no_wrap=True)
+    share = 100 * fraction
+    row.add_row(Text(phase), ProgressBar(100, share), Text(f"{share:.0f} %"), Text(clock(seconds)))
+    return row
+
+
 def _head(shown: Shown) -> RenderableType:
     pace, share = shown.pace, shown.pace.share(shown.within)
     row = Table.grid(padding=(0, 2, 0, 0), expand=True)

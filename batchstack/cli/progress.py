@@ -184,11 +184,14 @@ class Progress(ExitStack):
         self.enter_context(live)
 
     def _rendered(self, height: int) -> "RenderableType":
-        from rich.text import Text
+        from batchstack.cli.live import render, render_one
 
-        from batchstack.cli.live import render
-
-        return Text(self.words()) if self._alone else render(self._shown(), height)
+        if not self._alone:
+            return render(self._shown(), height)
+        with self._lock:
+            last = next(reversed(self._under_way.values()), None)
+        seconds = time.monotonic() - self._start
+        return render_one(*(last.event.fraction, last.event.phase) if last else (0.0, ""), seconds)
 
     def _shown(self) -> "Shown":
         from batchstack.cli.live import Shown

@@ -339,6 +339,14 @@ class RunOptions(Options):
         "front to back",
         used_by=(),  # the order of the inputs is recorded
     )
+    skip_broken: bool = option(
+        False,
+        Flag(),
+        group="Run",
+        help="Leave out damaged frames instead of failing the stack, one in five at most of five "
+        "or more; which ones is said and recorded",
+        used_by=(),  # what is left out is in the key
+    )
     score: bool = option(
         False,
         Flag(),

@@ -28,6 +28,11 @@ _LIKE = 0.5  # of the step before: what is nearer than that to an earlier one re
 _FEW = 4  # photographs, of fewer no usual step is known
 
 
+# Blocks are lively where sharpness, as a logarithm, differs so much between frames; a picture is
+# sharp all over if in so many of them it is as sharp as the sharpest other, nearly.
+_LIVELY, _FEWEST_LIVELY, _AS_SHARP, _ALL_OVER = 0.4, 12, 0.15, 0.95
+
+
 @dataclass(frozen=True)
 class Look:
     """A photograph, made small.
@@ -74,6 +79,61 @@ def focus_moves(looks: Sequence[Look]) -> bool:
     spread = np.std([look.sharpness for look in looks], axis=0)
     lively = np.sort(spread)[-max(1, len(spread) // 4) :]
     return float(np.median(lively)) >= _MOVING_FOCUS
+
+
+def odd_ones(looks: Sequence[Look]) -> dict[int, str]:
+    """The photographs of a stack that are unlike the others, and how.
+
+    One that shows another scene than both its neighbours, which agree, is of another stack; one
+    that is sharp wherever any other is, is no frame but what others were stacked to.
+
+    Parameters
+    ----------
+    looks : sequence of Look
+        Of one stack, three or more, in their order; of fewer nothing is said.
+
+    Returns
+    -------
+    dict of int to str
+    """
+    if len(looks) < 3:
+        return {}
+    found = {
+        index: "shows another scene than the frames beside it"
+        for index in range(len(looks))
+        if _is_stranger(looks, index)
+    }
+    kin = [index for index in range(len(looks)) if index not in found]
+    sharpest = _sharp_all_over([looks[index].sharpness for index in kin])
+    if sharpest is not None:
+        found[kin[sharpest]] = "is sharp wherever any other frame is, as a stacked picture is"
+    return found
+
+
+def _is_stranger(looks: Sequence[Look], index: int) -> bool:
+    """Whether a photograph's scene is another than that of its neighbours, which have one."""
+    first = min(max(index - 1, 0), len(looks) - 3)
+    one, other = (looks[n] for n in range(first, first + 3) if n != index)
+    return show_one_scene(one, other) and not (
+        show_one_scene(one, looks[index]) or show_one_scene(looks[index], other)
+    )
+
+
+def _sharp_all_over(sharpness: Sequence[Values]) -> int | None:
+    """The one of three or more that is sharp nearly wherever any other is; None if none is."""
+    if len(sharpness) < 3:
+        return None
+    blocks = np.array(sharpness)
+    lively = np.ptp(blocks, axis=0) >= _LIVELY
+    if lively.sum() < _FEWEST_LIVELY:
+        return None
+    best = np.sort(blocks[:, lively], axis=0)
+    for index, own in enumerate(blocks[:, lively]):
+        # What is best without it: the second best where it is the best itself.
+        others = np.where(own >= best[-1], best[-2], best[-1])
+        if np.mean(own >= others - _AS_SHARP) >= _ALL_OVER:
+            return index
+    return None
 
 
 def returns(looks: Sequence[Look]) -> list[int]:

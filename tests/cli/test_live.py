@@ -15,7 +15,7 @@ from batchstack.batch.jobs import Input
 from batchstack.batch.ledger import JOURNAL, Ledger, Record
 from batchstack.batch.looking_on import Onlooker
 from batchstack.batch.pace import Pace
-from batchstack.cli.live import Doing, Shown, render
+from batchstack.cli.live import Doing, Shown, render, render_one
 from batchstack.images import Written
 from tests.processes import wait_for
 
@@ -137,6 +137,13 @@ def test_a_view_fits_its_terminal_and_shows_names_as_they_are():
         assert part in text
     assert "silent 1:05 min" in text
     assert "[/red] is damaged" in text
+
+
+def test_one_stack_is_shown_by_its_phase_and_time():
+    console = Console(file=io.StringIO(), width=40)
+    console.print(render_one(0.5, "fusing", 65.0))
+    (line,) = console.file.getvalue().splitlines()
+    assert line.startswith("fusing") and line.rstrip().endswith("50 %  1:05 min")
 
 
 # --- programs

@@ -1,0 +1,65 @@
+"""Frames unlike the others of their stack, pointed out by what they show."""
+
+import pytest
+
+from batchstack.fusion import fuse
+from batchstack.images import write_image
+from batchstack.scan.looks import look_at, odd_ones
+from batchstack.scenes import make_stack
+
+SHARP, STRANGE = "is sharp wherever any other frame is", "shows another scene"
+
+
+def rendered(scene, count, seed=5):
+    return list(make_stack((240, 320), frames=count, scene=scene, blur=4.0, seed=seed).frames)
+
+
+@pytest.fixture
+def odd(tmp_path):
+    def found(frames):
+        looks = []
+        for index, frame in enumerate(frames):
+            write_image(tmp_path / f"{index}.jpg", frame)
+            looks.append(look_at(tmp_path / f"{index}.jpg"))
+        return {index: how.partition(",")[0] for index, how in odd_ones(looks).items()}
+
+    return found
+
+
+@pytest.mark.parametrize("scene", ["slant", "blob", "hair"])
+@pytest.mark.parametrize("count", [3, 7])
+def test_an_old_result_is_found_wherever_it_stands_and_frames_are_not(odd, scene, count):
+    frames = rendered(scene, count)
+    assert odd(frames) == {}
+    result = fuse(frames, ["bayesian"])["focus_stacked_bayesian"]
+    for place in (0, 1, count):
+        assert odd([*frames[:place], result, *frames[place:]]) == {place: SHARP}
+
+
+@pytest.mark.parametrize("place", [0, 2, 5])
+def test_a_frame_of_another_scene_is_found(odd, place):
+    frames, stranger = rendered("slant", 5), rendered("blob", 3, seed=9)[1]
+    found = odd([*frames[:place], stranger, *frames[place:]])
+    assert {index: how.partition(" than")[0] for index, how in found.items()} == {place: STRANGE}
+
+
+def test_of_pairs_and_bursts_nothing_is_said(odd):
+    frames = rendered("slant", 4)
+    assert odd(frames[:2]) == {}
+    assert odd([frames[1]] * 4) == {}
+
+
+def test_check_points_out_what_it_has_looked_at(workspace):
+    frames = rendered("slant", 4)
+    frames.append(fuse(frames, ["bayesian"])["focus_stacked_bayesian"])
+    for index, frame in enumerate(frames):
+        write_image(workspace.root / "shoot" / f"f{index}.jpg", frame)
+    (workspace.root / "m.csv").write_text("id,frames\ns,shoot\n")
+    assert "sharp" not in workspace.run("check", "m.csv").stderr
+    said = workspace.run("check", "m.csv", "--look").stderr
+    assert f"warning: m.csv:2 s: {workspace.root / 'shoot' / 'f4.jpg'}: {SHARP}" in said
+    cut = workspace.root / "shoot" / "f1.jpg"
+    cut.write_bytes(cut.read_bytes()[:700])
+    assert f"warning: m.csv:2 s: {cut}: is damaged" in (
+        workspace.run("check", "m.csv", "--look").stderr
+    )
