@@ -27,9 +27,10 @@ from typing import Any
 import click
 import cv2
 import numpy as np
+import tifffile
 
 from batchstack.geometry import Box
-from batchstack.images import read_image, write_image
+from batchstack.images import write_image
 from batchstack.registration import estimate, estimate_stack
 from batchstack.registration.warp import IDENTITY, Transform, corner_pixels, warp_window
 from batchstack.scenes import Camera, SyntheticStack, make_stack, sample_texture
@@ -160,12 +161,13 @@ def peer_measured(case: Case, stack: SyntheticStack) -> str:
         moved = sorted(folder.glob("moved*.tif"))
         if done.returncode or len(moved) != len(names):
             return f"  align_image_stack fails after {seconds:.2f} s"
-        images = [read_image(file)[..., :3] for file in moved]
+        images = [tifffile.imread(file) for file in moved]
     errors = []
     for image, frame, warp in zip(images, stack.frames, stack.warps, strict=True):
         there = Transform(tuple(warp.ravel().tolist()), "affine")
         expected = warp_window(frame, there, Box(0, 0, *case.shape))
-        lies = estimate(expected, image, model="affine")
+        shown = np.where(image[..., 3:] > 0, image[..., :3], expected)
+        lies = estimate(expected, shown, model="affine")
         errors.append(corner_distance(lies.array, np.eye(2, 3), case.shape))
     first, middle, last = errors[1], errors[len(errors) // 2], errors[-1]
     return (
