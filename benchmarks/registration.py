@@ -5,21 +5,33 @@
 The error is the distance between where the found and the true transform put a corner: of the
 first frame beside the reference, of the middle one and of the last, and the largest of all.
 Seconds are the median over the repeats, after one stack that is not counted; frames are in
-memory.  MP/s counts the pixels of all frames.
+memory.  ns/px counts the pixels of all frames.
+
+With --peer, align_image_stack (Debian's hugin-tools) gets the same frames as files, with -m for
+breathing, and its CPU seconds are those of a whole run with reading and writing.  Its error is how
+far its moved frames lie from the frames moved by the truth, found by an affine registration of the
+two, which show the same blur.
 """
 
+import resource
+import shutil
 import statistics
+import subprocess
 import time
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 import cv2
 import numpy as np
+import tifffile
 
 from batchstack.geometry import Box
-from batchstack.registration import estimate_stack
+from batchstack.images import write_image
+from batchstack.registration import estimate, estimate_stack
 from batchstack.registration.warp import IDENTITY, Transform, corner_pixels, warp_window
 from batchstack.scenes import Camera, SyntheticStack, make_stack, sample_texture
 
@@ -87,19 +99,24 @@ CASES = (
 @click.command(help=__doc__)
 @click.option("--repeats", default=3, show_default=True, help="Measurements of each stack.")
 @click.option("--only", default="", help="Only cases whose name contains this.")
-def main(repeats: int, only: str) -> None:
+@click.option("--peer", is_flag=True, help="Have align_image_stack align the same frames.")
+def main(repeats: int, only: str, peer: bool) -> None:
     cv2.setNumThreads(1)
+    if peer and not shutil.which("align_image_stack"):
+        raise click.ClickException("align_image_stack is not installed")
     estimate_stack(make_stack((300, 400)).frames)
     head = ("case", "motion", "first", "middle", "last", "max px", "predicted", "seconds", "ns/px")
     print("{:<18} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>8} {:>6}".format(*head))
     for case in CASES:
         if only in case.name:
-            print(measured(case, repeats), flush=True)
+            stack = case.render()
+            print(measured(case, stack, repeats), flush=True)
+            if peer:
+                print(peer_measured(case, stack), flush=True)
     print(f"moving a 12 MP colour frame: {warp_speed(repeats):.0f} MP/s")
 
 
-def measured(case: Case, repeats: int) -> str:
-    stack = case.render()
+def measured(case: Case, stack: SyntheticStack, repeats: int) -> str:
     taken = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -118,6 +135,44 @@ def measured(case: Case, repeats: int) -> str:
     return (
         f"{case.name:<18} {motion:7.2f} {first:7.3f} {middle:7.3f} {last:7.3f} "
         f"{max(errors):7.3f} {predicted:9.3f} {seconds:8.2f} {seconds / pixels * 1e9:6.1f}"
+    )
+
+
+def peer_measured(case: Case, stack: SyntheticStack) -> str:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        names = [f"{index:03d}.png" for index in range(len(stack.frames))]
+        for file, frame in zip(names, stack.frames, strict=True):
+            write_image(folder / file, frame)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [
+            "align_image_stack",
+            "-m",
+            "-f",
+            "40",
+            "--use-given-order",
+            "-a",
+            "moved",
+            *names,
+        ]
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        moved = sorted(folder.glob("moved*.tif"))
+        if done.returncode or len(moved) != len(names):
+            return f"  align_image_stack fails after {seconds:.2f} s"
+        images = [tifffile.imread(file) for file in moved]
+    errors = []
+    for image, frame, warp in zip(images, stack.frames, stack.warps, strict=True):
+        there = Transform(tuple(warp.ravel().tolist()), "affine")
+        expected = warp_window(frame, there, Box(0, 0, *case.shape))
+        shown = np.where(image[..., 3:] > 0, image[..., :3], expected)
+        lies = estimate(expected, shown, model="affine")
+        errors.append(corner_distance(lies.array, np.eye(2, 3), case.shape))
+    first, middle, last = errors[1], errors[len(errors) // 2], errors[-1]
+    return (
+        f"  align_image_stack        {first:7.3f} {middle:7.3f} {last:7.3f} {max(errors):7.3f} "
+        f"{'':>9} {seconds:8.2f}"
     )
 
 

@@ -34,8 +34,6 @@ Points = npt.NDArray[np.float64]
 
 # What `block_sums` gives for a block, and the pixels beside one that its sums reach.
 _SUMS, REACH = 15, 2
-# Columns that are summed at once, at most, so that sums stay in a core's nearest cache.
-_WIDE = 320
 # What keeps blur and gain from explaining a block that hardly tells them from its noise.
 _DAMPING = 1e-2
 # Share of a difference that is taken for noise however well blur and gain explain it.
@@ -124,63 +122,88 @@ def block_sums(fixed: Values, moving: Values, size: int, margin: int) -> tuple[P
 
 @cache
 def _summed() -> Callable[..., None]:
-    from batchstack.compiled import kernel
+    from batchstack.compiled import kernel, routine
 
     half, quarter = np.float32(0.5), np.float32(0.25)
+    # Unsigned indices spare the test for negative ones.
+    one, two = np.uintp(1), np.uintp(2)
+
+    @routine
+    def derive(image: Values, y: int, out: Values) -> None:
+        """Gradient along x and y, Laplacian and value of a row."""
+        over, above, row = image[y - 2], image[y - 1], image[y]
+        below, under = image[y + 1], image[y + 2]
+        along, down, bent, value = out[0], out[1], out[2], out[3]
+        for x in range(row.size):
+            value[x] = row[x]
+            down[x] = (below[x] - above[x]) * half
+            bent[x] = (over[x] + under[x]) * quarter - row[x]
+        for x in range(np.uintp(REACH), np.uintp(row.size - REACH)):
+            along[x] = (row[x + one] - row[x - one]) * half
+            bent[x] += (row[x - two] + row[x + two]) * quarter
+
+    @routine
+    def add_slopes(a: Values, b: Values, lines: Values) -> None:
+        av, bv, tt = a[3], b[3], lines[14]
+        ax, ay, al = a[0], a[1], a[2]
+        bx, by, bl = b[0], b[1], b[2]
+        xt, yt, lt, vt = lines[10], lines[11], lines[12], lines[13]
+        for x in range(tt.size):
+            t = av[x] - bv[x]
+            half_of_it = t * half
+            xt[x] += (ax[x] + bx[x]) * half_of_it
+            yt[x] += (ay[x] + by[x]) * half_of_it
+            lt[x] += (al[x] + bl[x]) * half_of_it
+            vt[x] += (av[x] + bv[x]) * half_of_it
+            tt[x] += t * t
+
+    @routine
+    def add_first(a: Values, b: Values, lines: Values) -> None:
+        ax, ay, al, av = a[0], a[1], a[2], a[3]
+        bx, by, bl, bv = b[0], b[1], b[2], b[3]
+        xx, xy, xl, xv, yy = lines[0], lines[1], lines[2], lines[3], lines[4]
+        for x in range(xx.size):
+            xx[x] += ax[x] * bx[x]
+            xy[x] += (ax[x] * by[x] + ay[x] * bx[x]) * half
+            xl[x] += (ax[x] * bl[x] + al[x] * bx[x]) * half
+            xv[x] += (ax[x] * bv[x] + av[x] * bx[x]) * half
+            yy[x] += ay[x] * by[x]
+
+    @routine
+    def add_second(a: Values, b: Values, lines: Values) -> None:
+        ay, al, av = a[1], a[2], a[3]
+        by, bl, bv = b[1], b[2], b[3]
+        yl, yv, ll, lv, vv = lines[5], lines[6], lines[7], lines[8], lines[9]
+        for x in range(yl.size):
+            yl[x] += (ay[x] * bl[x] + al[x] * by[x]) * half
+            yv[x] += (ay[x] * bv[x] + av[x] * by[x]) * half
+            ll[x] += al[x] * bl[x]
+            lv[x] += (al[x] * bv[x] + av[x] * bl[x]) * half
+            vv[x] += av[x] * bv[x]
 
     @kernel
     def summed(fixed: Values, moving: Values, size: int, margin: int, sums: Values) -> None:
-        rows, columns = sums.shape[:2]
-        wide = max(_WIDE // size, 1)
-        lines = np.empty((_SUMS, wide * size), np.float32)
-        xx, xy, xl, xv, yy = lines[0], lines[1], lines[2], lines[3], lines[4]
-        yl, yv, ll, lv, vv = lines[5], lines[6], lines[7], lines[8], lines[9]
-        xt, yt, lt, vt, tt = lines[10], lines[11], lines[12], lines[13], lines[14]
-        for row in range(rows):
+        width = fixed.shape[1]
+        lines = np.empty((_SUMS, width), np.float32)
+        a, b = np.zeros((4, width), np.float32), np.zeros((4, width), np.float32)
+        for row in range(sums.shape[0]):
+            lines[:] = 0
             top = margin + row * size
-            for first in range(0, columns, wide):
-                count = min(wide, columns - first)
-                left, n = margin + first * size, count * size
-                lines[:] = 0
-                # Sums of columns first: a sum along a row would have to go pixel by pixel.
-                for y in range(top, top + size):
-                    # Views with room for the reach on both sides.
-                    a0, a1, a2 = (
-                        fixed[y - 2, left - 2 :], fixed[y - 1, left - 2 :], fixed[y, left - 2 :]
-                    )  # fmt: skip
-                    a3, a4 = fixed[y + 1, left - 2 :], fixed[y + 2, left - 2 :]
-                    b0, b1, b2 = (
-                        moving[y - 2, left - 2 :], moving[y - 1, left - 2 :], moving[y, left - 2 :]
-                    )  # fmt: skip
-                    b3, b4 = moving[y + 1, left - 2 :], moving[y + 2, left - 2 :]
-                    for x in range(n):
-                        av, bv = a2[x + 2], b2[x + 2]
-                        ax, bx = (a2[x + 3] - a2[x + 1]) * half, (b2[x + 3] - b2[x + 1]) * half
-                        ay, by = (a3[x + 2] - a1[x + 2]) * half, (b3[x + 2] - b1[x + 2]) * half
-                        al = (a2[x] + a2[x + 4] + a0[x + 2] + a4[x + 2]) * quarter - av
-                        bl = (b2[x] + b2[x + 4] + b0[x + 2] + b4[x + 2]) * quarter - bv
-                        t = av - bv
-                        xx[x] += ax * bx
-                        xy[x] += (ax * by + ay * bx) * half
-                        xl[x] += (ax * bl + al * bx) * half
-                        xv[x] += (ax * bv + av * bx) * half
-                        yy[x] += ay * by
-                        yl[x] += (ay * bl + al * by) * half
-                        yv[x] += (ay * bv + av * by) * half
-                        ll[x] += al * bl
-                        lv[x] += (al * bv + av * bl) * half
-                        vv[x] += av * bv
-                        xt[x] += (ax + bx) * half * t
-                        yt[x] += (ay + by) * half * t
-                        lt[x] += (al + bl) * half * t
-                        vt[x] += (av + bv) * half * t
-                        tt[x] += t * t
-                for column in range(count):
-                    for k in range(_SUMS):
-                        total = np.float32(0)
-                        for x in range(column * size, (column + 1) * size):
-                            total += lines[k, x]
-                        sums[row, first + column, k] = total
+            # Sums of columns first: a sum along a row would have to go pixel by pixel.
+            for y in range(top, top + size):
+                derive(fixed, y, a)
+                derive(moving, y, b)
+                # More arrays in one loop, and the compiler would not work on many pixels at once.
+                add_first(a, b, lines)
+                add_second(a, b, lines)
+                add_slopes(a, b, lines)
+            for column in range(sums.shape[1]):
+                left = margin + column * size
+                for k in range(_SUMS):
+                    total = np.float32(0)
+                    for x in range(left, left + size):
+                        total += lines[k, x]
+                    sums[row, column, k] = total
 
     return cast(Callable[..., None], summed)
 

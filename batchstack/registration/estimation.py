@@ -22,6 +22,7 @@ import numpy as np
 from batchstack.errors import OptionError, StackError
 from batchstack.options import ALIGN_MODELS as MODELS
 from batchstack.options import AlignModel as Model
+from batchstack.registration.blocks import Blocks
 from batchstack.registration.fits import (
     Fit,
     Freedoms,
@@ -42,7 +43,7 @@ __all__ = ["MODELS", "Model", "estimate", "estimate_stack", "link"]
 
 # Pixels of the level where the search begins, of the first that a fit may be taken from, and of
 # the one where agreement is judged; steps on each level of the search, at most.
-_FIRST, _COARSEST, _JUDGED = 12_000, 30_000, 400_000
+_FIRST, _COARSEST, _JUDGED = 12_000, 30_000, 200_000
 _STEPS = 8
 
 # Pixels a side below which no window has a neighbour, and the correlation of detail below which
@@ -55,7 +56,7 @@ TOO_SMALL = "not aligned: a move is smaller than can be told"
 
 # Predicted error of the corners, in pixels, that needs no refinement; and how much larger than
 # the best so far it may be for a still finer level to be looked at.
-_GOOD, _HOPELESS = 0.03, 2.0
+_GOOD, _HOPELESS = 0.05, 2.0
 
 # "auto" moves nothing below `_SLIGHT` pixels, nor a stack of which no frame lies `_FAR` off or by
 # more than `_CLEAR` times what single blocks scatter: that is focus and perspective.
@@ -333,8 +334,9 @@ def _verified(pair: Pair, fit: Fit) -> Fit:
     if not reason and _is_noise(fit, pair.shape):
         return fit
     if not reason:
-        after = _agreement(pair, fit.homogeneous, fit.factor)
-        as_is = _agreement(pair, np.eye(3), fit.factor, fit.homogeneous)
+        moved = _judged(pair, fit.homogeneous, fit.factor)
+        after = moved.agreement()
+        as_is = _judged(pair, np.eye(3), fit.factor).agreement(moved.points)
         if after >= max(as_is, _LEAST_AGREEMENT):
             return fit
         if after > max(as_is - _TOLD, _LEAST_AGREEMENT):
@@ -364,11 +366,14 @@ def _decide(pair: Pair, fit: Fit, model: Model) -> tuple[Transform, Transform]:
     error = fit.error if np.isfinite(fit.error) else 0.0
 
     def stay() -> Transform:
-        return Transform(score=_agreement(pair, np.eye(3), fit.factor), error=error, note=fit.note)
+        return Transform(
+            score=_judged(pair, np.eye(3), fit.factor).agreement(), error=error, note=fit.note
+        )
 
     if distance == 0 or (model == "auto" and _is_noise(fit, pair.shape)):
         return (stay(),) * 2
-    move = Transform(fit.matrix, fit.model, _agreement(pair, matrix, fit.factor), error, fit.note)
+    score = _judged(pair, matrix, fit.factor).agreement()
+    move = Transform(fit.matrix, fit.model, score, error, fit.note)
     clear = typical_move(matrix, pair.shape) > _CLEAR * fit.scatter
     return move, move if model != "auto" or clear or distance > _FAR else stay()
 
@@ -388,13 +393,9 @@ def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:
     return ""
 
 
-def _agreement(pair: Pair, matrix: Matrix, least: int, other: Matrix | None = None) -> float:
-    """Correlation of detail where both `matrix` and `other` have pixels.
+def _judged(pair: Pair, matrix: Matrix, least: int) -> Blocks:
+    """Blocks whose agreement tells how well the frames match where both have pixels.
 
     Detail of levels finer than `least`, that of the fit, may be lost or inverted by blur.
     """
-    factor = max(factor_for(pair.shape, _JUDGED), least)
-    blocks = seen(pair, matrix, factor)
-    if other is None:
-        return blocks.agreement()
-    return blocks.agreement(seen(pair, other, factor).points)
+    return seen(pair, matrix, max(factor_for(pair.shape, _JUDGED), least))
