@@ -89,6 +89,8 @@ class Job:
         Threads that share the work on the stack; 0 if they do not.
     device : DeviceSet, optional
         Transforms that are given, so that none are measured.
+    previews : bool
+        Whether its tasks leave previews for the report.
     """
 
     id: str
@@ -114,6 +116,7 @@ class Job:
     data_range: int | None = None
     warnings: tuple[str, ...] = ()
     device: DeviceSet | None = None
+    previews: bool = False
 
     @property
     def plan_warnings(self) -> tuple[str, ...]:

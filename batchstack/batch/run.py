@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batchstack import files
-from batchstack.batch import placement
+from batchstack.batch import placement, previews
 from batchstack.batch.claim import Claim
 from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
@@ -42,11 +42,14 @@ class Plan:
         The file that the rows are from, which is never written.
     memory_limit : int, optional
         Bytes one worker may use: stacks predicted above it are split.
+    previews : bool
+        Whether tasks leave previews for the report.
     """
 
     steps: Sequence[Step]
     manifest: Path | None = None
     memory_limit: int | None = None
+    previews: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,7 @@ def run_plan(
     try:
         recorder.start()
         give_up_if_enough()
-        work = _work(plan.steps, claim, plan.memory_limit)
+        work = _work(plan, claim)
         for result in engine.results(work, stop, recorder.fault, recorder.hear):
             recorder.take(result)
             give_up_if_enough()
@@ -354,14 +357,15 @@ def _unseen(result: Result) -> str | None:
     return None
 
 
-def _work(steps: Sequence[Step], claim: Claim, memory_limit: int | None) -> Iterator[Work]:
+def _work(plan: Plan, claim: Claim) -> Iterator[Work]:
     """Stacks with their graphs, one by one as the engine wants them."""
     from batchstack.batch.graph import stack_graph
 
-    for number, step in enumerate(steps):
+    memory_limit = plan.memory_limit
+    for number, step in enumerate(plan.steps):
         if step.job is None:
             continue
-        job = replace(step.job, number=number, claim=claim)
+        job = replace(step.job, number=number, claim=claim, previews=plan.previews)
         _clear_leftovers(job)
         split = is_split(step, memory_limit)
         graph = partial(stack_graph, shape=step.shape, is_split=split)
@@ -373,6 +377,7 @@ def _clear_leftovers(job: Job) -> None:
     files.remove_tree(job.scratch)
     outputs = {job.output_path(name).name for method in METHODS.values() for name in method.outputs}
     files.remove_parts(job.folder, outputs.__contains__)
+    previews.clear_leftovers(job)
 
 
 def _close(directory: Path, ledger: Ledger, manifest: Path | None) -> None:

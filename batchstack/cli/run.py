@@ -60,6 +60,7 @@ def command(
     MANIFEST is CSV, TSV, JSONL or YAML with the columns id, back and front, or id and
     frames; docs/manifest.md describes it.
     """
+    settings["previews"] = not no_report
     cluster, options = shared.take_cluster_options(settings), shared.take_run_options(settings)
     with _Screen(verbose) as screen:
         summary = run(
