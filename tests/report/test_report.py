@@ -23,8 +23,8 @@ from batchstack.batch.tasks import do_stack
 from batchstack.images import read_image, read_preview
 from batchstack.options import RunOptions
 from batchstack.report.write import write_report
-from tests.report.conftest import HANDLER, SCRIPT
 from tests.processes import wait_for
+from tests.report.conftest import HANDLER, SCRIPT
 from tests.report.pages import folder_of, listed, page_of, pages
 
 MAPS = ("depth_map.png", "depth_confidence.png")
