@@ -268,8 +268,8 @@ def test_tasks_leave_the_previews_that_a_report_would_make(workspace, do, suffix
         assert read_image(folder / name).shape == shapes[name]
         again = read_preview(folder / name, 64).astype(float)
         assert abs(again - made[name]).mean() < 4, name
-    confidence = read_image(tasks.top / "s" / f"depth_confidence{suffix}").mean()
-    assert kept["depth_confidence.jpg"].mean == pytest.approx(confidence / 65535, abs=0.02)
+    confidence = read_image(tasks.top / "s" / f"depth_confidence{suffix}").mean() / 255
+    assert kept["depth_confidence.jpg"].mean == pytest.approx(confidence, abs=0.02)
 
 
 def test_small_frames_and_outputs_get_no_previews_from_tasks(workspace):
