@@ -47,6 +47,8 @@ class Format:
         Bytes that a block of EXIF or XMP may have.
     colour_chunks : bool
         Whether it states the meaning of colours in chunks of its own, besides a profile.
+    in_browsers : bool
+        Whether browsers show such files as they are.
     end : bytes
         What every complete file ends with; empty if its header says where all of it lies.
     """
@@ -63,6 +65,7 @@ class Format:
     rows_written: int = ALL
     block_room: int = ALL
     colour_chunks: bool = False
+    in_browsers: bool = False
     end: bytes = b""
 
     @property
@@ -124,6 +127,7 @@ _ROWS = (
         largest_side=65_500,  # of libjpeg
         lossless=False,
         block_room=65_504,  # of a segment, with what names its kind
+        in_browsers=True,
         end=b"\xff\xd9",
     ),
     Format(
@@ -134,6 +138,7 @@ _ROWS = (
         dtypes=("uint8", "uint16"),
         largest_side=1_000_000,  # of libpng
         colour_chunks=True,
+        in_browsers=True,
         end=b"IEND\xaeB`\x82",
     ),
     Format(

@@ -114,6 +114,8 @@ class Job:
         Whether damaged frames may be left out.
     left_out : tuple of LeftOut
         Those that are, which `frames` has no more.
+    previews : bool
+        Whether its tasks leave previews for the report.
     """
 
     id: str
@@ -141,6 +143,7 @@ class Job:
     device: DeviceSet | None = None
     skip_broken: bool = False
     left_out: tuple[LeftOut, ...] = ()
+    previews: bool = False
 
     @property
     def plan_warnings(self) -> tuple[str, ...]:

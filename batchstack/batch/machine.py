@@ -36,6 +36,8 @@ class ClusterOptions:
     scratch : Path, optional
         Folder for the tiles of images too large for one worker, which all workers must see;
         None for one inside the output directory.
+    previews : bool
+        Have tasks leave previews for the report of the output directory.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class ClusterOptions:
     dashboard: bool = False
     wait_workers: float | None = None
     scratch: Path | None = None
+    previews: bool = False
 
     def __post_init__(self) -> None:
         if self.scheduler and self.scheduler_file:

@@ -88,7 +88,7 @@ def run(
         def plan(memory_limit: int | None) -> Plan:
             steps = make_plan(stacks, output, options, ledger, memory_limit=memory_limit)
             _refuse_hopeless(steps)
-            return Plan(steps, stacks.path, memory_limit)
+            return Plan(steps, stacks.path, memory_limit, cluster.previews)
 
         with _engine(cluster, held, plan, say) as ready, _stoppable(stop, say) as stopping:
             try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from batchstack import files
-from batchstack.batch import placement
+from batchstack.batch import placement, previews
 from batchstack.batch.broken import frames_left, without_broken
 from batchstack.batch.claim import Claim
 from batchstack.batch.engines import Engine, StopRequest, Work
@@ -45,11 +45,14 @@ class Plan:
         The file that the rows are from, which is never written.
     memory_limit : int, optional
         Bytes one worker may use: stacks predicted above it are split.
+    previews : bool
+        Whether tasks leave previews for the report.
     """
 
     steps: Sequence[Step]
     manifest: Path | None = None
     memory_limit: int | None = None
+    previews: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ def run_plan(
     """
     start = time.monotonic()
     stop = stop or StopRequest()
-    work = _Works(plan.steps, claim, plan.memory_limit)
+    work = _Works(plan, claim)
     recorder = _Recorder(plan, claim, ledger, listener, work.again)
     summary = recorder.summary
     files.remove_parts(claim.directory, OWN_NAMES.__contains__)
@@ -437,10 +440,10 @@ def _unseen(result: Result) -> str | None:
 class _Works(Iterator[Work]):
     """Stacks with their graphs, one by one as the engine wants them; some come again."""
 
-    def __init__(self, steps: Sequence[Step], claim: Claim, memory_limit: int | None) -> None:
-        self._claim, self._memory_limit = claim, memory_limit
-        self._first = ((n, step, step.job) for n, step in enumerate(steps) if step.job)
-        self._number, self._others = len(steps), deque[tuple[int, Step, Job]]()
+    def __init__(self, plan: Plan, claim: Claim) -> None:
+        self._plan, self._claim = plan, claim
+        self._first = ((n, step, step.job) for n, step in enumerate(plan.steps) if step.job)
+        self._number, self._others = len(plan.steps), deque[tuple[int, Step, Job]]()
 
     def again(self, step: Step, job: Job) -> None:
         """Have a stack done in another way, when those before it are handed out."""
@@ -455,11 +458,12 @@ class _Works(Iterator[Work]):
         if found is None:
             raise StopIteration
         number, step, job = found
-        job = replace(job, number=number, claim=self._claim)
+        job = replace(job, number=number, claim=self._claim, previews=self._plan.previews)
         _clear_leftovers(job)
-        split = is_split(step, self._memory_limit)
+        memory_limit = self._plan.memory_limit
+        split = is_split(step, memory_limit)
         graph = partial(stack_graph, shape=step.shape, is_split=split)
-        return Work(job, split, graph, can_spread=can_spread(step, self._memory_limit))
+        return Work(job, split, graph, can_spread=can_spread(step, memory_limit))
 
 
 def _clear_leftovers(job: Job) -> None:
@@ -467,6 +471,7 @@ def _clear_leftovers(job: Job) -> None:
     files.remove_tree(job.scratch)
     outputs = {job.output_path(name).name for method in METHODS.values() for name in method.outputs}
     files.remove_parts(job.folder, outputs.__contains__)
+    previews.clear_leftovers(job)
 
 
 def _close(directory: Path, ledger: Ledger, manifest: Path | None) -> None:

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack import files
+from batchstack.batch import previews
 from batchstack.batch.alignment import (
     Frame,
     align,
@@ -38,6 +39,7 @@ from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.peak import Peak
 from batchstack.batch.peak import leave as leave_peak
 from batchstack.batch.placement import Alignment
+from batchstack.batch.previews import Picture, Preview
 from batchstack.batch.progress import (
     READING,
     WRITING,
@@ -101,10 +103,20 @@ _SETTLED = (*_MAPS, "trust")
 
 @dataclass(frozen=True)
 class Staged:
-    """A frame in scratch: the file it is of, and its largest value (`white.brightest`)."""
+    """A frame in scratch: the file, its largest value (`white.brightest`), what shows it."""
 
     input: Input
     largest: int | None
+    previews: list[Preview]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An output: its file, its scores, what shows it."""
+
+    written: Written
+    scores: Scores
+    previews: list[Preview]
 
 
 @dataclass(frozen=True)
@@ -117,9 +129,9 @@ class Outcome:
         A complete message; then the tasks after it do nothing.
     unfit : str, optional
         Why the worker cannot work for the run; then too.
-    value : Staged or float or Fit or Alignment or (Written, dict) or None
+    value : Staged or float or Fit or Alignment or Encoded or None
         The frame of a staging task, the value for white, how a frame lies relative to another,
-        where all lie, the file and scores of an output.
+        where all lie, an output.
     seconds : float
     peak_memory : int
         Largest resident size of the worker meanwhile, in bytes; see `Peak`.
@@ -229,8 +241,10 @@ def finish_stack(
     named = _attempt(_sync_names, job)
     if named.failed:
         return _failure(job, named)
-    written = zip(output_names(job), (outcome.value for outcome in encoded), strict=True)
-    outputs, scores = _outputs_and_scores(dict(written))
+    made = [outcome.value for outcome in [*staged, *encoded]]
+    previews.remember(job, (preview for one in made for preview in one.previews))
+    values = ((outcome.value.written, outcome.value.scores) for outcome in encoded)
+    outputs, scores = _outputs_and_scores(dict(zip(output_names(job), values, strict=True)))
     return Result(
         job,
         worker=here(),
@@ -333,15 +347,17 @@ def _fuse_stack(job: Job) -> Result:
     # The task may run twice at once, and each removes what it has made.
     private = job.held.scratch / uuid.uuid4().hex
     try:
-        frames, inputs = _load(job, private)
+        frames, inputs, pictures = _load(job, private)
         found = found_range(job, [brightest(job, frame) for frame in frames])
         job = with_range(job, found)
         alignment = align(job, frames)
         frames = move_frames(job, frames, alignment, private, _scratch(job))
         alignment = _with_map_level(job, frames, windows(frames), alignment)
-        outputs, scores = _outputs_and_scores(_fuse_and_write(job, frames, alignment))
+        written = _fuse_and_write(job, frames, alignment, pictures)
+        outputs, scores = _outputs_and_scores(written)
     finally:
         files.remove_tree(private)
+    previews.remember(job, previews.publish(job, pictures))
     return Result(
         job,
         inputs=inputs,
@@ -353,37 +369,47 @@ def _fuse_stack(job: Job) -> Result:
     )
 
 
-def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...]]:
-    """The frames in memory, or where they do not fit, in scratch."""
+def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...], list[Picture]]:
+    """The frames in memory, or where they do not fit, in scratch; and their previews."""
     frames: list[Frame] = []
-    inputs = []
+    inputs, pictures = [], []
     for index in range(len(job.frames)):
         if job.hold:
-            frame, found = _hold_frame(job, index, frames)
+            frame, found, shown = _hold_frame(job, index, frames)
         else:
-            found, frame = _stage_frame(job, private, index), _staged(job, private, index)
+            found, shown = _stage_frame(job, private, index)
+            frame = _staged(job, private, index)
         frames.append(frame)
         inputs.append(found)
+        pictures += shown
         _check_agrees(frames)
         done(READING, len(frames) / len(job.frames))
-    return frames, tuple(inputs)
+    return frames, tuple(inputs), pictures
 
 
-def _hold_frame(job: Job, index: int, before: Sequence[Frame]) -> tuple[Frame, Input]:
+def _hold_frame(
+    job: Job, index: int, before: Sequence[Frame]
+) -> tuple[Frame, Input, list[Picture]]:
     """A frame in memory that is kept for those of the next stacks."""
     path, kept = job.frames[index], _scratch(job).array
     name = f"frame {index}"
     status = _status(path)
     pixels, digest = read_image_and_digest(path, partial(kept, name), partial(kept, "encoded"))
+    found = Input(str(path), status.st_size, status.st_mtime_ns, digest)
+    pictures = previews.frame_pictures(job, index, found, _rows(pixels), pixels.shape)
     pixels = _fitting(job, pixels, before[0].shape if before else pixels.shape)
     held = kept(name, pixels.shape, pixels.dtype)
     if not np.may_share_memory(held, pixels):  # turned, resized, or of a codec with its own memory
         held[...] = pixels
-    return Frame(path, held), Input(str(path), status.st_size, status.st_mtime_ns, digest)
+    return Frame(path, held), found, pictures
+
+
+def _rows(image: Pixels | StagedImage) -> previews.Rows:
+    return lambda top, bottom: image[top:bottom, :]
 
 
 def _fuse_and_write(
-    job: Job, frames: Sequence[Frame], alignment: Alignment
+    job: Job, frames: Sequence[Frame], alignment: Alignment, pictures: list[Picture]
 ) -> dict[str, tuple[Written, Scores]]:
     read, area, scratch = windows(frames), alignment.area, _scratch(job)
     counting = counted(read, _passes(job) * prod(frames[0].size))
@@ -401,6 +427,8 @@ def _fuse_and_write(
             publish=job.held.check,
             finish=behind,
         )
+        shown = image[area.slices]
+        pictures.extend(previews.output_pictures(job, name, written, _rows(shown), shown.shape))
         return written, scores
 
     files.make_folder(job.folder)
@@ -461,20 +489,23 @@ def _outputs_and_scores(
     )
 
 
-def _stage_frame(job: Job, folder: Path, index: int) -> Input:
+def _stage_frame(job: Job, folder: Path, index: int) -> tuple[Input, list[Picture]]:
     path, target = job.frames[index], _staged_path(folder, index)
     status = _status(path)
-    digest = stage_image(path, target)
+    found = Input(str(path), status.st_size, status.st_mtime_ns, stage_image(path, target))
+    staged = StagedImage(target)
+    pictures = previews.frame_pictures(job, index, found, _rows(staged), staged.shape)
     if job.crop or (index and job.resize):
         first = StagedImage(_staged_path(folder, 0)).shape
-        write_npy(target, _fitting(job, StagedImage(target).whole(), first))
-    return Input(str(path), status.st_size, status.st_mtime_ns, digest)
+        write_npy(target, _fitting(job, staged.whole(), first))
+    return found, pictures
 
 
 def _stage_one_frame(job: Job, index: int) -> Staged:
-    found = _stage_frame(job, job.scratch, index)
+    found, pictures = _stage_frame(job, job.scratch, index)
     done(READING, 1 / len(job.frames))
-    return Staged(found, brightest(job, _staged(job, job.scratch, index)))
+    largest = brightest(job, _staged(job, job.scratch, index))
+    return Staged(found, largest, previews.publish(job, pictures))
 
 
 def _find_range(job: Job, staged: Sequence[Outcome]) -> float | None:
@@ -568,7 +599,7 @@ def _staged(job: Job, folder: Path, index: int) -> Frame:
     return Frame(job.frames[index], StagedImage(_staged_path(folder, index)))
 
 
-def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, Scores]:
+def _encode_output(job: Job, name: str, alignment: Alignment) -> Encoded:
     job = with_range(job, alignment.data_range)
     frames, methods = _all_staged(job), _methods(job)
     area, reference = alignment.area, alignment.reference
@@ -587,7 +618,13 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, 
         publish=job.held.check,
     )
     done(WRITING, 1 / len(output_names(job)))
-    return written, scores
+
+    def rows(top: int, bottom: int) -> Pixels:
+        strip = Box(area.top + top, area.left, area.top + bottom, area.right)
+        return tile_window(job.scratch, name, boxes, strip)
+
+    pictures = previews.output_pictures(job, name, written, rows, (*area.shape, *shape[2:]))
+    return Encoded(written, scores, previews.publish(job, pictures))
 
 
 def _metadata(job: Job, reference: int) -> Metadata:

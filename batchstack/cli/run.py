@@ -1,5 +1,6 @@
 """`batchstack run`: the main job."""
 
+import shlex
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -75,6 +76,7 @@ def command(
     taken for stacks, as by 'batchstack scan', and these are fused; OUTPUT/proposal.csv keeps
     the manifest.
     """
+    settings["previews"] = not no_report
     cluster, options = shared.take_cluster_options(settings), shared.take_run_options(settings)
     if files.is_folder(manifest):
         from batchstack.cli.proposal import write_proposal
@@ -106,19 +108,31 @@ def command(
         if log:
             log.finish(summary)
         say(closing_summary(summary, output.absolute()))
-        if not no_report and not summary.interrupted:
-            _leave_report(output)
-    if summary.interrupted:
+        finished = not summary.interrupted and (no_report or _leave_report(output))
+    if not finished:
         sys.exit(ExitCode.INTERRUPTED)
     sys.exit(ExitCode.FAILED if summary.failures else ExitCode.OK)
 
 
-def _leave_report(output: Path) -> None:
-    """Write the report; the run is over, and what goes wrong here does not make it fail."""
-    from batchstack.cli.report import write
+def _leave_report(output: Path) -> bool:
+    """Write the report; the run is over, and what goes wrong here does not make it fail.
 
+    Returns
+    -------
+    bool
+        False if it was interrupted.
+    """
     try:
+        from batchstack.cli.report import write
+
         say(f"  report: {click.format_filename(write(output))}")
     except Exception as error:
         why = str(error) if isinstance(error, BatchstackError) else repr(error)
         tell(f"the report was not written; the outputs are as they should be: {why}")
+    except KeyboardInterrupt:
+        tell(
+            "interrupted; the run is done and recorded, its report was left out: "
+            f"batchstack report {shlex.quote(click.format_filename(output))} writes it"
+        )
+        return False
+    return True

@@ -7,7 +7,7 @@ imported when the first file of their kind is met.
 
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels, Written
 from batchstack.images.inherit import scaled
-from batchstack.images.preview import read_preview
+from batchstack.images.preview import is_shown, read_preview, reduced
 from batchstack.images.probe import image_kind, probe
 from batchstack.images.read import (
     file_digest,
@@ -19,7 +19,7 @@ from batchstack.images.read import (
 from batchstack.images.resize import cropped, resized
 from batchstack.images.scratch import StagedImage, stage_image, write_npy, write_npy_rows
 from batchstack.images.verify import check_image
-from batchstack.images.write import output_format, write_image, write_image_rows
+from batchstack.images.write import encoded, output_format, write_image, write_image_rows
 
 __all__ = [
     "Empty",
@@ -31,14 +31,17 @@ __all__ = [
     "Written",
     "check_image",
     "cropped",
+    "encoded",
     "file_digest",
     "image_kind",
+    "is_shown",
     "output_format",
     "probe",
     "read_image",
     "read_image_and_digest",
     "read_metadata",
     "read_preview",
+    "reduced",
     "resized",
     "same_colours",
     "scaled",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from io import SEEK_END
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,27 @@ def _refuse_unfit(path: Path, row: Format, shape: tuple[int, ...], dtype: np.dty
             f"at {row.largest_side} a side; write {either(one.label for one in by_rows(*pixels))} "
             "instead"
         )
+
+
+def encoded(name: str, pixels: Pixels, encoding: Encoding = _PLAIN) -> bytes:
+    """Encode an image as the content of a file, whose name decides the format.
+
+    For pictures that may get lost: nothing is read back.
+
+    Raises
+    ------
+    ImageError
+        The format cannot hold the pixels.
+    """
+    path, shape = Path(name), pixels.shape
+    row = FORMATS[output_format(path)]
+    _refuse_unfit(path, row, shape, pixels.dtype)
+    channels = shape[2] if len(shape) == 3 else 1
+    info = ImageInfo(path, row.name, shape[0], shape[1], channels, str(pixels.dtype))
+    blocks = regroup(path, shape, pixels.dtype, (pixels,), _block_rows(row, info))
+    file = BytesIO()
+    codec(row.name).write_rows(file, info, blocks, encoding)
+    return file.getvalue()
 
 
 def _block_rows(row: Format, wanted: ImageInfo) -> int:

@@ -1,81 +1,29 @@
-"""Previews: small pictures of frames and outputs, kept while what they show is unchanged."""
+"""Previews of stacks: those that tasks have left, and those that are made because they miss."""
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from batchstack import files
+from batchstack.batch.previews import (
+    SIDE,
+    THUMB,
+    Kept,
+    Picture,
+    Preview,
+    content,
+    frame_name,
+    is_small,
+    itself,
+    output_name,
+    picture,
+    spread,
+    thumb,
+    write,
+)
 from batchstack.errors import FileError, ImageError
-from batchstack.images import Encoding, read_preview, write_image
+from batchstack.fusion.methods import DEPTH_MAPS
+from batchstack.images import is_shown, probe, read_preview
 from batchstack.report.stacks import Stack, is_known, recommended, stem
-
-SIDE, THUMB_SIDE = 768, 128
-"""Pixels of the longer side of previews, and of the pictures in the list of stacks."""
-MOST_FRAMES = 24
-"""Frames of a stack that have previews; of longer ones these lie evenly spread."""
-
-_KEPT, THUMB = "kept.json", "thumb.jpg"
-_ENCODING = Encoding(quality=80)
-# Raised when previews of the same file change.
-_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Preview:
-    """A picture of a file.
-
-    Attributes
-    ----------
-    name : str
-        Its file in the folder of its stack.
-    of : str
-        What tells the content of the file it shows.
-    height, width : int
-        In pixels.
-    mean : float
-        Of its values, from 0 to 1.
-    """
-
-    name: str
-    of: str
-    height: int
-    width: int
-    mean: float
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What a folder of the report holds from the last time.
-
-    Attributes
-    ----------
-    previews : dict of str to Preview
-        By their file.
-    page : str
-        What tells the content of its page.
-    """
-
-    previews: dict[str, Preview]
-    page: str = ""
-
-
-def kept_in(folder: Path) -> Kept:
-    """What the last report has left in the folder of a stack; nothing if that is damaged."""
-    try:
-        data = json.loads(files.read_bytes(folder / _KEPT))
-        previews = [Preview(*values) for values in data["previews"]]
-        return Kept({preview.name: preview for preview in previews}, str(data["page"]))
-    except (OSError, ValueError, TypeError, KeyError):
-        return Kept({})
-
-
-def keep(folder: Path, kept: Kept) -> None:
-    """Remember what is there for the next report."""
-    previews = [list(vars(preview).values()) for preview in kept.previews.values()]
-    text = json.dumps({"page": kept.page, "previews": previews})
-    with files.part_file(folder / _KEPT, durable=False) as (_, file):
-        file.write(text.encode())
 
 
 def update(stack: Stack, top: Path, folder: Path, before: Kept) -> dict[str, Preview]:
@@ -99,35 +47,41 @@ def update(stack: Stack, top: Path, folder: Path, before: Kept) -> dict[str, Pre
     shown: dict[str, Preview] = {}
     for path, name, of in _wanted(stack, top):
         preview = before.previews.get(name)
-        if preview is None or preview.of != of or files.size_of(folder / name) is None:
+        if (
+            preview is None
+            or preview.of != of
+            or files.size_of(place(preview, path, folder)) is None
+        ):
             preview = _made(path, folder, name, of)
         if preview is not None:
             shown[str(path)] = preview
     _update_thumb(stack, top, folder, shown, before)
-    for name in before.previews.keys() - {preview.name for preview in shown.values()} - {THUMB}:
+    for name in _own(before.previews.values()) - _own(shown.values()):
         files.remove(folder / name)
     return shown
 
 
+def place(preview: Preview, path: Path, folder: Path) -> Path:
+    """The file that a preview is, given the one that it shows and the folder of its stack."""
+    return path if preview.is_itself else folder / preview.name
+
+
+def _own(previews: Iterable[Preview]) -> set[str]:
+    return {preview.name for preview in previews if not preview.is_itself}
+
+
 def _wanted(stack: Stack, top: Path) -> Iterable[tuple[Path, str, str]]:
     """What is to be shown: the file, the name of its preview, what tells its content."""
-    for index in spread(len(stack.frames), MOST_FRAMES):
+    for index in spread(len(stack.frames)):
         frame = stack.frames[index]
         path = Path(frame.path)
-        of = f"{frame.size} {frame.digest}" if frame.digest else _as_it_is(path)
-        yield path, f"frame-{index + 1}.jpg", f"{_VERSION} {SIDE} {of}"
+        of = content(frame.size, frame.digest) if frame.digest else _as_it_is(path)
+        yield path, frame_name(index), of
     for name, output in stack.outputs.items():
         if is_known(name) and name not in stack.missing:
             path = top / stack.id / name
-            of = f"{output.size} {output.digest}" if output.digest else _as_it_is(path)
-            yield path, f"{stem(name)}.jpg", f"{_VERSION} {SIDE} {of}"
-
-
-def spread(count: int, most: int) -> list[int]:
-    """Indices of at most so many of `count` things, the first and the last among them."""
-    if count <= most:
-        return list(range(count))
-    return [round(step * (count - 1) / (most - 1)) for step in range(most)]
+            of = content(output.size, output.digest) if output.digest else _as_it_is(path)
+            yield path, output_name(stem(name)), of
 
 
 def _as_it_is(path: Path) -> str:
@@ -135,17 +89,26 @@ def _as_it_is(path: Path) -> str:
         found = files.status(path)
     except OSError:
         return "missing"
-    return f"{found.st_size} {found.st_mtime_ns}"
+    return content(found.st_size, str(found.st_mtime_ns))
 
 
 def _made(path: Path, folder: Path, name: str, of: str) -> Preview | None:
     try:
-        pixels = read_preview(path, SIDE)
+        info = probe(path)
+        is_itself = is_small(info.shape) and is_shown(info)
+        if is_itself and stem(name) not in DEPTH_MAPS:
+            return itself(name, of, info.shape).preview
+        made = picture(name, of, read_preview(path, SIDE))
     except (FileError, ImageError):
         return None
-    write_image(folder / name, pixels, _ENCODING, durable=False)
-    height, width = pixels.shape[:2]
-    return Preview(name, of, height, width, round(float(pixels.mean()) / 255, 4))
+    if is_itself:
+        return itself(name, of, info.shape, made.preview.mean).preview
+    return _written(folder, made)
+
+
+def _written(folder: Path, made: Picture) -> Preview:
+    write(folder / made.preview.name, made.content or b"")
+    return made.preview
 
 
 def _update_thumb(
@@ -153,14 +116,14 @@ def _update_thumb(
 ) -> None:
     """The picture in the list of stacks: of the recommended output, or else of a frame."""
     name = recommended(stack.outputs)
-    best = shown.get(str(top / stack.id / name)) if name else None
-    best = best or next(iter(shown.values()), None)
+    path = str(top / stack.id / name) if name else ""
+    if path not in shown:
+        path = next(iter(shown), "")
+    best = shown.get(path)
     if best is None:
         return
-    thumb = before.previews.get(THUMB)
-    if thumb is None or thumb.of != best.of or files.size_of(folder / THUMB) is None:
-        pixels = read_preview(folder / best.name, THUMB_SIDE)
-        write_image(folder / THUMB, pixels, _ENCODING, durable=False)
-        height, width = pixels.shape[:2]
-        thumb = Preview(THUMB, best.of, height, width, best.mean)
-    shown[THUMB] = thumb
+    known = before.previews.get(THUMB)
+    if known is None or known.of != best.of or files.size_of(folder / THUMB) is None:
+        pixels = read_preview(place(best, Path(path), folder), SIDE)
+        known = _written(folder, thumb(best.of, pixels))
+    shown[THUMB] = known

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from batchstack.batch.jobs import Input, Scores
 from batchstack.batch.ledger import Record, StackHistory
 from batchstack.batch.placement import RESIDUAL_LIMIT, not_aligned, warnings
+from batchstack.batch.previews import folder_name
 from batchstack.batch.scoring import worst_output
 from batchstack.fusion.methods import METHODS
 from batchstack.images import Written
@@ -50,7 +50,7 @@ class Stack:
     @property
     def folder(self) -> str:
         """The name of its folder in the report, whatever characters its id has."""
-        return sha256(self.id.encode()).hexdigest()[:16]
+        return folder_name(self.id)
 
     @property
     def records(self) -> dict[str, Record]:

@@ -3,7 +3,7 @@
     OUTPUT/report.html               totals, failures, the list of stacks
     OUTPUT/batchstack_mqc.tsv        the same list for MultiQC
     OUTPUT/.batchstack/report/       all else: data of the list, scripts, style
-        <stack>/index.html, *.jpg    page and previews of a stack
+        <stack>/index.html, *.jpg    page and previews of a stack (`batch.previews`)
 
 What is unchanged since the last report is kept.
 """
@@ -28,11 +28,11 @@ from batchstack import files
 from batchstack.batch.claim import FOLDER
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest_rows import MULTIQC, REPORT
+from batchstack.batch.previews import THUMB, Kept, Preview, keep, kept_in, report_folder, write
 from batchstack.errors import OptionError
 from batchstack.fusion.methods import METHODS
 from batchstack.images import read_preview
 from batchstack.report import html, multiqc, previews
-from batchstack.report.previews import Kept, Preview
 from batchstack.report.stacks import (
     STATUSES,
     Stack,
@@ -125,7 +125,7 @@ def write_report(ledger: Ledger, directory: Path, told: Told = lambda done: None
     """
     directory = directory.absolute()
     _refuse_strangers(directory)
-    folder = directory / FOLDER / "report"
+    folder = report_folder(directory)
     files.make_folder(folder)
     lines = sorted(_lines(ledger, directory, folder, told), key=lambda line: line.rank)
     for name in html.ASSETS:
@@ -178,8 +178,7 @@ def _replace(path: Path, content: bytes) -> None:
     """Write a file, unless it is so already."""
     if files.size_of(path) == len(content) and _holds(path, content):
         return
-    with files.part_file(path, durable=False) as (_, file):
-        file.write(content)
+    write(path, content)
 
 
 def _script(name: str, data: Any) -> bytes:
@@ -218,7 +217,7 @@ def _stacks(ledger: Ledger, directory: Path) -> Iterator[Stack]:
 def _page(directory: Path, top: Path, one_by_one: Lock, stack: Stack) -> Line:
     """Bring the page of a stack up to date, and say what the list has of it."""
     folder = top / stack.folder
-    before = previews.kept_in(folder)
+    before = kept_in(folder)
     if (stack.number("megapixels") or 0) > _LARGE:
         with one_by_one:
             shown = previews.update(stack, directory, folder, before)
@@ -230,12 +229,12 @@ def _page(directory: Path, top: Path, one_by_one: Lock, stack: Stack) -> Line:
     page = sha256(told.encode()).hexdigest()
     path = folder / "index.html"
     if page != before.page or files.size_of(path) is None:
-        values["scene"] = _scene(stack, directory, folder, values["pictures"], shown)
+        values["scene"] = _scene(folder, values["pictures"], shown)
         _replace(path, html.render("stack.html", **values))
     kept = Kept({preview.name: preview for preview in shown.values()}, page)
     if kept != before:
-        previews.keep(folder, kept)
-    return _line(stack, confidence, shown.get(previews.THUMB))
+        keep(folder, kept)
+    return _line(stack, confidence, shown.get(THUMB))
 
 
 def _confidence(stack: Stack, shown: dict[str, Preview]) -> float | None:
@@ -298,7 +297,7 @@ def _values(
         "statuses": STATUSES,
         "frames": _frames(stack, folder, shown),
         "outputs": _outputs(stack, directory, folder, shown),
-        "pictures": _pictures(stack, directory, shown),
+        "pictures": _pictures(stack, directory, folder, shown),
         "scores": stack.scores,
         "registration": registration(facts),
         "shared": shared,
@@ -339,45 +338,49 @@ def _file(
         "name": path.name,
         "size": size or found,
         "link": link(path, folder) if found is not None else None,
-        "preview": preview and vars(preview),
+        "preview": preview and vars(preview) | {"src": _src(path, folder, preview)},
     }
 
 
-def _pictures(stack: Stack, directory: Path, shown: dict[str, Preview]) -> dict[str, Any]:
-    """What the viewer can show, and what it shows first."""
-    frames = [(f"frame {n}", shown.get(f.path)) for n, f in enumerate(stack.frames, start=1)]
-    outputs = {name: shown.get(str(directory / stack.id / name)) for name in stack.outputs}
+def _src(path: Path, folder: Path, preview: Preview) -> str:
+    """The address of what shows a file, from the page."""
+    return link(previews.place(preview, path, folder), folder)
+
+
+def _pictures(
+    stack: Stack, directory: Path, folder: Path, shown: dict[str, Preview]
+) -> dict[str, Any]:
+    """What the viewer can show, and what it shows first; pictures are named by their addresses."""
     maps = [*METHODS["depth_map"].outputs]
-    fused = [(stem(name), p) for name, p in outputs.items() if stem(name) not in maps]
-    listed = [(label, p) for label, p in [*frames, *fused] if p is not None]
-    best = recommended(outputs)
-    depth = next((p for name, p in outputs.items() if stem(name) == maps[0]), None)
+    frames = [(f"frame {n}", frame.path) for n, frame in enumerate(stack.frames, start=1)]
+    outputs = {name: str(directory / stack.id / name) for name in stack.outputs}
+    fused = [(stem(name), path) for name, path in outputs.items() if stem(name) not in maps]
+    listed = [(label, path) for label, path in [*frames, *fused] if path in shown]
+    best = outputs.get(recommended(outputs) or "")
+    depth = next((path for name, path in outputs.items() if stem(name) == maps[0]), None)
+
+    def src(path: str | None) -> str:
+        return _src(Path(path), folder, shown[path]) if path in shown else ""
+
+    last = shown[listed[-1][1]] if listed else None
     return {
-        "list": [{"label": label, "file": p.name} for label, p in listed],
-        "first": listed[0][1].name if listed else "",
-        "second": _file_of(outputs.get(best) if best else None)
-        or (listed[-1][1].name if listed else ""),
-        "depth": _file_of(depth),
-        "size": [listed[-1][1].width, listed[-1][1].height] if listed else [3, 2],
+        "list": [{"label": label, "file": src(path)} for label, path in listed],
+        "first": src(listed[0][1]) if listed else "",
+        "second": src(best) or (src(listed[-1][1]) if listed else ""),
+        "depth": src(depth),
+        "size": [last.width, last.height] if last else [3, 2],
     }
-
-
-def _file_of(preview: Preview | None) -> str:
-    return preview.name if preview else ""
 
 
 def _scene(
-    stack: Stack,
-    directory: Path,
-    folder: Path,
-    pictures: dict[str, Any],
-    shown: dict[str, Preview],
+    folder: Path, pictures: dict[str, Any], shown: dict[str, Preview]
 ) -> dict[str, Any] | None:
     """The depth map and the colours of the result at few points, for the surface."""
-    names = [pictures["depth"], pictures["second"]]
-    if not all(names):
+    if not (pictures["depth"] and pictures["second"]):
         return None
-    depth, colours = (read_preview(folder / name, _POINTS) for name in names)
+    places = [previews.place(preview, Path(path), folder) for path, preview in shown.items()]
+    there = {link(place, folder): place for place in places}
+    depth, colours = (read_preview(there[pictures[name]], _POINTS) for name in ("depth", "second"))
     if depth.shape[:2] != colours.shape[:2]:
         return None
     if colours.ndim == 2:

@@ -13,6 +13,9 @@ SCRIPT = "<script>hacked=1</script>"
 HANDLER = "\"'><img src=x onerror=hacked=1>"
 
 
+BEST = "focus_stacked_bayesian.png"
+
+
 class Outputs:
     """An output directory with the records of a ledger.
 
@@ -33,9 +36,9 @@ class Outputs:
         with self.ledger as ledger:
             return write_report(ledger, self.top)
 
-    def fused(self, stack_id, names=("focus_stacked_bayesian.png",), scores=None, **facts):
-        """Record a stack whose outputs, and frames, are small pictures."""
-        pictures = stack((40, 60), 2)
+    def fused(self, stack_id, names=(BEST,), scores=None, shape=(60, 800), **facts):
+        """Record a stack whose outputs, and frames, are pictures somewhat larger than previews."""
+        pictures = stack(shape, 2)
         frames = []
         for number, pixels in enumerate(pictures):
             path = self.top.parent / "frames" / stack_id / f"{number} #ü%41.png"

@@ -1,12 +1,29 @@
 """The report as files: what it says, what it leads to, what it keeps."""
 
 import csv
+import os
+import signal
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
+import dask
 import pytest
 
-from batchstack.batch.claim import FOLDER
+from batchstack.batch import previews
+from batchstack.batch.claim import FOLDER, claim
+from batchstack.batch.graph import split_graph
+from batchstack.batch.ledger import Ledger, Record
+from batchstack.batch.manifest import load_manifest
 from batchstack.batch.manifest_rows import MULTIQC, REPORT
+from batchstack.batch.plan import make_plan
+from batchstack.batch.previews import folder_name, kept_in, stack_folder
+from batchstack.batch.tasks import do_stack
+from batchstack.images import read_image, read_preview
+from batchstack.options import RunOptions
+from batchstack.report.write import write_report
+from tests.processes import wait_for
 from tests.report.conftest import HANDLER, SCRIPT
 from tests.report.pages import folder_of, listed, page_of, pages
 
@@ -144,6 +161,166 @@ def test_previews_outlive_frames_that_are_gone(outputs):
     assert "not there" in page.text
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_small_files_that_browsers_show_are_shown_themselves(outputs, suffix):
+    names = [f"{Path(name).stem}.{suffix}" for name in ALL]
+    frames = outputs.fused("s", names, shape=(40, 60))
+    outputs.report()
+    page = page_of(outputs.top, "s")
+    files = {path.name for path in page.path.parent.iterdir()}
+    assert files == {"index.html", "kept.json", "thumb.jpg"}
+    shown = {
+        (page.path.parent / unquote(attributes["src"])).resolve()
+        for tag, attributes in page.tags
+        if tag == "img"
+    }
+    assert shown == {Path(f.path) for f in frames} | {outputs.top / "s" / name for name in names}
+    (line,) = listed(outputs.top)
+    confidence = read_image(outputs.top / "s" / names[2]).mean() / 255
+    assert line["confidence"] == pytest.approx(confidence, abs=0.01)
+    before = marks(page.path.parent)
+    outputs.report()
+    assert marks(page.path.parent) == before
+
+
+def test_small_files_that_browsers_do_not_show_have_previews(outputs):
+    outputs.fused("s", ("focus_stacked_bayesian.tif",), shape=(40, 60))
+    outputs.report()
+    folder = folder_of(outputs.top, "s")
+    assert read_image(folder / "focus_stacked_bayesian.jpg").shape[:2] == (40, 60)
+    assert not (folder / "frame-1.jpg").exists()
+
+
+def test_a_small_file_that_is_gone_is_not_shown(outputs):
+    frames = outputs.fused("s", shape=(40, 60))
+    outputs.report()
+    Path(frames[0].path).unlink()
+    outputs.report()
+    page = page_of(outputs.top, "s")
+    assert all(target.exists() for target in page.targets)
+    assert "not there" in page.text
+
+
+# --- previews that tasks leave
+
+
+class Tasks:
+    """A stack that tasks do for a run whose report is not written.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    """
+
+    def __init__(self, workspace, paths, **options):
+        self.workspace, self.top = workspace, workspace.root / "out"
+        manifest = load_manifest(workspace.manifest({"s": paths}))
+        options = RunOptions(methods=("bayesian", "depth_map"), **options)
+        (self.step,) = make_plan(manifest, self.top, options, Ledger(self.top))
+
+    def do(self, do=do_stack, **changes):
+        """The result of tasks, and the folder of previews."""
+        with claim(self.top) as held:
+            job = replace(self.step.job, claim=held, previews=True, **changes)
+            result = do(job)
+            return result, stack_folder(job)
+
+
+def whole(job):
+    return do_stack(job)
+
+
+def staged(job):
+    return do_stack(replace(job, hold=False))
+
+
+def split(job):
+    graph = split_graph(replace(job, tile=128), job.name, (200, 900))
+    return dask.compute(graph, scheduler="sync")[0]
+
+
+@pytest.mark.parametrize("do", [whole, staged, split])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_tasks_leave_the_previews_that_a_report_would_make(workspace, do, suffix):
+    frames = workspace.stack("f", shape=(200, 900), suffix=suffix)
+    tasks = Tasks(workspace, frames)
+    result, folder = tasks.do(do)
+    assert result.error is None
+    kept = kept_in(folder).previews
+    names = {"frame-1.jpg", "frame-2.jpg", "thumb.jpg", "focus_stacked_bayesian.jpg"}
+    assert kept.keys() == names | {"depth_map.jpg", "depth_confidence.jpg"}
+    assert {path.name for path in folder.iterdir()} == {*kept, "kept.json"}
+    with Ledger(tasks.top) as ledger:
+        outputs = {result.job.output_path(name).name: w for name, w in result.outputs.items()}
+        ledger.append_done("s", {"bayesian": Record({}, result.inputs, outputs)}, {})
+        before = marks(folder)
+        write_report(ledger, tasks.top)
+    after = marks(folder)
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert kept_in(folder).previews == kept
+    shapes = {name: read_image(folder / name).shape for name in kept}
+    made = {name: read_preview(folder / name, 64) for name in kept}  # they are resized otherwise
+    for name in kept:
+        (folder / name).unlink()
+    with Ledger(tasks.top) as ledger:
+        write_report(ledger, tasks.top)
+    for name in kept:
+        assert read_image(folder / name).shape == shapes[name]
+        again = read_preview(folder / name, 64).astype(float)
+        assert abs(again - made[name]).mean() < 4, name
+    confidence = read_image(tasks.top / "s" / f"depth_confidence{suffix}").mean() / 255
+    assert kept["depth_confidence.jpg"].mean == pytest.approx(confidence, abs=0.02)
+
+
+def test_small_frames_and_outputs_get_no_previews_from_tasks(workspace):
+    _, folder = Tasks(workspace, workspace.stack("f")).do()
+    kept = kept_in(folder).previews
+    assert len(kept) == 6 and kept["depth_confidence.jpg"].mean is not None
+    assert {path.name for path in folder.iterdir()} == {"kept.json", "thumb.jpg"}
+
+
+@pytest.mark.parametrize("do", [whole, split])
+def test_previews_that_cannot_be_written_fail_no_stack(workspace, do):
+    tasks = Tasks(workspace, workspace.stack("f", shape=(200, 900)))
+    (tasks.top / FOLDER).mkdir(parents=True)
+    (tasks.top / FOLDER / "report").write_text("a file where a folder should be")
+    result, _ = tasks.do(do)
+    assert result.error is None and result.unfit is None and len(result.outputs) == 3
+
+
+def test_a_task_leaves_no_previews_where_another_run_has_taken_the_directory(
+    workspace, monkeypatch
+):
+    def taken(job, pictures):
+        (job.held.directory / FOLDER / "run").write_text("another")
+        return publish(job, pictures)
+
+    publish = previews.publish
+    monkeypatch.setattr(previews, "publish", taken)
+    result, folder = Tasks(workspace, workspace.stack("f", shape=(200, 900))).do()
+    assert result.error is None and pictures_of(folder) == []
+
+
+def pictures_of(folder):
+    return [path.name for path in folder.rglob("*")]
+
+
+def test_a_run_without_a_report_leaves_no_previews(workspace):
+    workspace.manifest({"s": workspace.stack("s", shape=(60, 800))})
+    options = ("--methods", "direct", "--workers", 0)
+    workspace.run("run", "pairs.csv", "-o", "out", *options, "--no-report")
+    assert not (workspace.root / "out" / FOLDER / "report").exists()
+
+
+def test_a_run_removes_what_killed_tasks_have_left_of_previews(workspace):
+    workspace.manifest({"s": workspace.stack("s", shape=(60, 800))})
+    folder = workspace.root / "out" / FOLDER / "report" / folder_name("s")
+    folder.mkdir(parents=True)
+    (folder / ".frame-1.jpg.batchstack-0123456789ab.part").write_text("half")
+    workspace.run("run", "pairs.csv", "-o", "out", "--methods", "direct", "--workers", 0)
+    assert not list(folder.glob(".*"))
+
+
 def test_pages_of_stacks_that_are_gone_are_removed_and_nothing_else(outputs):
     outputs.fused("s")
     outputs.report()
@@ -187,6 +364,35 @@ def test_a_report_that_cannot_be_written_does_not_fail_the_run(workspace):
     (folder / "report").write_text("a file where a folder should be")
     said = workspace.run("run", "pairs.csv", "-o", "out", "--workers", 0).stderr
     assert "the report was not written; the outputs are as they should be" in said
+
+
+def test_a_run_interrupted_over_its_report_says_how_to_write_it(workspace):
+    workspace.manifest({"s": workspace.stack("s", shape=(60, 800))})
+    top = workspace.root / "out"
+    top.mkdir()
+    # Who looks whether it is a stranger's waits for what nobody writes.
+    os.mkfifo(top / MULTIQC)
+    options = ("--methods", "direct", "--workers", 0)
+    process = workspace.start("run", "pairs.csv", "-o", "out", *options)
+    writer = []
+
+    def is_waiting():
+        with suppress(OSError):  # while nobody reads
+            writer.append(os.open(top / MULTIQC, os.O_WRONLY | os.O_NONBLOCK))
+        return writer
+
+    wait_for(is_waiting)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    os.close(writer[0])
+    assert process.returncode == 130
+    assert "its report was left out: batchstack report out writes it" in said
+    assert "1 done, 0 skipped, 0 failed" in said and "Traceback" not in said
+    (top / MULTIQC).unlink()
+    assert not [path for path in top.rglob("*") if path.name.endswith(".part")]
+    assert {path.name for path in top.iterdir()} == {"s", FOLDER}
+    workspace.run("report", "out")
+    assert (top / REPORT).exists()
 
 
 def test_multiqc_gets_the_list_as_a_table(outputs):
