@@ -45,7 +45,7 @@ from batchstack.batch.progress import (
     done,
     this_worker,
 )
-from batchstack.batch.scoring import score_output
+from batchstack.batch.scoring import score_outputs
 from batchstack.batch.settling import settle_files
 from batchstack.batch.tile_files import bands, join, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
@@ -114,9 +114,9 @@ class Outcome:
         A complete message; then the tasks after it do nothing.
     unfit : str, optional
         Why the worker cannot work for the run; then too.
-    value : Staged or float or Fit or Alignment or (Written, dict) or None
+    value : Staged or float or Fit or Alignment or dict or Written or None
         The frame of a staging task, the value for white, how a frame lies relative to another,
-        where all lie, the file and scores of an output.
+        where all lie, the scores of the outputs, the file of one.
     seconds : float
     peak_memory : int
         Largest resident size of the worker meanwhile, in bytes; see `Peak`.
@@ -199,8 +199,13 @@ def fuse_one_tile(
     return _failed(before) or _attempt(_fuse_one_tile, job, box, aligned.value, part=part)
 
 
+def score_tiles(job: Job, aligned: Outcome, fused: Sequence[Outcome]) -> Outcome:
+    """Score the outputs of a split stack from its tiles."""
+    return _failed(fused) or _attempt(_score_tiles, job, aligned.value, part="score")
+
+
 def encode_output(job: Job, name: str, aligned: Outcome, fused: Sequence[Outcome]) -> Outcome:
-    """Score and write one output of a split stack from its tiles."""
+    """Write one output of a split stack from its tiles."""
     return _failed(fused) or _attempt(_encode_output, job, name, aligned.value, part=name)
 
 
@@ -211,10 +216,11 @@ def finish_stack(
     aligned: Outcome,
     decided: Sequence[Outcome],
     fused: Sequence[Outcome],
+    scored: Sequence[Outcome],
     encoded: Sequence[Outcome],
 ) -> Result:
     """Gather what the tasks of a split stack did and remove its scratch."""
-    outcomes = [*staged, *linked, aligned, *decided, *fused, *encoded]
+    outcomes = [*staged, *linked, aligned, *decided, *fused, *scored, *encoded]
     failed = _failed(outcomes)
     megapixels = 0.0 if failed else _megapixels(StagedImage(_staged_path(job.scratch, 0)).shape)
     files.remove_tree(job.scratch)
@@ -224,14 +230,13 @@ def finish_stack(
     if named.failed:
         return _failure(job, named)
     written = zip(output_names(job), (outcome.value for outcome in encoded), strict=True)
-    outputs, scores = _outputs_and_scores(dict(written))
     return Result(
         job,
         worker=here(),
         versions=versions(),
         inputs=tuple(outcome.value.input for outcome in staged),
-        outputs=outputs,
-        scores=scores,
+        outputs=dict(written),
+        scores={name: own for outcome in scored for name, own in outcome.value.items()},
         megapixels=megapixels,
         alignment=aligned.value,
         data_range=aligned.value.data_range,
@@ -331,7 +336,7 @@ def _fuse_stack(job: Job) -> Result:
         alignment = align(job, frames)
         frames = move_frames(job, frames, alignment, private, _scratch(job))
         alignment = _with_map_level(job, frames, windows(frames), alignment)
-        outputs, scores = _outputs_and_scores(_fuse_and_write(job, frames, alignment))
+        outputs, scores = _fuse_and_write(job, frames, alignment)
     finally:
         files.remove_tree(private)
     return Result(
@@ -376,36 +381,41 @@ def _hold_frame(job: Job, index: int, before: Sequence[Frame]) -> tuple[Frame, I
 
 def _fuse_and_write(
     job: Job, frames: Sequence[Frame], alignment: Alignment
-) -> dict[str, tuple[Written, Scores]]:
+) -> tuple[dict[str, Written], dict[str, Scores]]:
+    """The files of the outputs, and the scores of those that have some."""
     read, area, scratch = windows(frames), alignment.area, _scratch(job)
     counting = counted(read, _passes(job) * prod(frames[0].size))
     outputs = fuse_image(_to_fuse(job, frames, counting, alignment), job.tile, scratch)
     empty = partial(scratch.array, "encoded")
     metadata = _metadata(job, alignment.reference)
 
-    def score_and_write(name: str, behind: files.Behind) -> tuple[Written, Scores]:
-        image, path = outputs[name], job.output_path(name)
-        scores = score_output(job, name, read, lambda box: image[box.slices], area)
-        written = write_image(
-            path,
-            image[area.slices],
+    def write(name: str, behind: files.Behind) -> Written:
+        return write_image(
+            job.output_path(name),
+            outputs[name][area.slices],
             encoding=_encoding(job, name, alignment.reference, metadata, empty),
             publish=job.held.check,
             finish=behind,
         )
-        return written, scores
 
+    scores = score_outputs(
+        job, read, {name: partial(_part, image) for name, image in outputs.items()}, area
+    )
     files.make_folder(job.folder)
     with files.Behind() as behind:
         if job.folder != job.held.directory:
             behind(partial(files.sync_names, job.folder.parent, job.held.directory))
         written = {}
         for name in output_names(job):
-            written[name] = score_and_write(name, behind)
+            written[name] = write(name, behind)
             done(WRITING, len(written) / len(outputs))
         behind(partial(files.sync_names, job.folder, job.folder))
         _let_the_next_begin()
-    return written
+    return written, scores
+
+
+def _part(image: Pixels, box: Box) -> Pixels:
+    return image[box.slices]
 
 
 def _let_the_next_begin() -> None:
@@ -441,16 +451,6 @@ def _scratch(job: Job) -> Scratch:
         scratch = Scratch()
     _kept[thread] = form, scratch
     return scratch
-
-
-def _outputs_and_scores(
-    written: dict[str, tuple[Written, Scores]],
-) -> tuple[dict[str, Written], dict[str, Scores]]:
-    """For each output its file, and its scores if it has some."""
-    return (
-        {name: output for name, (output, _) in written.items()},
-        {name: scores for name, (_, scores) in written.items() if scores},
-    )
 
 
 def _stage_frame(job: Job, folder: Path, index: int) -> Input:
@@ -560,16 +560,21 @@ def _staged(job: Job, folder: Path, index: int) -> Frame:
     return Frame(job.frames[index], StagedImage(_staged_path(folder, index)))
 
 
-def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, Scores]:
+def _score_tiles(job: Job, alignment: Alignment) -> dict[str, Scores]:
+    job = with_range(job, alignment.data_range)
+    frames = _all_staged(job)
+    boxes = tiles_of(job, frames[0].size)
+    images = {name: partial(tile_window, job.scratch, name, boxes) for name in output_names(job)}
+    read = aligned_windows(job, frames, alignment)
+    return score_outputs(job, read, images, alignment.area)
+
+
+def _encode_output(job: Job, name: str, alignment: Alignment) -> Written:
     job = with_range(job, alignment.data_range)
     frames, methods = _all_staged(job), _methods(job)
     area, reference = alignment.area, alignment.reference
     shape, dtype = output_form(name, methods, frames[0].shape, frames[0].dtype)
     boxes = tiles_of(job, _size(shape))
-    read = aligned_windows(job, frames, alignment)
-    scores = score_output(
-        job, name, read, lambda box: tile_window(job.scratch, name, boxes, box), area
-    )
     written = write_image_rows(
         job.output_path(name),
         (*area.shape, *shape[2:]),
@@ -579,7 +584,7 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> tuple[Written, 
         publish=job.held.check,
     )
     done(WRITING, 1 / len(output_names(job)))
-    return written, scores
+    return written
 
 
 def _metadata(job: Job, reference: int) -> Metadata:

@@ -28,7 +28,7 @@ def test_a_run_leaves_a_report_whose_links_lead_to_files(workspace):
         targets = list(page.targets)
         assert targets and all(target.exists() for target in targets), page.path
     text = page_of(top, "moss ü%41").text
-    for said in ("left <b>", "Qabf", "focus_stacked_bayesian", "numpy", "focus-sigma", "identity"):
+    for said in ("left <b>", "Qsharp", "focus_stacked_bayesian", "numpy", "focus-sigma", "identity"):
         assert said in text
     assert "give frames of one size" in page_of(top, "bad").text
     assert "right" in page_of(top, "bad").text
