@@ -185,12 +185,12 @@ def _variance(image: Values, square: Values) -> Values:
     """Local variance, from the square of the local mean."""
     variance = _local(np.square(image))
     variance -= square
-    return np.maximum(variance, 0, out=variance)  # not below by rounding
+    return np.asarray(np.maximum(variance, 0, out=variance))  # not below by rounding
 
 
 def _local(image: Values) -> Values:
     side = 2 * _SIMILAR_RADIUS + 1
-    return cv2.GaussianBlur(image, (side, side), _SIMILAR_SIGMA)
+    return np.asarray(cv2.GaussianBlur(image, (side, side), _SIMILAR_SIGMA))
 
 
 def _together(frames: Iterable[Grey]) -> Reference:
@@ -209,11 +209,11 @@ def _pyramid(image: Values) -> list[Values]:
 
 def _sharpness(image: Values) -> Values:
     response = np.abs(cv2.Laplacian(image, cv2.CV_32F))
-    return cv2.blur(response, (_SHARPNESS_SIDE, _SHARPNESS_SIDE))
+    return np.asarray(cv2.blur(response, (_SHARPNESS_SIDE, _SHARPNESS_SIDE)))
 
 
 def _steepness(image: Values) -> Values:
     """Length of the gradient in code values a pixel."""
     across = cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=0.125)
     down = cv2.Sobel(image, cv2.CV_32F, 0, 1, scale=0.125)
-    return cv2.magnitude(across, down)
+    return np.asarray(cv2.magnitude(across, down))

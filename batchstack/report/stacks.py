@@ -7,10 +7,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from batchstack.batch import scoring
 from batchstack.batch.jobs import Input, Scores
 from batchstack.batch.ledger import Record, StackHistory
 from batchstack.batch.placement import RESIDUAL_LIMIT, not_aligned, warnings
-from batchstack.batch import scoring
 from batchstack.fusion.methods import METHODS
 from batchstack.images import Written
 

@@ -37,7 +37,6 @@ from batchstack.report.stacks import (
     STATUSES,
     Stack,
     log,
-    number,
     parameters,
     rank,
     recommended,
@@ -103,7 +102,6 @@ class Line:
     @property
     def rank(self) -> tuple[Any, ...]:
         return (*rank(self.status, self.quality, self.measure, self.confidence), self.id)
-
 
 
 def write_report(ledger: Ledger, directory: Path, told: Told = lambda done: None) -> Path:
@@ -260,10 +258,10 @@ def _line(stack: Stack, confidence: float | None, thumb: Preview | None) -> Line
         page=stack.folder,
         status=stack.status,
         text="; ".join([*error, *missing, *stack.notes]),
-        quality=figure and figure.value,
+        quality=figure.value if figure else None,
         measure=figure.measure if figure else "",
         output=figure.output if figure else "",
-        artefacts=number(figure and figure.artefacts),
+        artefacts=figure.artefacts if figure else None,
         confidence=confidence,
         frames=len(stack.frames),
         megapixels=stack.number("megapixels"),

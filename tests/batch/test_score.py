@@ -142,6 +142,22 @@ def test_only_what_has_no_scores_is_fused_again_for_them(workspace, files):
     assert workspace.outputs("out").keys() > outputs.keys()
 
 
+def test_scores_of_an_older_version_are_brought_up_to_date_when_asked_for(workspace, files):
+    files(s=scene((60, 80)))
+    run(workspace, "--score")
+    with Ledger(workspace.root / "out") as ledger:
+        ((_, history),) = ledger
+        (name, record), *_ = history.records.items()
+        old = {"focus_stacked_all_channels": {"Qabf": 0.5}}
+        ledger.append_done("s", {name: replace(record, scores=old)})
+    assert "1 skipped" in run(workspace).stderr
+    assert list(status(workspace, "--worst", 1)) == ["s"]
+    check = ("check", "pairs.csv", "-o", "out", "--methods", "all_channels", "--score")
+    assert "all_channels: not scored yet" in workspace.run(*check).stdout
+    run(workspace, "--score")
+    assert status(workspace)["s"]["scores"]["focus_stacked_all_channels"].keys() == MEASURES
+
+
 def test_the_measured_peak_of_a_scored_stack_stays_under_the_prediction(workspace, files, plan):
     files(s=scene((1024, 1024)), suffix=".jpg")
     # Small tiles, so that scoring weighs.

@@ -12,6 +12,7 @@ from batchstack.errors import StackError
 from batchstack.geometry import Box
 from tests.quality.test_quality import focus_pair, smeared
 
+
 def reader(image: Any) -> Any:
     return lambda box: image[box.slices]
 

@@ -68,9 +68,7 @@ def slow_artefacts(frames: Any, fused: Any) -> float:
 FLAT = ndimage.gaussian_filter(sample_texture("astronaut"), (40, 40, 0))
 
 
-def rendered(
-    frames: int = 2, background: Any = FLAT, **options: Any
-) -> tuple[list[Any], Any, Any]:
+def rendered(frames: int = 2, background: Any = FLAT, **options: Any) -> tuple[list[Any], Any, Any]:
     """Frames before a background, their fusion, and the truth."""
     pictures = (background, sample_texture("immunohistochemistry"))
     camera = Camera(noise=1.0)
