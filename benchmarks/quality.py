@@ -5,8 +5,9 @@
 A stack is a folder with `back.*` and `front.*`, or with two or more numbered frames; `gt.*` or
 `truth.*` beside them is the image that is sharp throughout.  Stacks of one parent folder share a
 table: PSNR over all channels in dB, its gain over `all_channels` (mean, median, worst), measures
-without a truth, the mean rank by them among the methods (1 is best), and seconds per megapixel of
-a frame for fusing alone.  Images above 1 MP are scored in windows, but for PSNR.
+without a truth, the mean rank by the published ones among the methods (1 is best), and seconds per
+megapixel of a frame for fusing alone.  Images above 1 MP are scored in windows, but for PSNR;
+artefacts are in percent, and the lower the better.
 """
 
 import csv
@@ -34,7 +35,9 @@ IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
 TRUTHS = ("gt", "truth")
 BASELINE = "all_channels"
 CAP = 99.0  # dB, in place of infinity
-MEASURES = tuple(quality.MEASURES)
+MEASURES = quality.MEASURES
+RANKED_BY = tuple(name for name in MEASURES if name not in quality.RECOMMENDED)
+WHOLE = 2**20  # pixels that are scored as one image
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Score:
     method: str
     seconds_per_mp: float
     PSNR: float | None
+    Qsharp: float
+    Artefacts: float
     Qabf: float
     NMI: float
     QY: float
@@ -135,12 +140,7 @@ def score_stack(
         start = time.perf_counter()
         image = fuse(frames, [name])[METHODS[name].output]
         seconds = time.perf_counter() - start
-        measured = quality.score_windows(
-            lambda index, box: frames[index][box.slices],
-            len(frames),
-            lambda box, image=image: image[box.slices],
-            area,
-        )
+        measured = measure(frames, image, area)
         decibels = None if truth is None else psnr(truth[area.slices], image[area.slices])
         if write:
             suffix = ".tif" if image.dtype.kind == "f" else ".png"
@@ -149,6 +149,18 @@ def score_stack(
             write_image(target, image[area.slices])
         group, label = stack.folder.parent.name, stack.folder.name
         yield Score(group, label, name, seconds / megapixels, decibels, **measured)
+
+
+def measure(frames: Sequence[np.ndarray], image: np.ndarray, area: Box) -> dict[str, float]:
+    if area.shape[0] * area.shape[1] <= WHOLE:
+        return quality.score([frame[area.slices] for frame in frames], image[area.slices])
+    return quality.score_windows(
+        lambda index, box: frames[index][box.slices],
+        len(frames),
+        {"": lambda box: image[box.slices]},
+        area,
+        MEASURES,
+    )[""]
 
 
 def psnr(truth: np.ndarray, image: np.ndarray) -> float:
@@ -167,7 +179,7 @@ def print_means(names: Sequence[str], scores: Sequence[Score]) -> None:
     base = {score.stack: score.PSNR for score in scores if score.method == BASELINE}
     ranks = mean_ranks(names, scores)
     heads = ("PSNR", "gain", "median", "worst", *MEASURES, "rank", "s/MP")
-    print(f"{'method':14}" + "".join(f"{head:>9}" for head in heads))
+    print(f"{'method':14}" + "".join(f"{head:>10}" for head in heads))
     for name in names:
         mine = [score for score in scores if score.method == name]
         known = [score for score in mine if score.PSNR is not None]
@@ -200,7 +212,7 @@ def mean_ranks(names: Sequence[str], scores: Sequence[Score]) -> dict[str, list[
     ranks: dict[str, list[float]] = {name: [] for name in names}
     for stack in dict.fromkeys(score.stack for score in scores):
         rivals = [score for score in scores if score.stack == stack]
-        for measure in MEASURES:
+        for measure in RANKED_BY:
             order = rankdata([-getattr(score, measure) for score in rivals])
             for score, rank in zip(rivals, order, strict=True):
                 ranks[score.method].append(rank)
@@ -212,7 +224,7 @@ def capped(level: float) -> float:
 
 
 def cell(values: Sequence[float], pick: Callable[..., float], digits: int = 4) -> str:
-    return f"{pick(values):9.{digits}f}" if len(values) else f"{'-':>9}"
+    return f"{pick(values):10.{digits}f}" if len(values) else f"{'-':>10}"
 
 
 if __name__ == "__main__":

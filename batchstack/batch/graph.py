@@ -3,12 +3,12 @@
     one task:        do_stack
     tile by tile:    stage_frame x N -> find_range -> link_frames x (N - 1) -> align_frames
                      -> survey_one_tile x T -> settle_map
-                     -> fuse_one_tile x T -> encode_output x outputs -> finish_stack
+                     -> fuse_one_tile x T -> score_tiles, encode_output x outputs -> finish_stack
 
 A stack that does not fit a worker goes tile by tile, and one that several threads share: that has
 few and large tiles (`tasks.tiles_of`).
 Linking is left out if frames are not to be aligned, surveying and settling if no method looks up
-the decision map.
+the decision map, scoring if no scores are asked for.
 
 Arguments are paths and boxes, results small values; pixels pass through scratch.
 """
@@ -91,11 +91,12 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
         _task(tasks.fuse_one_tile, name, f"tile-{_at(box)}", job, box, staged, aligned, settled)
         for box in boxes
     ]
+    scored = [_task(tasks.score_tiles, name, "score", job, aligned, fused)] if job.score else []
     encoded = [
         _task(tasks.encode_output, name, f"encode-{output}", job, output, aligned, fused)
         for output in tasks.output_names(job)
     ]
-    before = (staged, linked, aligned, surveyed + settled, fused, encoded)
+    before = (staged, linked, aligned, surveyed + settled, fused, scored, encoded)
     return _task(tasks.finish_stack, name, "finish", job, *before)
 
 

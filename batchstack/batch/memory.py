@@ -34,8 +34,8 @@ _WARP_VALUES = 4
 _FLOAT = 4
 # Rows of a strip that is read, at most, and what tiles are multiples of at any level.
 _STRIP, _GRID = 128, 1 << 16
-# Bytes per pixel of the window that is being scored.
-_SCORE = 400
+# Bytes per pixel of the window that is being scored, with one of every frame and output.
+_SCORE = 250
 
 # Aligning imports and compiles more; registration holds reduced views of at most four
 # frames and looks at a bounded number of their pixels at once, whatever their size.
@@ -132,8 +132,8 @@ def predict(
     box = _middle(shape, side, side)
     in_tile = working_bytes(box, shape, methods, stack)
     cells = _cells(shape, methods, options)
-    (rows, columns), *_ = (box.shape for box in windows(Box(0, 0, *shape)))
-    scoring = rows * columns * _SCORE if score else 0
+    window = prod(windows(Box(0, 0, *shape))[0].shape)
+    scoring = window * _SCORE if score else 0
     files = sum(len(method.outputs) for method in methods)
     outputs = files * frame.nbytes
     tile_outputs = files * frame.nbytes * box.shape[0] * box.shape[1] // frame.pixels

@@ -36,6 +36,7 @@ from batchstack.batch.jobs import Job
 from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
 from batchstack.batch.memory import Footprint, Way, predict
+from batchstack.batch.scoring import is_scored
 from batchstack.batch.white import stated_range
 from batchstack.errors import BatchstackError, ImageError, OptionError, StackError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
@@ -441,7 +442,7 @@ def _why_not_done(
         if options.skip_broken and left_out_of(record.key):
             key = key | {LEFT_OUT: record.key[LEFT_OUT]}
         reason = why_not_done(record, key, folder) or frames_then.difference(record)
-        if options.score and method.output and not record.scores:
+        if options.score and method.output and not is_scored(record.scores):
             # Scores need the pixels as computed, which only fusing again brings back.
             reason = reason or "not scored yet"
         if reason:

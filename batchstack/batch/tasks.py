@@ -48,7 +48,7 @@ from batchstack.batch.progress import (
     done,
     this_worker,
 )
-from batchstack.batch.scoring import score_output
+from batchstack.batch.scoring import score_outputs
 from batchstack.batch.settling import settle_files
 from batchstack.batch.tile_files import bands, join, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
@@ -112,10 +112,9 @@ class Staged:
 
 @dataclass(frozen=True)
 class Encoded:
-    """An output: its file, its scores, what shows it."""
+    """An output: its file, what shows it."""
 
     written: Written
-    scores: Scores
     previews: list[Preview]
 
 
@@ -129,9 +128,9 @@ class Outcome:
         A complete message; then the tasks after it do nothing.
     unfit : str, optional
         Why the worker cannot work for the run; then too.
-    value : Staged or float or Fit or Alignment or Encoded or None
+    value : Staged or float or Fit or Alignment or dict or Encoded or None
         The frame of a staging task, the value for white, how a frame lies relative to another,
-        where all lie, an output.
+        where all lie, the scores of the outputs, an output.
     seconds : float
     peak_memory : int
         Largest resident size of the worker meanwhile, in bytes; see `Peak`.
@@ -217,8 +216,13 @@ def fuse_one_tile(
     return _failed(before) or _attempt(_fuse_one_tile, job, box, aligned.value, part=part)
 
 
+def score_tiles(job: Job, aligned: Outcome, fused: Sequence[Outcome]) -> Outcome:
+    """Score the outputs of a split stack from its tiles."""
+    return _failed(fused) or _attempt(_score_tiles, job, aligned.value, part="score")
+
+
 def encode_output(job: Job, name: str, aligned: Outcome, fused: Sequence[Outcome]) -> Outcome:
-    """Score and write one output of a split stack from its tiles."""
+    """Write one output of a split stack from its tiles."""
     return _failed(fused) or _attempt(_encode_output, job, name, aligned.value, part=name)
 
 
@@ -229,10 +233,11 @@ def finish_stack(
     aligned: Outcome,
     decided: Sequence[Outcome],
     fused: Sequence[Outcome],
+    scored: Sequence[Outcome],
     encoded: Sequence[Outcome],
 ) -> Result:
     """Gather what the tasks of a split stack did and remove its scratch."""
-    outcomes = [*staged, *linked, aligned, *decided, *fused, *encoded]
+    outcomes = [*staged, *linked, aligned, *decided, *fused, *scored, *encoded]
     failed = _failed(outcomes)
     megapixels = 0.0 if failed else _megapixels(StagedImage(_staged_path(job.scratch, 0)).shape)
     files.remove_tree(job.scratch)
@@ -243,15 +248,14 @@ def finish_stack(
         return _failure(job, named)
     made = [outcome.value for outcome in [*staged, *encoded]]
     previews.remember(job, (preview for one in made for preview in one.previews))
-    values = ((outcome.value.written, outcome.value.scores) for outcome in encoded)
-    outputs, scores = _outputs_and_scores(dict(zip(output_names(job), values, strict=True)))
+    written = zip(output_names(job), (outcome.value.written for outcome in encoded), strict=True)
     return Result(
         job,
         worker=here(),
         versions=versions(),
         inputs=tuple(outcome.value.input for outcome in staged),
-        outputs=outputs,
-        scores=scores,
+        outputs=dict(written),
+        scores={name: own for outcome in scored for name, own in outcome.value.items()},
         megapixels=megapixels,
         alignment=aligned.value,
         data_range=aligned.value.data_range,
@@ -353,8 +357,7 @@ def _fuse_stack(job: Job) -> Result:
         alignment = align(job, frames)
         frames = move_frames(job, frames, alignment, private, _scratch(job))
         alignment = _with_map_level(job, frames, windows(frames), alignment)
-        written = _fuse_and_write(job, frames, alignment, pictures)
-        outputs, scores = _outputs_and_scores(written)
+        outputs, scores = _fuse_and_write(job, frames, alignment, pictures)
     finally:
         files.remove_tree(private)
     previews.remember(job, previews.publish(job, pictures))
@@ -410,38 +413,44 @@ def _rows(image: Pixels | StagedImage) -> previews.Rows:
 
 def _fuse_and_write(
     job: Job, frames: Sequence[Frame], alignment: Alignment, pictures: list[Picture]
-) -> dict[str, tuple[Written, Scores]]:
+) -> tuple[dict[str, Written], dict[str, Scores]]:
+    """The files of the outputs, and the scores of those that have some."""
     read, area, scratch = windows(frames), alignment.area, _scratch(job)
     counting = counted(read, _passes(job) * prod(frames[0].size))
     outputs = fuse_image(_to_fuse(job, frames, counting, alignment), job.tile, scratch)
     empty = partial(scratch.array, "encoded")
     metadata = _metadata(job, alignment.reference)
 
-    def score_and_write(name: str, behind: files.Behind) -> tuple[Written, Scores]:
-        image, path = outputs[name], job.output_path(name)
-        scores = score_output(job, name, read, lambda box: image[box.slices], area)
+    def write(name: str, behind: files.Behind) -> Written:
+        image = outputs[name][area.slices]
         written = write_image(
-            path,
-            image[area.slices],
+            job.output_path(name),
+            image,
             encoding=_encoding(job, name, alignment.reference, metadata, empty),
             publish=job.held.check,
             finish=behind,
         )
-        shown = image[area.slices]
-        pictures.extend(previews.output_pictures(job, name, written, _rows(shown), shown.shape))
-        return written, scores
+        pictures.extend(previews.output_pictures(job, name, written, _rows(image), image.shape))
+        return written
 
+    scores = score_outputs(
+        job, read, {name: partial(_part, image) for name, image in outputs.items()}, area
+    )
     files.make_folder(job.folder)
     with files.Behind() as behind:
         if job.folder != job.held.directory:
             behind(partial(files.sync_names, job.folder.parent, job.held.directory))
         written = {}
         for name in output_names(job):
-            written[name] = score_and_write(name, behind)
+            written[name] = write(name, behind)
             done(WRITING, len(written) / len(outputs))
         behind(partial(files.sync_names, job.folder, job.folder))
         _let_the_next_begin()
-    return written
+    return written, scores
+
+
+def _part(image: Pixels, box: Box) -> Pixels:
+    return image[box.slices]
 
 
 def _let_the_next_begin() -> None:
@@ -477,16 +486,6 @@ def _scratch(job: Job) -> Scratch:
         scratch = Scratch()
     _kept[thread] = form, scratch
     return scratch
-
-
-def _outputs_and_scores(
-    written: dict[str, tuple[Written, Scores]],
-) -> tuple[dict[str, Written], dict[str, Scores]]:
-    """For each output its file, and its scores if it has some."""
-    return (
-        {name: output for name, (output, _) in written.items()},
-        {name: scores for name, (_, scores) in written.items() if scores},
-    )
 
 
 def _stage_frame(job: Job, folder: Path, index: int) -> tuple[Input, list[Picture]]:
@@ -599,16 +598,21 @@ def _staged(job: Job, folder: Path, index: int) -> Frame:
     return Frame(job.frames[index], StagedImage(_staged_path(folder, index)))
 
 
+def _score_tiles(job: Job, alignment: Alignment) -> dict[str, Scores]:
+    job = with_range(job, alignment.data_range)
+    frames = _all_staged(job)
+    boxes = tiles_of(job, frames[0].size)
+    images = {name: partial(tile_window, job.scratch, name, boxes) for name in output_names(job)}
+    read = aligned_windows(job, frames, alignment)
+    return score_outputs(job, read, images, alignment.area)
+
+
 def _encode_output(job: Job, name: str, alignment: Alignment) -> Encoded:
     job = with_range(job, alignment.data_range)
     frames, methods = _all_staged(job), _methods(job)
     area, reference = alignment.area, alignment.reference
     shape, dtype = output_form(name, methods, frames[0].shape, frames[0].dtype)
     boxes = tiles_of(job, _size(shape))
-    read = aligned_windows(job, frames, alignment)
-    scores = score_output(
-        job, name, read, lambda box: tile_window(job.scratch, name, boxes, box), area
-    )
     written = write_image_rows(
         job.output_path(name),
         (*area.shape, *shape[2:]),
@@ -624,7 +628,7 @@ def _encode_output(job: Job, name: str, alignment: Alignment) -> Encoded:
         return tile_window(job.scratch, name, boxes, strip)
 
     pictures = previews.output_pictures(job, name, written, rows, (*area.shape, *shape[2:]))
-    return Encoded(written, scores, previews.publish(job, pictures))
+    return Encoded(written, previews.publish(job, pictures))
 
 
 def _metadata(job: Job, reference: int) -> Metadata:

@@ -24,7 +24,7 @@ from batchstack.batch.run import (
     StackUnderWay,
     Summary,
 )
-from batchstack.batch.scoring import SORT_BY, worst_first
+from batchstack.batch.scoring import worst_first
 from batchstack.cli import screen
 from batchstack.cli.screen import tell
 from batchstack.cli.words import count, seconds_left
@@ -241,11 +241,9 @@ def closing_summary(summary: Summary, output: Path) -> str:
         )
     worst = worst_first(summary.scores)[:WORST_SHOWN]
     if worst:
-        named = (
-            f"{stack} {summary.scores[stack][output][SORT_BY]:.4f} ({output})"
-            for stack, output in worst
-        )
-        lines.append(f"  {len(summary.scores)} scored, lowest {SORT_BY}: {', '.join(named)}")
+        named = (f"{stack} {own.value:.4f} ({own.output})" for stack, own in worst)
+        measure = worst[0][1].measure
+        lines.append(f"  {len(summary.scores)} scored, lowest {measure}: {', '.join(named)}")
     if summary.failures:
         lines.append(f"  failed stacks are a manifest of their own: {output / FAILED}")
     if summary.gave_up:

@@ -2,7 +2,6 @@
 
 import heapq
 import json
-import math
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ import click
 from batchstack import files
 from batchstack.batch.ledger import StackHistory, existing_ledger
 from batchstack.batch.placement import warnings
-from batchstack.batch.scoring import worst_output
+from batchstack.batch.scoring import figure
 from batchstack.cli import options as shared
 from batchstack.cli.following import follow
 from batchstack.errors import ExitCode, OptionError
@@ -29,7 +28,8 @@ from batchstack.errors import ExitCode, OptionError
     group="Output",
     type=click.IntRange(1),
     metavar="N",
-    help="Show only the N scored stacks of lowest quality and their scores, worst first.",
+    help="Show only the N scored stacks of lowest quality and their scores, worst first, by the "
+    "recommended output.",
 )
 @shared.option(
     "--watch",
@@ -138,13 +138,13 @@ class _Overview:
 def _show_worst(
     directory: Path, stacks: Iterable[dict[str, Any]], count: int, *, as_json: bool
 ) -> None:
-    """The stacks of lowest quality, as a table of their worst outputs unless as JSON."""
+    """The stacks of lowest quality, as a table of the outputs that tell it unless as JSON."""
     ranked = heapq.nsmallest(
         count,
         (
-            (quality, stack["id"], output, stack)
+            (quality, stack["id"], stack)
             for stack in stacks
-            for quality, output in worst_output(stack["scores"])
+            if (quality := figure(stack["scores"])) is not None
         ),
     )
     if not ranked:
@@ -153,10 +153,15 @@ def _show_worst(
         for *_, stack in ranked:
             click.echo(json.dumps(stack))
         return
-    rows = [(stack_id, output, stack["scores"][output]) for _, stack_id, output, stack in ranked]
+    rows = [(stack_id, own.output, stack["scores"][own.output]) for own, stack_id, stack in ranked]
     wide = max(len(stack_id) for stack_id, _, _ in rows)
-    measures = list(rows[0][2])
-    click.echo(f"{'stack':{wide}}" + "".join(f"{name:>8}" for name in measures) + "  worst output")
+    measures = list(dict.fromkeys(name for _, _, scores in rows for name in scores))
+    heads = {name: f"{name:>{max(8, len(name) + 2)}}" for name in measures}
+    click.echo(f"{'stack':{wide}}{''.join(heads.values())}  output")
     for stack_id, output, scores in rows:
-        values = "".join(f"{scores.get(name, math.nan):8.4f}" for name in measures)
+        values = "".join(_cell(scores.get(name), len(head)) for name, head in heads.items())
         click.echo(f"{stack_id:{wide}}{values}  {output}")
+
+
+def _cell(value: float | None, wide: int) -> str:
+    return f"{'-' if value is None else format(value, '.4f'):>{wide}}"

@@ -1,31 +1,36 @@
-"""All measures of one fused image, on the whole of it or on windows of a large one."""
+"""Measures of fused images, on the whole of them or on small windows of large ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from batchstack.errors import StackError
 from batchstack.geometry import Box
 from batchstack.quality.edges import Edges
-from batchstack.quality.fidelity import decibels, squared_error, ssim
+from batchstack.quality.fidelity import psnr, ssim
 from batchstack.quality.information import Information
-from batchstack.quality.luma import Pixels, grey
+from batchstack.quality.luma import Pixels, grey, luma
 from batchstack.quality.measure import Measure
 from batchstack.quality.perception import Perception
+from batchstack.quality.sharpest import SharpestFrames
 from batchstack.quality.structure import Structure
 
-MEASURES: dict[str, type[Measure]] = {
+PUBLISHED: dict[str, type[Measure]] = {
     "Qabf": Edges,
     "NMI": Information,
     "QY": Structure,
     "QCB": Perception,
 }
+QSHARP, ARTEFACTS = "Qsharp", "Artefacts"
+# What is quick, and follows the truth best.
+RECOMMENDED = (QSHARP, ARTEFACTS)
+MEASURES = (*RECOMMENDED, *PUBLISHED)
 
-# Pixels that are scored as one image, the side of the windows of larger ones, and the most
-# windows along a side; together the windows have four times as many pixels.
-WHOLE_PIXELS = 2**20
-WINDOW = 512
-WINDOWS_A_SIDE = 4
+# Pixels that are scored as one image; of larger ones, one in so many and so many at most, in
+# windows of so many a side.
+WHOLE_PIXELS = 2**16
+ONE_IN, MOST_PIXELS = 6, 2**20
+WINDOW = 128
 
 
 def score(
@@ -34,7 +39,7 @@ def score(
     truth: Pixels | None = None,
     data_range: float | None = None,
 ) -> dict[str, float]:
-    """All measures of one fused image.
+    """All measures of one fused image, on all of its pixels.
 
     Parameters
     ----------
@@ -50,8 +55,9 @@ def score(
     Returns
     -------
     dict of str to float
-        "Qabf" (0..1), "NMI" (0..2), "QY" (about 0..1), "QCB" (0..1) and, with a truth, "PSNR"
-        (infinite for equal images) and "SSIM" (-1..1).
+        "Qsharp" (-1..1), "Artefacts" (percent, lower is better), "Qabf" (0..1), "NMI" (0..2),
+        "QY" (about 0..1), "QCB" (0..1) and, with a truth, "PSNR" (infinite for equal images) and
+        "SSIM" (-1..1).
 
     Raises
     ------
@@ -66,48 +72,47 @@ def score(
             "give at least one frame and images of one size"
         )
     whole = Box(0, 0, fused.shape[0], fused.shape[1])
-    return _score_in(
-        [whole],
-        lambda index, box: frames[index],
-        len(frames),
-        lambda box: fused,
-        None if truth is None else lambda box: truth,
-        data_range,
+    (scores,) = _in_boxes(
+        [whole], lambda i, box: frames[i], len(frames), [lambda box: fused], MEASURES, data_range
     )
+    if truth is not None:
+        reference, image = grey(truth, data_range), grey(fused, data_range)
+        scores |= {"PSNR": psnr(reference, image), "SSIM": ssim(reference, image)}
+    return scores
 
 
 def score_windows(
     read: Callable[[int, Box], Pixels],
     n_frames: int,
-    fused: Callable[[Box], Pixels],
+    fused: Mapping[str, Callable[[Box], Pixels]],
     area: Box,
-    truth: Callable[[Box], Pixels] | None = None,
+    measures: Sequence[str] = RECOMMENDED,
     data_range: float | None = None,
-) -> dict[str, float]:
-    """All measures of one fused image, on a bounded number of its pixels.
+) -> dict[str, dict[str, float]]:
+    """Measures of the fused images of one stack, on a bounded number of its pixels.
 
-    They are the means over `windows`; PSNR comes from the squared error of all windows together.
-    One window of one frame is read at a time, so memory depends neither on the size of the image
-    nor on the number of frames.
+    They are those of all `windows` together.
+    Each is read once of every frame, one frame at a time, for all fused images, so memory depends
+    neither on the size of the image nor on the number of frames.
 
     Parameters
     ----------
     read : callable
         Frame index and box to the pixels of that frame, aligned, in that box.
     n_frames : int
-    fused : callable
-        Box to the pixels of the fused image.
+    fused : mapping of str to callable
+        By name of the fused image, box to its pixels.
     area : Box
         The part of the image to score, in the coordinates that the callables use.
-    truth : callable, optional
-        Box to the pixels of the image in focus everywhere.
+    measures : sequence of str
+        Of `MEASURES`; by default those that are quick.
     data_range : float, optional
         The stored value that means 1.0; by default 255, 65535 or 1.0 by data type.
 
     Returns
     -------
-    dict of str to float
-        As `score`, which it equals for an image of one window.
+    dict of str to dict
+        By name of the fused image, those of `score`, which they equal for an image of one window.
         Windows of a larger image score a little differently from the whole: NMI stretches each
         to its own range, QCB takes each to fill the field of view.
 
@@ -118,59 +123,89 @@ def score_windows(
     """
     if n_frames < 1:
         raise StackError("cannot score without frames; give at least one")
-    return _score_in(windows(area), read, n_frames, fused, truth, data_range)
+    images = list(fused.values())
+    scores = _in_boxes(windows(area), read, n_frames, images, measures, data_range)
+    return dict(zip(fused, scores, strict=True))
 
 
 def windows(area: Box) -> list[Box]:
     """The parts of an area that are scored.
 
-    The area itself if it has at most `WHOLE_PIXELS`, else an even grid of up to
-    `WINDOWS_A_SIDE` x `WINDOWS_A_SIDE` windows of `WINDOW` pixels a side, from edge to edge; they
-    overlap where they would otherwise leave a part of a smaller area out.
+    The area itself if it has at most `WHOLE_PIXELS`, else an even grid, from edge to edge, of
+    windows of `WINDOW` pixels a side with one in `ONE_IN` of its pixels, `MOST_PIXELS` at most.
     """
     height, width = area.shape
-    if height * width <= WHOLE_PIXELS:
+    pixels = height * width
+    if pixels <= WHOLE_PIXELS:
         return [area]
     rows, columns = min(height, WINDOW), min(width, WINDOW)
+    wanted = min(pixels / ONE_IN, MOST_PIXELS)
+    most = max(int(wanted / (rows * columns)), 1)
+    # Along the shorter side first: where it holds one window, all others lie along the longer.
+    short, long = sorted((height, width))
+    few = min(max(round(short * (wanted / pixels) ** 0.5 / WINDOW), 1), most)
+    many = min(most // few, -(-long // WINDOW))
+    down, across = (few, many) if height <= width else (many, few)
     return [
         Box(top, left, top + rows, left + columns)
-        for top in _starts(area.top, height)
-        for left in _starts(area.left, width)
+        for top in _starts(area.top, height, down)
+        for left in _starts(area.left, width, across)
     ]
 
 
-def _starts(begin: int, side: int) -> list[int]:
+def _starts(begin: int, side: int, count: int) -> list[int]:
     """Where the windows along a side begin, the first and the last at its ends."""
-    count = min(-(-side // WINDOW), WINDOWS_A_SIDE)
     spare = max(side - WINDOW, 0)
-    return [begin + spare * number // max(count - 1, 1) for number in range(count)]
+    if count == 1:
+        return [begin + spare // 2]
+    return [begin + spare * number // (count - 1) for number in range(count)]
 
 
-def _score_in(
+def _in_boxes(
     boxes: Sequence[Box],
     read: Callable[[int, Box], Pixels],
     n_frames: int,
-    fused: Callable[[Box], Pixels],
-    truth: Callable[[Box], Pixels] | None,
+    fused: Sequence[Callable[[Box], Pixels]],
+    measures: Sequence[str],
     data_range: float | None,
-) -> dict[str, float]:
-    found: dict[str, list[float]] = {name: [] for name in MEASURES}
-    errors: list[float] = []
-    alike: list[float] = []
+) -> list[dict[str, float]]:
+    """The measures of each fused image, means over boxes of one size."""
+    parts = []
     for box in boxes:
-        image = grey(fused(box), data_range)
-        measures = {name: kind(image) for name, kind in MEASURES.items()}
-        for index in range(n_frames):
-            frame = grey(read(index, box), data_range)
-            for measure in measures.values():
-                measure.add(frame)
-        for name, measure in measures.items():
-            found[name].append(measure.result())
-        if truth is not None:
-            reference = grey(truth(box), data_range)
-            errors.append(squared_error(reference, image))
-            alike.append(ssim(reference, image))
-    scores = {name: float(np.mean(values)) for name, values in found.items()}
-    if truth is not None:
-        scores |= {"PSNR": decibels(float(np.mean(errors))), "SSIM": float(np.mean(alike))}
-    return scores
+        frames = (read(index, box) for index in range(n_frames))
+        images = [image(box) for image in fused]
+        parts.append(_in_box(frames, images, measures, data_range))
+    # A measure with a value for each level is that of its largest, in all boxes together.
+    return [
+        {name: float(np.max(np.mean([one[name] for one in same], axis=0))) for name in measures}
+        for same in zip(*parts, strict=True)
+    ]
+
+
+def _in_box(
+    frames: Iterable[Pixels],
+    images: Sequence[Pixels],
+    measures: Sequence[str],
+    data_range: float | None,
+) -> list[dict[str, float | list[float]]]:
+    """The measures of each fused image in one box, by level where it is the largest that counts."""
+    kinds = {name: PUBLISHED[name] for name in measures if name in PUBLISHED}
+    # The quick measures have a quick grey, so that the other is made for those that need it alone.
+    published = [
+        {name: kind(target) for name, kind in kinds.items()}
+        for target in (grey(image, data_range) for image in images if kinds)
+    ] or [{} for _ in images]
+    sharpest = SharpestFrames()
+    for frame in frames:
+        sharpest.add(luma(frame, data_range))
+        if kinds:
+            source = grey(frame, data_range)
+            for measure in (one for same in published for one in same.values()):
+                measure.add(source)
+    reference = sharpest.together()
+    found: list[dict[str, float | list[float]]] = []
+    for image, same in zip(images, published, strict=True):
+        alike, own = reference.compare(luma(image, data_range))
+        quick: dict[str, float | list[float]] = {QSHARP: alike, ARTEFACTS: own}
+        found.append(quick | {name: measure.result() for name, measure in same.items()})
+    return found

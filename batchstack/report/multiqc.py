@@ -20,6 +20,7 @@ _HEAD = """\
 _COLUMNS = {
     "status": "Status",
     "quality": "Quality",
+    "artefacts": "Artefacts, %",
     "confidence": "Depth confidence",
     "frames": "Frames",
     "megapixels": "Megapixels",

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchstack.batch import scoring
 from batchstack.batch.jobs import Input, Scores
 from batchstack.batch.ledger import Record, StackHistory
 from batchstack.batch.placement import RESIDUAL_LIMIT, not_aligned, warnings
 from batchstack.batch.previews import folder_name
-from batchstack.batch.scoring import worst_output
 from batchstack.fusion.methods import METHODS
 from batchstack.images import Written
 
@@ -23,7 +23,6 @@ STATUSES = {
 }
 """The state of a stack as it is stored, and for people; worst first."""
 
-_IMAGES = [method.output for method in METHODS.values() if method.output]
 _NAMED = [name for method in METHODS.values() for name in method.outputs]
 
 
@@ -89,9 +88,9 @@ class Stack:
         }
 
     @property
-    def worst(self) -> tuple[float, str] | None:
-        """Its lowest quality and the output that has it, if it was scored."""
-        return next(iter(worst_output(self.scores)), None)
+    def figure(self) -> scoring.Figure | None:
+        """How good its recommended output is, if it was scored."""
+        return scoring.figure(self.scores)
 
     @property
     def meta(self) -> dict[str, str]:
@@ -124,9 +123,10 @@ class Stack:
 
 
 def recommended(outputs: Mapping[str, Any]) -> str | None:
-    """The file of the first fused image in the order of `METHODS`."""
+    """The file of the fused image that is shown first and by which stacks are ranked."""
     stems = {stem(name): name for name in outputs}
-    return next((stems[image] for image in _IMAGES if image in stems), None)
+    best = scoring.recommended(stems)
+    return stems[best] if best else None
 
 
 def stem(name: str) -> str:
@@ -145,14 +145,18 @@ def number(value: Any) -> float | None:
     return value if good else None
 
 
-def rank(status: str, quality: float | None, confidence: float | None) -> tuple[float, ...]:
+def rank(
+    status: str, quality: float | None, measure: str, confidence: float | None
+) -> tuple[float, float, float]:
     """What stacks are sorted by, worst first.
 
-    Failures come before missing outputs; then stacks of low quality, and of those without
-    scores the ones whose depth is least sure.
+    Failures come before missing outputs; then stacks of low quality, by each measure for itself,
+    and of those without scores the ones whose depth is least sure.
     """
-    by = (0.0, quality) if quality is not None else (1.0, 1.0 if confidence is None else confidence)
-    return (float(min(list(STATUSES).index(status), 2)), *by)
+    state = float(min(list(STATUSES).index(status), 2))
+    if quality is not None:
+        return state, scoring.RANKED_BY.index(measure), quality
+    return state, len(scoring.RANKED_BY), 1.0 if confidence is None else confidence
 
 
 def registration(facts: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -65,8 +65,10 @@ class Line:
         The stack, the folder of its page, one of `STATUSES`.
     text : str
         What to know of it: why it failed, what is missing, what is worth a look.
-    quality, worst : float and str, optional
-        The lowest quality, and the output that has it.
+    quality, measure, output : float and str, optional
+        The quality of the recommended output, by which measure, and which output that is.
+    artefacts : float, optional
+        How much of the same output are edges of its own, in percent.
     confidence : float, optional
         How sure the depth is in the mean, from 0 to 1.
     frames : int
@@ -84,7 +86,9 @@ class Line:
     status: str
     text: str
     quality: float | None
-    worst: str
+    measure: str
+    output: str
+    artefacts: float | None
     confidence: float | None
     frames: int
     megapixels: float | None
@@ -97,7 +101,7 @@ class Line:
 
     @property
     def rank(self) -> tuple[Any, ...]:
-        return (*rank(self.status, self.quality, self.confidence), self.id)
+        return (*rank(self.status, self.quality, self.measure, self.confidence), self.id)
 
 
 def write_report(ledger: Ledger, directory: Path, told: Told = lambda done: None) -> Path:
@@ -245,7 +249,7 @@ def _confidence(stack: Stack, shown: dict[str, Preview]) -> float | None:
 
 
 def _line(stack: Stack, confidence: float | None, thumb: Preview | None) -> Line:
-    quality, worst = stack.worst or (None, "")
+    figure = stack.figure
     missing = [f"missing or shortened: {', '.join(stack.missing)}"] if stack.missing else []
     error = [stack.history.error] if stack.history.error is not None else []
     return Line(
@@ -253,8 +257,10 @@ def _line(stack: Stack, confidence: float | None, thumb: Preview | None) -> Line
         page=stack.folder,
         status=stack.status,
         text="; ".join([*error, *missing, *stack.notes]),
-        quality=quality,
-        worst=worst,
+        quality=figure.value if figure else None,
+        measure=figure.measure if figure else "",
+        output=figure.output if figure else "",
+        artefacts=figure.artefacts if figure else None,
         confidence=confidence,
         frames=len(stack.frames),
         megapixels=stack.number("megapixels"),

@@ -66,6 +66,36 @@ def test_the_worst_are_shown_though_others_have_no_scores(workspace):
     assert [json.loads(stack)["id"] for stack in shown] == ["b", "a"]
 
 
+def test_the_worst_are_those_of_the_worst_recommended_outputs(workspace):
+    bayesian, direct = "focus_stacked_bayesian", "focus_stacked_direct"
+
+    def scored(quality, measure="Qsharp", **more):
+        return {measure: quality, **more}
+
+    stacks = {
+        # A poor method beside a good one that is recommended does not make a stack poor.
+        "good": {direct: scored(0.1), bayesian: scored(0.9, Artefacts=0.0)},
+        "poor": {direct: scored(0.95), bayesian: scored(0.7, Artefacts=2.5)},
+        "other": {direct: scored(0.8)},
+        # Of an older version: its figures cannot be compared with the others, and come last.
+        "old": {direct: scored(0.2, "Qabf", NMI=1.0)},
+        "older": {direct: scored(0.9, "Qabf"), bayesian: scored(0.1, "Qabf")},
+    }
+    with with_outputs(workspace, *stacks) as ledger:
+        for stack, scores in stacks.items():
+            ledger.append_done(stack, {"direct": Record({}, INPUTS, METHOD.outputs, scores)})
+    lines = workspace.run("status", "out", "--worst", 9).stdout.splitlines()
+    assert lines[0].split() == ["stack", "Qsharp", "Artefacts", "Qabf", "NMI", "output"]
+    assert [line.split() for line in lines[1:]] == [
+        ["poor", "0.7000", "2.5000", "-", "-", bayesian],
+        ["other", "0.8000", "-", "-", "-", direct],
+        ["good", "0.9000", "0.0000", "-", "-", bayesian],
+        ["older", "-", "-", "0.1000", "-", bayesian],
+        ["old", "-", "-", "0.2000", "1.0000", direct],
+    ]
+    assert len({len(line[: line.index("focus")]) for line in lines[1:]}) == 1
+
+
 def test_damaged_lines_are_told_without_a_traceback(workspace):
     with with_outputs(workspace, "good") as ledger:
         scored = Record({}, INPUTS, METHOD.outputs, {"a": {"Qabf": 0.5}})

@@ -12,8 +12,6 @@ from batchstack.errors import StackError
 from batchstack.geometry import Box
 from tests.quality.test_quality import focus_pair, smeared
 
-BOUND = 4 * quality.WHOLE_PIXELS
-
 
 def reader(image: Any) -> Any:
     return lambda box: image[box.slices]
@@ -50,43 +48,43 @@ def test_windows_lie_inside_touch_all_edges_and_are_bounded(
         max(box.bottom for box in found),
         max(box.right for box in found),
     )
-    assert edges == area
-    assert sum(np.prod(box.shape) for box in found) <= BOUND
+    # One row or column of windows lies in the middle of what is narrow.
+    if area.bottom - area.top >= 4 * quality.WINDOW:
+        assert (edges.top, edges.bottom) == (area.top, area.bottom)
+    if area.right - area.left >= 4 * quality.WINDOW:
+        assert (edges.left, edges.right) == (area.left, area.right)
+    assert sum(np.prod(box.shape) for box in found) <= max(
+        quality.MOST_PIXELS, quality.WHOLE_PIXELS
+    )
     if shape[0] * shape[1] <= quality.WHOLE_PIXELS:
         assert found == [area]
-
-
-def test_images_of_up_to_the_bound_have_no_pixel_left_out() -> None:
-    seen = np.zeros((1500, 2048), bool)
-    for box in quality.windows(Box(0, 0, *seen.shape)):
-        seen[box.slices] = True
-    assert seen.all()
 
 
 def test_an_image_of_one_window_scores_as_the_whole() -> None:
     truth = data.astronaut()[:200, :230]
     frames, fused, area = focus_pair(truth), truth // 2, Box(20, 31, 190, 222)
     part = area.slices
-    assert quality.score_windows(
-        frame_reader(frames), 2, reader(fused), area, reader(truth)
-    ) == quality.score([frame[part] for frame in frames], fused[part], truth[part])
+    found = quality.score_windows(
+        frame_reader(frames), 2, {"a": reader(fused)}, area, quality.MEASURES
+    )
+    assert found == {"a": quality.score([frame[part] for frame in frames], fused[part])}
 
 
-def test_measures_are_means_over_windows_and_errors_are_pooled(long_scene: Any) -> None:
+def test_measures_are_means_over_windows(long_scene: Any) -> None:
     frames, fused, truth = long_scene
     area = Box(0, 0, *truth.shape[:2])
-    found = quality.score_windows(frame_reader(frames), 2, reader(fused), area, reader(truth))
+    images = {"fused": reader(fused), "truth": reader(truth)}
+    found = quality.score_windows(frame_reader(frames), 2, images, area, quality.MEASURES)
     windows = [box.slices for box in quality.windows(area)]
-    parts = [quality.score([f[box] for f in frames], fused[box], truth[box]) for box in windows]
-    for measure in ("Qabf", "NMI", "QY", "QCB", "SSIM"):
-        assert found[measure] == pytest.approx(np.mean([part[measure] for part in parts]))
-    # Most windows are without fault, so a mean of decibels would be infinite.
-    assert [part["PSNR"] for part in parts].count(float("inf")) == len(parts) - 1
-    pooled = [np.concatenate([quality.grey(x[box]) for box in windows]) for x in (truth, fused)]
-    assert found["PSNR"] == pytest.approx(quality.psnr(*pooled))
+    assert len(windows) > 4
+    for name, image in (("fused", fused), ("truth", truth)):
+        parts = [quality.score([f[box] for f in frames], image[box]) for box in windows]
+        for measure in ("Qsharp", "Qabf", "NMI", "QY", "QCB"):
+            mean = np.mean([part[measure] for part in parts])
+            assert found[name][measure] == pytest.approx(mean)
 
 
-def test_every_frame_is_read_one_window_at_a_time() -> None:
+def test_every_frame_is_read_once_for_all_images_one_window_at_a_time() -> None:
     tile = np.random.default_rng(3).integers(0, 256, (512, 300), np.uint8)
     area, n_frames, asked, alive = Box(0, 0, 3_000_000, 300), 6, [], []
 
@@ -97,12 +95,16 @@ def test_every_frame_is_read_one_window_at_a_time() -> None:
         alive.append(weakref.ref(pixels))
         return pixels
 
-    scores = quality.score_windows(read, n_frames, lambda box: tile[: box.shape[0]], area)
+    def fused(box: Box) -> Any:
+        return tile[: box.shape[0], : box.shape[1]]
+
+    scores = quality.score_windows(read, n_frames, {"a": fused, "b": fused}, area)
     windows = quality.windows(area)
     assert sorted(asked, key=str) == sorted(
         ((index, box) for index in range(n_frames) for box in windows), key=str
     )
-    assert scores["QY"] == pytest.approx(1)
+    assert scores["a"] == scores["b"]
+    assert scores["a"]["Qsharp"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (6, 7)])
@@ -115,7 +117,7 @@ def test_images_smaller_than_the_measures_windows_have_scores(shape: tuple[int, 
 def test_no_frames_are_refused() -> None:
     image = np.zeros((20, 30), np.uint8)
     with pytest.raises(StackError, match="without frames"):
-        quality.score_windows(frame_reader([]), 0, reader(image), Box(0, 0, 20, 30))
+        quality.score_windows(frame_reader([]), 0, {"a": reader(image)}, Box(0, 0, 20, 30))
 
 
 @pytest.mark.parametrize("defect", ["blurred", "mean", "one frame"])

@@ -45,11 +45,34 @@ def test_a_run_leaves_a_report_whose_links_lead_to_files(workspace):
         targets = list(page.targets)
         assert targets and all(target.exists() for target in targets), page.path
     text = page_of(top, "moss ü%41").text
-    for said in ("left <b>", "Qabf", "focus_stacked_bayesian", "numpy", "focus-sigma", "identity"):
+    for said in (
+        "left <b>",
+        "Qsharp",
+        "focus_stacked_bayesian",
+        "numpy",
+        "focus-sigma",
+        "identity",
+    ):
         assert said in text
     assert "give frames of one size" in page_of(top, "bad").text
     assert "right" in page_of(top, "bad").text
     assert "give frames of one size" in found[0].text
+
+
+def test_stacks_are_ranked_by_their_recommended_output(outputs):
+    bayesian, direct = "focus_stacked_bayesian", "focus_stacked_direct"
+    names = (f"{bayesian}.png", f"{direct}.png")
+    outputs.fused("old", names, {bayesian: {"Qabf": 0.1}})
+    outputs.fused("good", names, {direct: {"Qsharp": 0.2}, bayesian: {"Qsharp": 0.9}})
+    outputs.fused("poor", names, {direct: {"Qsharp": 0.8}, bayesian: {"Qsharp": 0.5}})
+    outputs.report()
+    stacks = listed(outputs.top)
+    assert [(stack["id"], stack["quality"], stack["measure"]) for stack in stacks] == [
+        ("poor", 0.5, "Qsharp"),
+        ("good", 0.9, "Qsharp"),
+        ("old", 0.1, "Qabf"),
+    ]
+    assert {stack["output"] for stack in stacks} == {bayesian}
 
 
 def test_failures_come_first_then_what_is_missing_then_the_worst(outputs):

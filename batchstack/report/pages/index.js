@@ -14,6 +14,7 @@
     ["id", "stack", String],
     ["status", "state", (name) => statuses[name]],
     ["quality", "quality", fixed(4)],
+    ["artefacts", "artefacts", fixed(2, 1, " %")],
     ["confidence", "depth confidence", fixed(0, 100, " %")],
     ["frames", "frames", String],
     ["megapixels", "MP", fixed(1)],
@@ -50,7 +51,7 @@
     const by = find("sort").value;
     const sign = find("reverse").checked ? -1 : 1;
     shown = stacks.filter((stack) => {
-      const text = `${stack.id} ${stack.text} ${statuses[stack.status]} ${stack.worst}`.toLowerCase();
+      const text = `${stack.id} ${stack.text} ${statuses[stack.status]} ${stack.output}`.toLowerCase();
       return (!status || stack.status === status) && wanted.every((word) => text.includes(word));
     });
     // What is not known comes last whichever way.
@@ -103,7 +104,7 @@
         made.append(cell);
       } else {
         const cell = element("td", { role: "cell", "data-label": head }, text);
-        if (name === "quality" && stack.worst) cell.title = stack.worst;
+        if (name === "quality" && stack.output) cell.title = `${stack.measure} of ${stack.output}`;
         made.append(cell);
       }
     }
