@@ -29,7 +29,7 @@ Confidence = npt.NDArray[np.uint8]
 # Of 255: a cell is evidence if its frame has 1.5 times the activity of the others.
 SURE = 84
 # So many cells from evidence the map is trusted wholly, and not at all.
-TRUSTED, DOUBTED = 8.0, 40.0
+TRUSTED, DOUBTED = 3.0, 12.0
 # Cells that are filled at once.
 BAND = 2**20
 
