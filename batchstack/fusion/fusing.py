@@ -514,6 +514,7 @@ class _Level:
             canvas.masks,
             canvas.decision,
             canvas.confidence,
+            canvas.offset,
             self._weights,
             self._votes,
             flow.held.top,

@@ -94,6 +94,11 @@ class Method:
         return tuple(option.name for option in known if option.used_by & self.parts)
 
     @property
+    def writes_depth(self) -> bool:
+        """Whether it writes how deep things lie."""
+        return not DEPTH_MAPS.keys().isdisjoint(self.maps)
+
+    @property
     def smoothes(self) -> bool:
         """Whether weights depend on the weights around them."""
         return self.weights == Weights.HARD or self.sigma > 0

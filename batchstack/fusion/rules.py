@@ -83,6 +83,9 @@ def gaussian_reach(sigma: float) -> int:
 SHARP_REACH = SPACING + gaussian_reach(SHARP_SIGMA)
 
 
+# An offset between two frames is so many steps; this is that of a peak on a frame.
+STEPS, ON_FRAME = 254, 127
+
 # How many cells away the map's shares are smoothed over.
 SHARED_REACH = 1
 

@@ -162,6 +162,18 @@ def test_depth_runs_from_back_to_front_and_knows_where_it_guesses():
     assert not confidence[105:].any()
 
 
+def test_depth_lies_between_frames():
+    frames = 6
+    rendered = make_stack(
+        (240, 160), frames=frames, scene="slant", blur=8.0, seed=1, camera=Camera(noise=1.0)
+    )
+    depth = fuse(rendered.frames, ["depth_map"])["depth_map"] / 65535
+    inner = (rendered.depth > 0.5 / (frames - 1)) & (rendered.depth < 1 - 0.5 / (frames - 1))
+    error = (frames - 1) * np.abs(depth - rendered.depth)[inner]
+    assert error.mean() < 0.12  # the numbers of the frames alone are a quarter off
+    assert (error < 1).all()
+
+
 @pytest.mark.parametrize("level", [0, 1])
 def test_the_map_follows_the_scene(level):
     rendered = make_stack((360, 480), blur=6.0, seed=4, camera=Camera(noise=2.0))

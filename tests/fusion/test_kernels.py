@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from batchstack import compiled
 from batchstack.fusion.fusing import disc
 from batchstack.fusion.kernels import cells, measures, pyramid, smoothing, weights
-from batchstack.fusion.rules import Formula, gaussian_taps
+from batchstack.fusion.rules import ON_FRAME, STEPS, Formula, gaussian_taps
 
 SHAPES = [(1, 1), (1, 6), (5, 1), (2, 2), (21, 18), (40, 53)]
 
@@ -227,6 +227,18 @@ def test_the_sharpest_frame_and_how_clearly_it_wins():
     np.testing.assert_array_equal(index, [0, 2, 1, 1])
     # nothing, all, 255 (20 - 5) / 20.1, below the noise
     np.testing.assert_array_equal(confidence, [0, 252, 190, 0])
+
+
+def test_the_peak_lies_where_the_parabola_through_reciprocals_is_lowest():
+    peaks = np.array([1.0, 1.3, 1.75, 2.5, 0.2, 3.0])
+    frames = np.arange(4)[:, np.newaxis]
+    focus = 1 / (0.01 + 0.02 * (frames - peaks) ** 2) - weights.FLOOR
+    index = focus.argmax(axis=0).astype(np.uint16)
+    offset = empty(peaks.size, dtype=np.uint8)
+    weights.between(focus.astype(np.float32), 1.0, index, offset)
+    found = index + (offset.astype(float) - ON_FRAME) / STEPS
+    # The first and the last frame have but one neighbour.
+    np.testing.assert_allclose(found, [1, 1.3, 1.75, 2.5, 0, 3], atol=1 / STEPS)
 
 
 # --- windows

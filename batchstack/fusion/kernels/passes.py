@@ -30,6 +30,7 @@ from batchstack.fusion.kernels.pyramid import band_row, expanded_row, shares, wi
 from batchstack.fusion.kernels.smoothing import Index, box_row, filter_row
 from batchstack.fusion.kernels.weights import (
     along_edges,
+    between,
     likelihood,
     one_hot,
     sharpest,
@@ -179,6 +180,8 @@ class Target(NamedTuple):
     masks : ndarray of uint8, shape (masks, rows, columns)
     decision, confidence : ndarray of uint16 and uint8, shape (rows, columns)
         Of the decision map, over what is written of the level.
+    offset : ndarray of uint8, the same shape or empty
+        As of `weights.between`.
     rough : ndarray of float32, shape (planes, rows, columns)
         Weights before they are smoothed; a ring.
     votes : ndarray of uint8, shape (planes, rows, columns)
@@ -202,6 +205,7 @@ class Target(NamedTuple):
     masks: Counts
     decision: Index
     confidence: Counts
+    offset: Counts
     rough: Planes
     votes: Counts
     top: int
@@ -486,6 +490,8 @@ def _weigh_row(
                     target.decision[line],
                     target.confidence[line],
                 )
+                if target.offset.size:
+                    between(rows.sums, table.gain, target.decision[line], target.offset[line])
                 continue
             if later:
                 ring, plane = target.rough, method[ROUGH] + channel * len(rows.weights)

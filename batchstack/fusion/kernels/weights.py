@@ -10,6 +10,7 @@ import numpy as np
 
 from batchstack.compiled import Counts, Planes, routine
 from batchstack.fusion.kernels.smoothing import Index
+from batchstack.fusion.rules import ON_FRAME, STEPS
 
 # From here on tanh is 1 in float32.
 _TANH_END = np.float32(7.9053)
@@ -305,3 +306,24 @@ def sharpest(focus: Planes, share: float, spare: Planes, index: Index, confidenc
         above = most - max(scale * total[j] - most, zero) * part
         clear = np.rint(above / (most + FLOOR) * np.float32(255))
         confidence[j] = np.uint8(np.int32(clear if above > CONTRAST else zero))
+
+
+@routine
+def between(focus: Planes, share: float, index: Index, offset: Counts) -> None:
+    """How far the peak of focus lies beside the sharpest frame: `ON_FRAME` + 254 frames' distances.
+
+    It is where the parabola through the reciprocals of three neighbouring frames' focus is lowest:
+    blur spreads with the square of the distance from focus, and detail fades as blur spreads.
+    The first and the last frame have but one neighbour and stay as they are.
+    """
+    last, scale, half = len(focus) - 1, np.float32(share), np.float32(0.5 * STEPS)
+    zero, two = np.float32(0), np.float32(2)
+    for j in range(index.size):
+        i, steps = np.int64(index[j]), zero
+        if 0 < i < last:
+            before, after = scale * focus[i - 1, j] + FLOOR, scale * focus[i + 1, j] + FLOOR
+            here = scale * focus[i, j] + FLOOR
+            curve = here * (before + after) - two * (before * after)
+            if curve > zero:
+                steps = half * (here * (after - before) / curve)
+        offset[j] = np.uint8(np.int32(np.rint(steps)) + ON_FRAME)
