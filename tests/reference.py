@@ -155,7 +155,7 @@ def decision_map(stack: list[Array]) -> tuple[npt.NDArray[np.int64], Array]:
     """Index of the sharpest frame and trust in it; (H, W, 1).
 
     Regions with fewer than 20 sure pixels take the frame of the nearest that stays; trust is 1
-    within 8 pixels of one that stays and falls to 0 at 40 pixels, in steps of 1 / 255.
+    within 3 pixels of one that stays and falls to 0 at 12 pixels, in steps of 1 / 255.
     """
     focus = np.stack([gaussian(mean(second_differences(x)), sigma=1, radius=4) for x in stack])
     index = decision(list(focus))
@@ -171,8 +171,31 @@ def decision_map(stack: list[Array]) -> tuple[npt.NDArray[np.int64], Array]:
     if not kept.any():
         return np.full_like(index, np.bincount(index.ravel()).argmax()), np.zeros(index.shape)
     distance, nearest = ndimage.distance_transform_edt(~kept[..., 0], return_indices=True)
-    trust = np.rint(255 * np.clip((40 - distance) / 32, 0, 1)) / 255
+    trust = np.rint(255 * np.clip((12 - distance) / 9, 0, 1)) / 255
     return index[tuple(nearest)], trust[..., np.newaxis]
+
+
+def map_shares(hits: list[Array], trust: Array, levels: int) -> list[list[Array]]:
+    """Of every frame: what the map gives to it, by level, finest first.
+
+    Where the map is not trusted all have equal shares; they are smoothed by 1 6 1 both ways.
+    """
+    equal = 1 / len(hits)
+    taps = np.array([1, 6, 1]) / 8
+    shares = [equal + trust * (hit - equal) for hit in hits]
+    smooth = [convolve(convolve(share, taps, 0), taps, 1) for share in shares]
+    return [gaussian_levels(share, levels) for share in smooth]
+
+
+def band_strength(x: Array) -> Array:
+    """How much there is in a band; (H, W, 1)."""
+    return 3 * gaussian(mean(second_differences(x) + 3 * np.abs(x)), 1, 4) + 5
+
+
+def normalised(weights: list[Array]) -> list[Array]:
+    """Weights that add up to one."""
+    total = np.sum(weights, axis=0)
+    return [w / total for w in weights]
 
 
 def bases(stack: list[Array], hits: list[Array], trust: Array, levels: int) -> list[Array]:
@@ -220,9 +243,11 @@ def luma(x: Array) -> Array:
 
 
 def guided(stack: list[Array], levels: int) -> Array:
-    """The decision map under a guided filter of radius 2 and epsilon 1e-3, steepened by 2.
+    """The decision map under a guided filter of radius 2 and epsilon 1e-3, steepened by 2, and 0.01
+    of it as it is.
 
-    These are the weights of the finest band; those of coarser ones are the map itself, reduced.
+    These are the weights of the finest band; those of coarser ones are the map's shares and 0.01
+    more, times the fourth power of strength, and of the coarsest one the map's shares alone.
     Where the map is not trusted all frames count alike; bases are blended apart.
     Details are drawn to those that the weights of the finest band alone would make, by at most 3.
     """
@@ -238,14 +263,18 @@ def guided(stack: list[Array], levels: int) -> Array:
         slope = (box_sum(guide * hit, 5) / 25 - mean * hit_mean) / (variance + 1e-3)
         offset = hit_mean - slope * mean
         filtered = box_sum(slope, 5) / 25 * guide + box_sum(offset, 5) / 25
-        weights.append(np.clip(2 * filtered - 0.5, 0, 1) + 1e-6 * hit)
-    total = np.sum(weights, axis=0)
+        weights.append(np.clip(2 * filtered - 0.5, 0, 1) + 0.01 * np.maximum(filtered, 0))
     equal = (1 - trust) / len(stack)
-    weights = [trust * w / total + equal for w in weights]
-    shares = [gaussian_levels(trust * hit + equal, levels) for hit in hits]
+    weights = [trust * w + equal for w in normalised(weights)]
+    shares = map_shares(hits, trust, levels)
     bands = list(zip(*[laplacian_pyramid(x, levels + 1) for x in stack], strict=True))
     fused = [blend(bands[0], weights)]
-    fused += [blend(bands[at], [share[at] for share in shares]) for at in range(1, levels)]
+    for at in range(1, levels):
+        mine = [share[at] for share in shares]
+        if at < levels - 1:
+            strengths = [band_strength(x) / 100 for x in bands[at]]
+            mine = normalised([(m + 0.01) * e**4 for m, e in zip(mine, strengths, strict=True)])
+        fused.append(blend(bands[at], mine))
     detail = collapse([*fused, np.zeros_like(bands[-1][0])])
     *own, base = bases(stack, hits, trust, levels + 1)
     alone = blend([x - mine for x, mine in zip(stack, own, strict=True)], weights)
@@ -261,7 +290,8 @@ def drawn(detail: Array, alone: Array, trust: Array) -> Array:
 def bayesian(stack: list[Array], levels: int) -> Array:
     """Pyramid blend weighted by likelihood times the decision map's prior, on a blended base.
 
-    Details are drawn to those of the map's frame by at most 3.
+    The map's shares alone weigh the coarsest band, and details are drawn to what they would make
+    of pixels alone by at most 3.
     """
     levels = max(levels, 1)
     index, trust = decision_map(stack)
@@ -271,18 +301,24 @@ def bayesian(stack: list[Array], levels: int) -> Array:
         gaussian_levels(dilate((hit > 0) | sharp(x), 3) * trust, levels)
         for hit, x in zip(hits, stack, strict=True)
     ]
+    shares = map_shares(hits, trust, levels)
     fused = []
     for level in range(levels):
         band = [pyramid[level] for pyramid in pyramids]
-        weights = []
-        for x, candidate in zip(band, candidates, strict=True):
-            strength = 3 * gaussian(mean(second_differences(x) + 3 * np.abs(x)), 1, 4) + 5
-            weights.append((strength / 100) ** 8 * np.exp(8 * candidate[level]))
-        total = np.sum(weights, axis=0)
-        fused.append(blend(band, [w / total for w in weights]))
+        weights = [
+            (band_strength(x) / 100) ** 8 * np.exp(8 * candidate[level])
+            for x, candidate in zip(band, candidates, strict=True)
+        ]
+        weights = normalised(weights)
+        if level == 0:
+            weights = [1 / len(stack) + trust * (w - 1 / len(stack)) for w in weights]
+        elif level == levels - 1:
+            weights = [share[level] for share in shares]
+        fused.append(blend(band, weights))
     detail = collapse([*fused, np.zeros_like(pyramids[0][-1])])
     *own, base = bases(stack, hits, trust, levels + 1)
-    named = blend([x - mine for x, mine in zip(stack, own, strict=True)], hits)
+    finest = [share[0] for share in shares]
+    named = blend([x - mine for x, mine in zip(stack, own, strict=True)], finest)
     return within(base + drawn(detail, named, trust), stack)
 
 

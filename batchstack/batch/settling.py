@@ -27,7 +27,7 @@ from batchstack.images import StagedImage, write_npy, write_npy_rows
 # Cells that are settled in memory, and the side of the chunks that more of them are settled in.
 IN_MEMORY, CHUNK = 2**24, 1024
 # Bytes that are taken at most, in memory for each cell, and in chunks for each cell of one.
-CELL_BYTES, CHUNK_BYTES = 14, 160
+CELL_BYTES, CHUNK_BYTES = 15, 160
 
 # Smaller things are kept in memory between Dask's tasks.
 _SMALL = 2**16

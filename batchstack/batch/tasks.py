@@ -99,6 +99,8 @@ _free: list[tuple[tuple[Any, ...], Scratch]] = []
 # What tiles survey of the decision map, and what it is settled to.
 _MAPS = ("decision", "confidence")
 _SETTLED = (*_MAPS, "trust")
+# What tiles survey beside it for methods that write depth, which stays as it is.
+_OFFSET = "offset"
 
 
 @dataclass(frozen=True)
@@ -537,7 +539,7 @@ def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
     frames = _all_staged(job)
     read = _counted(job, aligned_windows(job, frames, alignment), box, frames[0].size)
     cells = survey_tile(_to_fuse(job, frames, read, alignment), box)
-    for name, values in zip(_MAPS, cells, strict=True):
+    for name, values in zip(_surveyed(job), cells, strict=True):
         write_tile(job.scratch, name, box, values)
 
 
@@ -546,17 +548,26 @@ def _settle_map(job: Job, shape: tuple[int, int]) -> None:
     surveyed = [job.scratch / f"surveyed-{name}.npy" for name in _MAPS]
     for name, path in zip(_MAPS, surveyed, strict=True):
         join(job.scratch, name, boxes, path)
+    for name in _surveyed(job)[len(_MAPS) :]:
+        join(job.scratch, name, boxes, _map_path(job, name))
     index, confidence, trust = (_map_path(job, name) for name in _SETTLED)
     settled, folder = (index, confidence, trust), job.scratch / "settling"
     settle_files((surveyed[0], surveyed[1]), settled, job.fusion.evidence, folder)
+
+
+def _surveyed(job: Job) -> tuple[str, ...]:
+    """The maps that tiles survey."""
+    return (*_MAPS, _OFFSET) if any(m.writes_depth for m in _methods(job)) else _MAPS
 
 
 def _decision(job: Job, alignment: Alignment) -> DecisionMap | None:
     """The decision map that `settle_map` left in scratch, which tiles read windows of."""
     if alignment.map_level is None:
         return None
-    index, confidence, trust = (StagedImage(_map_path(job, name)) for name in _SETTLED)
-    return DecisionMap(index, confidence, trust, alignment.map_level)
+    index, confidence, trust, *offset = (
+        StagedImage(_map_path(job, name)) for name in (*_SETTLED, *_surveyed(job)[len(_MAPS) :])
+    )
+    return DecisionMap(index, confidence, trust, alignment.map_level, *offset)
 
 
 def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:

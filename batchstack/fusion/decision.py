@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.fusion.methods import Method, map_levels
-from batchstack.fusion.rules import Formula, Measure, Weights, map_level
+from batchstack.fusion.rules import ON_FRAME, STEPS, Formula, Measure, Weights, map_level
 from batchstack.geometry import Box
 from batchstack.options import FusionOptions
 
@@ -29,7 +29,7 @@ Confidence = npt.NDArray[np.uint8]
 # Of 255: a cell is evidence if its frame has 1.5 times the activity of the others.
 SURE = 84
 # So many cells from evidence the map is trusted wholly, and not at all.
-TRUSTED, DOUBTED = 8.0, 40.0
+TRUSTED, DOUBTED = 3.0, 12.0
 # Cells that are filled at once.
 BAND = 2**20
 
@@ -59,12 +59,16 @@ class DecisionMap:
         what is said from afar is a guess, and no border between guesses may be seen.
     level : int
         Pyramid level whose pixels are the cells.
+    offset : array-like of uint8, the same shape, optional
+        How far the peak of focus lies beside the winning frame: 127 on it, 0 and 254 half way to
+        the one before and after.
     """
 
     index: Planes
     confidence: Planes
     trust: Planes
     level: int
+    offset: Planes | None = None
 
 
 @lru_cache(64)
@@ -204,10 +208,17 @@ def filled(
         yield band.start, out, trust
 
 
-def depth(index: Index, n_frames: int) -> npt.NDArray[np.uint16]:
-    """An index of frames as depth: back 0, front 65535, in equal steps."""
-    depths = np.rint(np.arange(n_frames) * (65535 / (n_frames - 1))).astype(np.uint16)
-    deep: npt.NDArray[np.uint16] = np.take(depths, index)
+def depth(
+    index: Index, offset: Confidence, confidence: Confidence, n_frames: int
+) -> npt.NDArray[np.uint16]:
+    """Depth as a number from 0, the back frame, to 65535, the front one.
+
+    It lies between frames where the decision has confidence, else on the frame.
+    """
+    steps = np.where(confidence > 0, offset, ON_FRAME) + STEPS * index.astype(np.float64) - ON_FRAME
+    deep: npt.NDArray[np.uint16] = np.rint(steps * (65535 / (STEPS * (n_frames - 1)))).astype(
+        np.uint16
+    )
     return deep
 
 

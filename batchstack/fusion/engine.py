@@ -11,9 +11,8 @@ import numpy.typing as npt
 from batchstack.errors import OptionError, StackError
 from batchstack.fusion.codes import DATA_RANGES
 from batchstack.fusion.decision import (
-    Confidence,
     DecisionMap,
-    Index,
+    Planes,
     cell_box,
     depth,
     index_type,
@@ -37,6 +36,8 @@ Pixels = npt.NDArray[Any]
 _COLUMNS, _LEAST, _MOST = 131072, 1024, 4096
 # Rows that a large tile has at least: what is read round them is then a small part of the work.
 _LEAST_ROWS = 512
+# Rows of a depth map that are made at once.
+_DEPTH_ROWS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,11 @@ class StackToFuse:
     def is_decided(self) -> bool:
         """Whether any of the methods looks up the decision map."""
         return any(method.decided for method in self.methods)
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether any of the methods writes depth."""
+        return any(method.writes_depth for method in self.methods)
 
     def plan(self, tile: Box) -> TilePlan:
         """What the methods look at for a tile."""
@@ -299,38 +305,44 @@ def decide(
     cells = level_shape(stack.shape, level)
     index = np.empty(cells, index_type(stack.n_frames))
     confidence = np.empty(cells, np.uint8)
+    offset = np.empty(cells, np.uint8) if stack.is_deep else None
     for box in boxes:
         at = cell_box(box, level).slices
-        index[at], confidence[at] = survey_tile(stack, box, scratch)
-    return DecisionMap(*settle(index, confidence, stack.options.evidence), level)
+        index[at], confidence[at], *beside = survey_tile(stack, box, scratch)
+        if offset is not None:
+            offset[at] = beside[0]
+    return DecisionMap(*settle(index, confidence, stack.options.evidence), level, offset)
 
 
 def survey_tile(
     stack: StackToFuse, tile: Box, scratch: Scratch | None = None
-) -> tuple[Index, Confidence]:
+) -> tuple[Pixels, ...]:
     """What one tile contributes to the decision map, before it is settled.
 
     Parameters
     ----------
     stack, tile, scratch
-        As for `fuse_tile`, but the methods do not matter; the options have a `map_level`, see
-        `with_map_level`.
+        As for `fuse_tile`; the options have a `map_level`, see `with_map_level`.
 
     Returns
     -------
     index : ndarray of uint8 or uint16
         Index of the frame with the most activity, over `cell_box` of the tile.
     confidence : ndarray of uint8, the same shape
+    offset : ndarray of uint8, the same shape
+        As of `DecisionMap`; only if a method writes depth.
     """
     surveyed = replace(stack, methods=(survey(stack.options.focus_sigma),))
     level, plan = map_level(stack.options), surveyed.plan(tile)
     held = plan.levels[level].held if level else tile
     index, confidence = np.empty(held.shape, np.uint16), np.empty(held.shape, np.uint8)
     nothing = np.empty((0, 0, 0), stack.pixel.dtype)
-    canvas = Canvas(nothing, nothing.astype(np.uint8), index, confidence, (0, 0))
+    offset = np.empty(held.shape if stack.is_deep else (0, 0), np.uint8)
+    canvas = Canvas(nothing, nothing.astype(np.uint8), index, confidence, offset, (0, 0))
     _run(surveyed, plan, canvas, scratch or Scratch())
     wanted = cell_box(tile, level).within(held).slices
-    return index[wanted].astype(index_type(stack.n_frames)), confidence[wanted]
+    maps = index[wanted].astype(index_type(stack.n_frames)), confidence[wanted]
+    return (*maps, offset[wanted]) if stack.is_deep else maps
 
 
 def fuse_tile(
@@ -381,8 +393,9 @@ class _Outputs:
         shape = len(blending), rows, columns * prod(pixel.shape[2:])
         images = scratch.array("images", shape, pixel.dtype)
         masks = scratch.array("masks", (len(voting), rows, columns), np.uint8)
-        nothing = np.empty((0, 0), np.uint16), np.empty((0, 0), np.uint8)
-        self._canvas = Canvas(images, masks, *nothing, (box.top, box.left))
+        nothing = np.empty((0, 0), np.uint8)
+        corner = box.top, box.left
+        self._canvas = Canvas(images, masks, nothing.astype(np.uint16), nothing, nothing, corner)
         self.by_name: dict[str, Pixels] = {}
         for method in stack.methods:
             if method in blending:
@@ -403,13 +416,23 @@ class _Outputs:
                 window = cell_box(plan.window, decision.level).slices
                 cells = [decision.index[window], decision.trust[window]]
             _run(self._blending, plan, self._canvas, self._scratch, *cells)
-        at = tile.within(self._box).slices
         for method in self._stack.methods:
-            if decision is not None and method not in self._blending.methods:
-                depths, confidences = (self.by_name[name] for name in method.maps)
-                index = nearest(decision.index, decision.level, tile)
-                depths[at] = depth(index, self._stack.n_frames)
-                confidences[at] = nearest(decision.confidence, decision.level, tile)
+            if decision is not None and decision.offset is not None and method.writes_depth:
+                for top in range(tile.top, tile.bottom, _DEPTH_ROWS):
+                    rows = min(_DEPTH_ROWS, tile.bottom - top)
+                    band = Box(top, tile.left, top + rows, tile.right)
+                    self._look_up_depth(band, method, decision, decision.offset)
+
+    def _look_up_depth(
+        self, band: Box, method: Method, decision: DecisionMap, offset: Planes
+    ) -> None:
+        depths, confidences = (self.by_name[name] for name in method.maps)
+        at, level = band.within(self._box).slices, decision.level
+        index, beside, confidence = (
+            nearest(plane, level, band) for plane in (decision.index, offset, decision.confidence)
+        )
+        depths[at] = depth(index, beside, confidence, self._stack.n_frames)
+        confidences[at] = confidence
 
 
 def _run(

@@ -47,6 +47,8 @@ class LevelFlow:
         Methods whose weights are used at once, and those whose weights are smoothed before.
     last : set of Method
         Those that blend what is left of the frames here, not a band.
+    rules, measures : dict of Method to Weights, and to Measure or None
+        How they weigh the level.
     held, found : Box
         Where fused values are made, and where weights are found.
     margin, around : int
@@ -67,7 +69,9 @@ class LevelFlow:
         self.later = [method for method in mine if method.smoothes]
         self.now = [method for method in mine if not method.smoothes]
         self.bands = any(method.pyramid and method not in self.last for method in mine)
-        self.margin = max((method.measure_reach(options) for method in mine), default=0)
+        self.rules = {method: method.rule(options, number) for method in mine}
+        self.measures = {method: method.measured(options, number) for method in mine}
+        self.margin = max((method.measure_reach(options, number) for method in mine), default=0)
         self.around = max((m.smoothing_reach(options, number) for m in self.later), default=0)
         held = plan.levels[number].held if number else plan.tile
         image = Box(0, 0, *plan.levels[number].shape)
@@ -80,7 +84,13 @@ class LevelFlow:
 
     def by_rule(self, *rules: Weights) -> list[Method]:
         """Methods of the level that are weighed by one of some rules."""
-        return [method for method in (*self.now, *self.later) if method.weights in rules]
+        return [method for method in (*self.now, *self.later) if self.rules[method] in rules]
+
+    @property
+    def looks_up_shares(self) -> bool:
+        """Whether any method looks up what the map gives to frames."""
+        drawn = self.by_rule(Weights.LIKELIHOOD) and not self.number
+        return bool(drawn or self.by_rule(Weights.SHARED, Weights.STRONGER))
 
     def fed_from(self, top: int) -> int:
         """The first row of the frames that comes in when rows from `top` on are found."""
@@ -96,8 +106,9 @@ class LevelFlow:
         if self.by_rule(Weights.LIKELIHOOD):
             yield from self._read_cells(self._tile.near, top, bottom)
         if self.by_rule(Weights.EDGES):
-            planes = self._tile.shares if self.number else self._tile.lines
-            yield from self._read_cells(planes, top, bottom)
+            yield from self._read_cells(self._tile.lines, top, bottom)
+        if self.looks_up_shares:
+            yield from self._read_cells(self._tile.shares, top, bottom)
         if not self.number:
             yield from self._read_cells(self._tile.bases, top, bottom)
 
@@ -235,13 +246,12 @@ class TileFlow:
             self.candidates = self._cell_stream(level, self.cells, SHARP_REACH)
             self.near[level] = self._cell_stream(level, self.candidates, options.prior_radius)
             self._add_finer(self.near, level)
-            for coarser in range(level + 1, coarsest):
+            for coarser in range(level + 1, coarsest - 1):
                 self._add_coarser(self.near, coarser)
-        if Weights.EDGES in rules:
-            self.shares[level] = Stream(0, self.height(level), max(self.strip >> level, 1))
-            self._add_finer(self.shares, level)
-            for coarser in range(level + 1, coarsest):
-                self._add_coarser(self.shares, coarser)
+        self.shares[level] = Stream(0, self.height(level), max(self.strip >> level, 1))
+        self._add_finer(self.shares, level)
+        for coarser in range(level + 1, coarsest):
+            self._add_coarser(self.shares, coarser)
         if Weights.EDGES in rules and options.guide_radius:
             self.guide = self._cell_stream(level, self.cells, 0)
             self.raw = self._cell_stream(level, self.guide, options.guide_radius)

@@ -94,7 +94,7 @@ def _level_bytes(level: LevelFlow, flow: TileFlow, stack: Stack) -> int:
     margin = level.margin
     kept = max(margin + 1, 3) if margin else 1
     sources = len({_of_band(method, level) for method in methods} | {level.number > 0})
-    planes = sum(n * (channels if m.by_channel else 1) for m in methods if m.measure)
+    planes = sum(n * (channels if m.by_channel else 1) for m in methods if level.measures[m])
     rows = n * channels * (sources * kept + 3) + planes * 2 * margin
     rows += n * _ROWS_OF_FRAME + (3 * len(methods) + 1) * channels + _ROWS
     total += rows * (found + 2 * margin + 5) * _FLOAT

@@ -50,6 +50,8 @@ MAX_DIFFERENCE = 50.0
 STRENGTH_GAIN, STRENGTH_FLOOR = 3.0, 5.0
 # The base is blended as if each pixel of it had at least so many cells of evidence, of all alike.
 SUPPORT_FLOOR = 0.02
+# So much of what the map gives to a frame counts beside what is sharper than that.
+SHARE_FLOOR = 0.01
 # Weights along edges are stretched by this round 1/2, which narrows the seam.
 EDGE_GAIN = 2.0
 
@@ -268,8 +270,9 @@ class Fusion:
             at: self._cell_planes("shares", others, at, stream.rows)
             for at, stream in flow.shares.items()
         }
+        spare = self.scratch.planes("spare shares", 1, flow.windows[level].shape[1] + 2)
         flow.shares[level].make = lambda top, bottom: cell_rows.shares(
-            self.index, self.trust, top, bottom, shares[level]
+            self.index, self.trust, top, bottom, spare, shares[level]
         )
         self._add_finer(flow.shares, shares, level)
         for coarser in range(level + 1, max(shares) + 1):
@@ -470,6 +473,7 @@ class _Level:
             STRENGTH_FLOOR,
             options.prior,
             EDGE_GAIN,
+            SHARE_FLOOR,
             options.shrink,
             luma_shares(channels) / np.float32(CODE_MAX),
         )
@@ -478,12 +482,7 @@ class _Level:
         self, method: Method, slots: Sequence[Method], coarser: Sequence[Method]
     ) -> npt.NDArray[np.int64]:
         row = np.full(passes.METHOD_NUMBERS, -1)
-        assert method.weights is not None
-        row[passes.WEIGHTS] = method.weights
-        if method.weights == Weights.EDGES and self.flow.number:
-            row[passes.WEIGHTS] = Weights.SHARED
-        elif method.weights == Weights.EDGES and not self._stack.options.guide_radius:
-            row[passes.WEIGHTS] = Weights.NAMED
+        row[passes.WEIGHTS] = self.flow.rules[method]
         row[passes.BAND] = _of_band(method, self.flow)
         row[passes.MEASURE] = self._measure_of(method)
         row[passes.SEVERAL] = method.by_channel
@@ -515,6 +514,7 @@ class _Level:
             canvas.masks,
             canvas.decision,
             canvas.confidence,
+            canvas.offset,
             self._weights,
             self._votes,
             flow.held.top,
@@ -535,21 +535,24 @@ class _Level:
     def _cells(self) -> passes.Cells:
         """What the decision map says on the level, to the methods that ask for it."""
         fusion, flow = self._fusion, self.flow
-        based = [m for m in flow.now if m.based and not flow.number]
-        index, trust = (fusion.index, fusion.trust) if based else (_NO_INDEX, _NO_TRUST)
-        cells = map_level(self._stack.options) if based else 0
+        based = [m for m in flow.now if m.based]
+        cells = map_level(self._stack.options) - flow.number if based else -1
+        index, trust = _NO_INDEX, _NO_TRUST
+        if cells >= 0 and flow.by_rule(Weights.LIKELIHOOD, Weights.EDGES, Weights.NAMED):
+            trust = fusion.trust
+        if flow.by_rule(Weights.EDGES, Weights.NAMED):
+            index = fusion.index
         coarser = not flow.number and min(fusion.shares or fusion.near or [0]) > 0
         at = flow.number + coarser
         near = fusion.near.get(at, _NO_PLANES) if flow.by_rule(Weights.LIKELIHOOD) else _NO_PLANES
-        along = flow.by_rule(Weights.EDGES)
-        lines = fusion.lines.get(at, _NO_PLANES) if along and not flow.number else _NO_PLANES
-        shares = fusion.shares.get(at, _NO_PLANES) if along and flow.number else _NO_PLANES
+        lines = fusion.lines.get(at, _NO_PLANES) if flow.by_rule(Weights.EDGES) else _NO_PLANES
+        shares = fusion.shares.get(at, _NO_PLANES) if flow.looks_up_shares else _NO_PLANES
         height = fusion.flow.height(at) if near.size or lines.size or shares.size else 0
         bases, bases_height = _NO_PLANES, 0
-        if based:
+        if based and not flow.number:
             bases, bases_height = fusion.bases[1], fusion.flow.height(1)
         return passes.Cells(
-            index, trust, cells, near, lines, shares, height, coarser, bases, bases_height
+            index, trust, max(cells, 0), near, lines, shares, height, coarser, bases, bases_height
         )
 
     def _rows(
@@ -579,7 +582,8 @@ class _Level:
             lines=array("lines", len(cells.lines), columns),
             hits=array("hits", named, 1, columns),
             chosen=array("chosen", hit_columns, dtype=np.uint16),
-            trust=array("trust", hit_columns),
+            trust=array("trust", columns if cells.trust.size else 0),
+            shares=array("shares", len(cells.shares), 1, columns),
             detail=array("detail", n if bases else 0, channels, columns),
             base=array("base", channels if bases else 0, columns),
             guide=array("guide", columns),
@@ -592,8 +596,8 @@ class _Level:
             held=array("held", n if band else 0, channels, 3, dtype=np.int64),
             below=array("below", len(table.methods), channels, 3, columns + 5),
             below_held=array("below held", len(table.methods), channels, 3, dtype=np.int64),
-            cells=array("cells", 3 * others if cells.height else 0, 3, columns + 5),
-            cells_held=array("cells held", 3 * others if cells.height else 0, 3, dtype=np.int64),
+            cells=array("cells", 4 * others if cells.height else 0, 3, columns + 5),
+            cells_held=array("cells held", 4 * others if cells.height else 0, 3, dtype=np.int64),
             bases=array("bases", bases, 3, columns + 5),
             bases_held=array("bases held", bases, 3, dtype=np.int64),
         )
@@ -616,11 +620,11 @@ def _of_band(method: Method, flow: LevelFlow) -> bool:
 
 
 def _measure_key(method: Method, flow: LevelFlow) -> MeasureKey | None:
-    measure, of_band = method.measure, _of_band(method, flow)
+    measure, of_band = flow.measures[method], _of_band(method, flow)
     if measure is None:
         return None
     formula = measure.formula if of_band else measure.residual
-    relative = method.weights in (Weights.SOFT, Weights.HARD)
+    relative = flow.rules[method] in (Weights.SOFT, Weights.HARD)
     sigma = -1.0 if measure.sigma is None else measure.sigma
     return int(formula), of_band, method.by_channel, relative, sigma
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from batchstack.errors import OptionError
 from batchstack.fusion.rules import (
+    SHARED_REACH,
     SHARP_REACH,
     Formula,
     Measure,
@@ -93,9 +94,34 @@ class Method:
         return tuple(option.name for option in known if option.used_by & self.parts)
 
     @property
+    def writes_depth(self) -> bool:
+        """Whether it writes how deep things lie."""
+        return not DEPTH_MAPS.keys().isdisjoint(self.maps)
+
+    @property
     def smoothes(self) -> bool:
         """Whether weights depend on the weights around them."""
         return self.weights == Weights.HARD or self.sigma > 0
+
+    def rule(self, options: FusionOptions, level: int) -> Weights | None:
+        """The rule by which a level is weighed.
+
+        On the coarsest level of a method with bases that is what the decision map says around, as
+        for the bases: what it shows is too wide to say more.
+        """
+        levels = self.blended_levels(options)
+        if self.based and level and level == levels[-1]:
+            return Weights.SHARED
+        if self.weights == Weights.EDGES and level:
+            return Weights.STRONGER
+        if self.weights == Weights.EDGES and not options.guide_radius:
+            return Weights.NAMED
+        return self.weights
+
+    def measured(self, options: FusionOptions, level: int) -> Measure | None:
+        """What frames are compared by on a level; None if its rule needs nothing."""
+        unmeasured = (Weights.EDGES, Weights.NAMED, Weights.SHARED)
+        return None if self.rule(options, level) in unmeasured else self.measure
 
     def blended_levels(self, options: FusionOptions) -> range:
         """Levels that are blended, finest first."""
@@ -103,9 +129,10 @@ class Method:
             return range(0)
         return range(self.levels(options) - self.based if self.pyramid else 1)
 
-    def measure_reach(self, options: FusionOptions) -> int:
+    def measure_reach(self, options: FusionOptions, level: int) -> int:
         """How many pixels of a level away its measure looks."""
-        return 0 if self.measure is None else self.measure.reach(options.kernel)
+        measure = self.measured(options, level)
+        return 0 if measure is None else measure.reach(options.kernel)
 
     def smoothing_reach(self, options: FusionOptions, level: int) -> int:
         """How many pixels of a level away its weights are smoothed over."""
@@ -116,17 +143,19 @@ class Method:
     def reach(self, options: FusionOptions, level: int) -> int:
         """How many pixels of a level away it looks to weigh one coefficient."""
         cells = 0
-        if self.weights == Weights.EDGES and level == map_level(options):
-            cells = 2 * options.guide_radius  # two boxes, one after the other
+        if self.based and level == map_level(options):
+            boxes = 2 * options.guide_radius if self.weights == Weights.EDGES else 0
+            cells = max(boxes, SHARED_REACH)  # two boxes, one after the other
         if level not in self.blended_levels(options):
             return cells
-        return max(self.measure_reach(options) + self.smoothing_reach(options, level), cells)
+        return max(self.measure_reach(options, level) + self.smoothing_reach(options, level), cells)
 
     def margin(self, options: FusionOptions, level: int) -> int:
         """How many pixels more it looks at round what coarser levels are made of."""
-        if self.weights == Weights.LIKELIHOOD and level == map_level(options):
-            return options.prior_radius + SHARP_REACH
-        return 0
+        if not self.based or level != map_level(options):
+            return 0
+        candidates = options.prior_radius + SHARP_REACH
+        return candidates if self.weights == Weights.LIKELIHOOD else SHARED_REACH
 
 
 def median_sizes(options: FusionOptions) -> tuple[int, ...]:
@@ -170,7 +199,7 @@ _ALL_METHODS = (
         based=True,
         drawn=True,
         decided=True,
-        algo_version=4,
+        algo_version=5,
     ),
     Method(
         "guided",
@@ -178,10 +207,11 @@ _ALL_METHODS = (
         "focus_stacked_guided",
         levels=based_levels,
         weights=Weights.EDGES,
+        measure=_STRENGTH,
         based=True,
         drawn=True,
         decided=True,
-        algo_version=4,
+        algo_version=5,
     ),
     Method(
         "all_channels",
@@ -234,7 +264,7 @@ _ALL_METHODS = (
         levels=map_levels,
         maps=DEPTH_MAPS,
         decided=True,
-        algo_version=4,
+        algo_version=5,
     ),
 )
 

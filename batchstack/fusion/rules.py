@@ -37,7 +37,7 @@ class Weights(IntEnum):
 
     `SOFT` compares activities, `HARD` takes the largest after a median, `LIKELIHOOD` and `EDGES`
     follow the decision map, `NAMED` is the map itself, `SHARED` the map smoothed with its level,
-    `SHARPEST` makes it.
+    `STRONGER` that and the strength of bands, `SHARPEST` makes it.
     """
 
     SOFT = 0
@@ -47,6 +47,7 @@ class Weights(IntEnum):
     NAMED = 4
     SHARPEST = 5
     SHARED = 6
+    STRONGER = 7
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,13 @@ def gaussian_reach(sigma: float) -> int:
 
 # How many cells away it is found out whether a frame is sharp in itself.
 SHARP_REACH = SPACING + gaussian_reach(SHARP_SIGMA)
+
+
+# An offset between two frames is so many steps; this is that of a peak on a frame.
+STEPS, ON_FRAME = 254, 127
+
+# How many cells away the map's shares are smoothed over.
+SHARED_REACH = 1
 
 
 def map_level(options: FusionOptions) -> int:

@@ -61,6 +61,8 @@ class Canvas:
         One for each method that decides by votes.
     decision, confidence : ndarray of uint16 and uint8, shape (rows, columns)
         Of a decision map, over what a tile holds of the level of the cells.
+    offset : ndarray of uint8, the same shape or empty
+        As of `decision.DecisionMap`; where it is empty it is not looked for.
     corner : (int, int)
         Row and column of the image where they begin.
     """
@@ -69,4 +71,5 @@ class Canvas:
     masks: Pixels
     decision: Index
     confidence: Counts
+    offset: Counts
     corner: tuple[int, int]

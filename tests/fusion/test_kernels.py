@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from batchstack import compiled
 from batchstack.fusion.fusing import disc
 from batchstack.fusion.kernels import cells, measures, pyramid, smoothing, weights
-from batchstack.fusion.rules import Formula, gaussian_taps
+from batchstack.fusion.rules import ON_FRAME, STEPS, Formula, gaussian_taps
 
 SHAPES = [(1, 1), (1, 6), (5, 1), (2, 2), (21, 18), (40, 53)]
 
@@ -196,18 +196,27 @@ def test_likelihood_survives_values_without_bound():
 
 
 @pytest.mark.parametrize("n_frames", [2, 4])
+def test_strength_multiplies_what_the_map_gives(n_frames):
+    rng = np.random.default_rng(2)
+    strengths = (rng.uniform(0, 1, (n_frames, 900)) ** 4 * 2000).astype(np.float32)
+    shares = rng.dirichlet(np.ones(n_frames), 900).T.astype(np.float32)
+    found, given = empty(n_frames - 1, 1, 900), shares[1:, np.newaxis]
+    expected = (3 * strengths.astype(float) + 5) ** 4 * (shares + 0.01)
+    weights.stronger(strengths, 3.0, 5.0, given, 0.01, empty(2, 900), found, 0, 0, 0)
+    np.testing.assert_allclose(found[:, 0], (expected / expected.sum(axis=0))[1:], atol=3e-6)
+
+
+@pytest.mark.parametrize("n_frames", [2, 4])
 def test_weights_along_edges_are_stretched_lines_of_the_guide(n_frames):
     rng = np.random.default_rng(3)
     slopes, offsets = rng.normal(0, 0.5, (2, n_frames - 1, 300)).astype(np.float32)
     guide = rng.random(300).astype(np.float32)
-    index = rng.integers(0, n_frames, 300)
-    hits = (index == np.arange(1, n_frames)[:, None, None]).astype(np.float32)
     lines = np.concatenate([slopes, offsets])
     found = empty(n_frames - 1, 1, 300)
-    weights.along_edges(lines, guide, hits, 2.0, empty(2, 300), found, 0, 0, 0)
+    weights.along_edges(lines, guide, 2.0, 0.01, empty(2, 300), found, 0, 0, 0)
     others = slopes.astype(float) * guide + offsets
     whole = np.concatenate([1 - others.sum(axis=0, keepdims=True), others])
-    raw = np.clip(2 * whole - 0.5, 0, 1) + 1e-6 * (index == np.arange(n_frames)[:, None])
+    raw = np.clip(2 * whole - 0.5, 0, 1) + 0.01 * np.maximum(whole, 0)
     np.testing.assert_allclose(found[:, 0], (raw / raw.sum(axis=0))[1:], atol=1e-4)
 
 
@@ -218,6 +227,18 @@ def test_the_sharpest_frame_and_how_clearly_it_wins():
     np.testing.assert_array_equal(index, [0, 2, 1, 1])
     # nothing, all, 255 (20 - 5) / 20.1, below the noise
     np.testing.assert_array_equal(confidence, [0, 252, 190, 0])
+
+
+def test_the_peak_lies_where_the_parabola_through_reciprocals_is_lowest():
+    peaks = np.array([1.0, 1.3, 1.75, 2.5, 0.2, 3.0])
+    frames = np.arange(4)[:, np.newaxis]
+    focus = 1 / (0.01 + 0.02 * (frames - peaks) ** 2) - weights.FLOOR
+    index = focus.argmax(axis=0).astype(np.uint16)
+    offset = empty(peaks.size, dtype=np.uint8)
+    weights.between(focus.astype(np.float32), 1.0, index, offset)
+    found = index + (offset.astype(float) - ON_FRAME) / STEPS
+    # The first and the last frame have but one neighbour.
+    np.testing.assert_allclose(found, [1, 1.3, 1.75, 2.5, 0, 3], atol=1 / STEPS)
 
 
 # --- windows
@@ -296,6 +317,21 @@ def test_near_is_within_the_disc_that_opencv_draws(radius):
         cells.near(candidates, 40, widths, trust, top, bottom, spare, out)
     first, *others = (cv2.dilate(plane, shape).astype(np.float32) for plane in candidates)
     np.testing.assert_allclose(out, (np.stack(others) - first) * (trust / 255), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 1), (40, 53)], ids=str)
+def test_shares_are_smooth_and_equal_where_the_map_is_not_trusted(shape):
+    rng = np.random.default_rng(4)
+    index = rng.integers(0, 3, shape).astype(np.uint16)
+    trust = rng.integers(0, 256, shape).astype(np.uint8)
+    out = empty(2, *shape)
+    cells.shares(index, trust, 0, shape[0], empty(1, shape[1] + 2), out)
+    for frame, share in enumerate(out, 1):
+        raw = 1 / 3 + trust / 255 * ((index == frame) - 1 / 3)
+        wide = mirrored(raw, 1)
+        taps = np.array([1, 6, 1]) / 8
+        expected = cv2.sepFilter2D(wide, -1, taps, taps)[1:-1, 1:-1]
+        np.testing.assert_allclose(share, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("radius", [1, 2, 5])

@@ -281,26 +281,38 @@ def _sum_across(line: Planes, radius: int, share: np.float32, out: Planes) -> No
 
 
 @bare_kernel
-def shares(index: Index, trust: Counts, top: int, bottom: int, out: Planes) -> None:
+def shares(index: Index, trust: Counts, top: int, bottom: int, spare: Planes, out: Planes) -> None:
     """1 where the map has each frame but the first, else 0, as far as it is trusted.
 
-    Where it is not all frames have equal shares.
+    Where it is not all frames have equal shares.  They are smoothed over 3 x 3 cells, so that a
+    border of the map is no edge.
 
     Parameters
     ----------
     index, trust : ndarray, shape (rows, columns)
         Winning frame of each cell of the window, and how far it is trusted, 255 for wholly.
+    spare : ndarray of float32, shape (1, columns + 2)
+        Room.
     out : ndarray of float32, shape (frames - 1, rows, columns)
         A ring.
     """
-    share, equal = np.float32(1 / 255), np.float32(1 / (len(out) + 1))
-    for i in range(len(out)):
-        frame = np.uint16(i + 1)
-        for y in range(top, bottom):
-            winner, part, line = index[y], trust[y], out[i, y % out.shape[1]]
-            for j in range(line.size):
-                hit = np.float32(winner[j] == frame)
-                line[j] = equal + share * np.float32(part[j]) * (hit - equal)
+    height, width = index.shape
+    # Smoothed they are 64 times as much, of 255.
+    equal, six, share = np.float32(1 / (len(out) + 1)), np.float32(6), np.float32(1 / (64 * 255))
+    line = spare[0, : width + 2]
+    inner, right = line[1:], line[2:]
+    for y in range(top, bottom):
+        above, below = mirrored(y - 1, height), mirrored(y + 1, height)
+        for i in range(len(out)):
+            frame, to = np.uint16(i + 1), out[i, y % out.shape[1]]
+            for j in range(width):
+                up = np.float32(trust[above, j]) * (np.float32(index[above, j] == frame) - equal)
+                here = np.float32(trust[y, j]) * (np.float32(index[y, j] == frame) - equal)
+                down = np.float32(trust[below, j]) * (np.float32(index[below, j] == frame) - equal)
+                inner[j] = (up + down) + six * here
+            mirror_ends(line, -1, width)
+            for j in range(width):
+                to[j] = equal + share * ((line[j] + right[j]) + six * inner[j])
 
 
 @bare_kernel

@@ -30,10 +30,12 @@ from batchstack.fusion.kernels.pyramid import band_row, expanded_row, shares, wi
 from batchstack.fusion.kernels.smoothing import Index, box_row, filter_row
 from batchstack.fusion.kernels.weights import (
     along_edges,
+    between,
     likelihood,
     one_hot,
     sharpest,
     soft,
+    stronger,
     trusted,
     vote,
 )
@@ -48,7 +50,7 @@ METHOD_NUMBERS = 12
 FORMULA, OF_BAND, EACH, RELATIVE, SIDE, REACH, PLANE, KEPT, SUM_OF = range(9)
 MEASURE_NUMBERS = 9
 # Rules by which frames are weighed.
-SOFT, HARD, LIKELIHOOD, EDGES, NAMED, SHARPEST, SHARED = (int(rule) for rule in Weights)
+SOFT, HARD, LIKELIHOOD, EDGES, NAMED, SHARPEST, SHARED, STRONGER = (int(rule) for rule in Weights)
 
 
 class Source(NamedTuple):
@@ -101,8 +103,8 @@ class Table(NamedTuple):
         As for `weights.soft`.
     gain, floor, odds : float
         As for `weights.likelihood`.
-    edge_gain : float
-        As for `weights.along_edges`.
+    edge_gain, share_floor : float
+        As for `weights.along_edges`; the floor is that of `weights.stronger` too.
     shrink : float
         How far pixels are drawn at most.
     luma : ndarray of float32, shape (channels,)
@@ -121,6 +123,7 @@ class Table(NamedTuple):
     floor: float
     odds: float
     edge_gain: float
+    share_floor: float
     shrink: float
     luma: Planes
 
@@ -177,6 +180,8 @@ class Target(NamedTuple):
     masks : ndarray of uint8, shape (masks, rows, columns)
     decision, confidence : ndarray of uint16 and uint8, shape (rows, columns)
         Of the decision map, over what is written of the level.
+    offset : ndarray of uint8, the same shape or empty
+        As of `weights.between`.
     rough : ndarray of float32, shape (planes, rows, columns)
         Weights before they are smoothed; a ring.
     votes : ndarray of uint8, shape (planes, rows, columns)
@@ -200,6 +205,7 @@ class Target(NamedTuple):
     masks: Counts
     decision: Index
     confidence: Counts
+    offset: Counts
     rough: Planes
     votes: Counts
     top: int
@@ -235,6 +241,8 @@ class Rows(NamedTuple):
     chosen : ndarray of uint16, shape (columns,)
     trust : ndarray of float32, shape (columns,)
         From 0 to 1.
+    shares : ndarray of float32, shape (frames - 1, 1, columns)
+        What the map gives to frames.
     detail : ndarray of float32, shape (frames, channels, columns)
         What the frames differ by from the first, but for their bases.
     base : ndarray of float32, shape (channels, columns)
@@ -249,7 +257,7 @@ class Rows(NamedTuple):
         As for `widen`: of the coarser Gaussian level,
     below, below_held : ndarray, shape (methods, channels, 3, columns + 5) and likewise
         of the coarser deviations,
-    cells, cells_held : ndarray, shape (3 * (frames - 1), 3, columns + 5) and likewise
+    cells, cells_held : ndarray, shape (4 * (frames - 1), 3, columns + 5) and likewise
         of what lies on coarser cells,
     bases, bases_held : ndarray, shape (frames * channels, 3, columns + 5) and likewise
         and of the bases.
@@ -265,6 +273,7 @@ class Rows(NamedTuple):
     hits: Planes
     chosen: Index
     trust: Planes
+    shares: Planes
     detail: Planes
     base: Planes
     guide: Planes
@@ -465,7 +474,8 @@ def _weigh_row(
             measured = method[MEASURE]
             if measured >= 0 and (several > 1 or summed != measured):
                 _sum_row(table, rows, measured, y, channel, several)
-                summed = -1 if several > 1 or method[WEIGHTS] == LIKELIHOOD else measured
+                kept = several == 1 and method[WEIGHTS] not in (LIKELIHOOD, STRONGER)
+                summed = measured if kept else -1
             if method[WEIGHTS] == HARD:
                 plane, votes = method[VOTES] + channel * len(rows.weights), target.votes
                 row = (y - target.rough_top) % votes.shape[1]
@@ -480,19 +490,21 @@ def _weigh_row(
                     target.decision[line],
                     target.confidence[line],
                 )
+                if target.offset.size:
+                    between(rows.sums, table.gain, target.decision[line], target.offset[line])
                 continue
             if later:
                 ring, plane = target.rough, method[ROUGH] + channel * len(rows.weights)
                 row, column = (y - target.rough_top) % target.rough.shape[1], start
             else:
                 ring, plane, row, column = rows.weights, 0, 0, 0
-            if method[WEIGHTS] == SHARED:
-                _copy_row(cells.shares, y, left, ring)
+            if not later and method[WEIGHTS] == SHARED:
+                _copy_row(rows.shares, ring)
             else:
                 _weigh(table, rows, method[WEIGHTS], ring, plane, row, column)
             if later:
                 continue
-            if method[WEIGHTS] == EDGES or method[WEIGHTS] == NAMED:
+            if method[WEIGHTS] in (LIKELIHOOD, EDGES, NAMED) and rows.trust.size:
                 trusted(rows.trust, ring)
             for c in range(channel, channel + 1 if several > 1 else channels):
                 write_channel(
@@ -537,8 +549,21 @@ def _weigh(
             rows.sums, table.gain, table.floor, near, odds, rows.spare, weights, plane, row, column
         )
     elif rule == EDGES:
-        lines, guide, hits, gain = rows.lines, rows.guide, rows.hits, table.edge_gain
-        along_edges(lines, guide, hits, gain, rows.spare, weights, plane, row, column)
+        lines, guide, gain, few = rows.lines, rows.guide, table.edge_gain, table.share_floor
+        along_edges(lines, guide, gain, few, rows.spare, weights, plane, row, column)
+    elif rule == STRONGER:
+        stronger(
+            rows.sums,
+            table.gain,
+            table.floor,
+            rows.shares,
+            table.share_floor,
+            rows.spare,
+            weights,
+            plane,
+            row,
+            column,
+        )
     elif rule == NAMED:
         for i in range(len(rows.hits)):
             hit, out = rows.hits[i, 0], weights[plane + i, row, column:]
@@ -547,10 +572,9 @@ def _weigh(
 
 
 @routine
-def _copy_row(planes: Planes, y: int, left: int, weights: Planes) -> None:
-    """Row `y` of planes that lie on this level, a ring."""
+def _copy_row(planes: Planes, weights: Planes) -> None:
     for i in range(len(weights)):
-        line, out = planes[i, y % planes.shape[1], left:], weights[i, 0]
+        line, out = planes[i, 0], weights[i, 0]
         for j in range(out.size):
             out[j] = line[j]
 
@@ -574,9 +598,13 @@ def _look_up(
     if cells.lines.size:
         wide, held = rows.cells[others:], rows.cells_held[others:]
         _cell_row(cells, cells.lines, y, left, wide, held, rows.lines)
+    if cells.shares.size:
+        wide, held = rows.cells[3 * others :], rows.cells_held[3 * others :]
+        _cell_row(cells, cells.shares, y, left, wide, held, rows.shares[:, 0])
     if rows.chosen.size:
         nearest(cells.winners, cells.step, y, left, rows.chosen)
         one_hot(rows.chosen, rows.hits)
+    if rows.trust.size:
         nearest_share(cells.trust, cells.step, y, left, rows.trust)
     if cells.lines.size:
         brightness(level, table.margin, rows.hits, table.luma, rows.guide)
@@ -712,7 +740,7 @@ def write_channel(
         line = rows.spare[1, :size]
         _deviate(one, other, wide, found, coarse_y, line)
         if method[DRAWN]:
-            alone = rows.hits if method[WEIGHTS] == LIKELIHOOD else weights
+            alone = rows.shares if method[WEIGHTS] == LIKELIHOOD else weights
             _draw(line, rows, alone, channel, skip, table.shrink)
         _rest(line, rows, level, channel, margin + skip, skip)
         for j in range(size):

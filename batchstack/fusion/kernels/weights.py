@@ -10,6 +10,7 @@ import numpy as np
 
 from batchstack.compiled import Counts, Planes, routine
 from batchstack.fusion.kernels.smoothing import Index
+from batchstack.fusion.rules import ON_FRAME, STEPS
 
 # From here on tanh is 1 in float32.
 _TANH_END = np.float32(7.9053)
@@ -171,37 +172,84 @@ def likelihood(
 
 
 @routine
-def along_edges(
-    lines: Planes,
-    guide: Planes,
-    hits: Planes,
+def stronger(
+    strengths: Planes,
     gain: float,
+    floor: float,
+    shares: Planes,
+    few: float,
     spare: Planes,
     weights: Planes,
     plane: int,
     row: int,
     column: int,
 ) -> None:
-    """w_i ~ clip(gain (f_i - 1/2) + 1/2, 0, 1), f a line of the guide for each frame.
+    """w_i ~ (s_i + few) E_i^4, with E of the `strengths` of all frames as of `likelihood`.
+
+    `shares` are s_i of all frames but the first, in the first row of each plane; those of all add
+    up to one.
+    """
+    one, times, plus, least = np.float32(1), np.float32(gain), np.float32(floor), np.float32(few)
+    peak, total = spare[0], spare[1]
+    for i in range(len(strengths)):
+        line = strengths[i]
+        for j in range(peak.size):
+            line[j] = min(times * line[j] + plus, _MOST)
+            peak[j] = max(peak[j], line[j]) if i else line[j]
+    for j in range(peak.size):
+        peak[j], total[j] = one / peak[j], one + least
+    for i in range(len(shares)):
+        line, share = strengths[i + 1], shares[i, 0]
+        out = weights[plane + i, row, column:]
+        for j in range(peak.size):
+            ratio = line[j] * peak[j]
+            square = ratio * ratio
+            out[j] = square * square * (share[j] + least)
+            total[j] -= share[j]
+    line = strengths[0]
+    for j in range(peak.size):
+        ratio = line[j] * peak[j]
+        square = ratio * ratio
+        total[j] *= square * square
+    for i in range(len(shares)):
+        out = weights[plane + i, row, column:]
+        for j in range(peak.size):
+            total[j] += out[j]
+    _share(total, len(shares), weights, plane, row, column)
+
+
+@routine
+def along_edges(
+    lines: Planes,
+    guide: Planes,
+    gain: float,
+    few: float,
+    spare: Planes,
+    weights: Planes,
+    plane: int,
+    row: int,
+    column: int,
+) -> None:
+    """w_i ~ clip(gain (f_i - 1/2) + 1/2, 0, 1) + few max(f_i, 0), f a line of the guide.
 
     `lines` are slopes, then offsets of all frames but the first; those of all add up to one.
-    `hits`, in the first row of each plane, are 1 where the decision map has a frame: where no
-    frame has weight it alone decides.
+    Where many frames share a window none reaches the first term; they are weighed by the second.
     """
-    half, one, zero, few = np.float32(0.5), np.float32(1), np.float32(0), np.float32(1e-6)
-    times, left, total, others = np.float32(gain), spare[0], spare[1], len(hits)
+    half, one, zero, part = np.float32(0.5), np.float32(1), np.float32(0), np.float32(few)
+    times, left, total, others = np.float32(gain), spare[0], spare[1], len(lines) // 2
     for j in range(left.size):
-        left[j], total[j] = one, one
+        left[j] = one
     for i in range(others):
-        slope, offset, hit = lines[i], lines[others + i], hits[i, 0]
+        slope, offset = lines[i], lines[others + i]
         out = weights[plane + i, row, column:]
         for j in range(left.size):
             line = slope[j] * guide[j] + offset[j]
             left[j] -= line
-            total[j] -= hit[j]
-            out[j] = min(max(times * (line - half) + half, zero), one) + few * hit[j]
+            steep = min(max(times * (line - half) + half, zero), one)
+            out[j] = steep + part * max(line, zero)
     for j in range(left.size):
-        total[j] = min(max(times * (left[j] - half) + half, zero), one) + few * total[j]
+        steep = min(max(times * (left[j] - half) + half, zero), one)
+        total[j] = steep + part * max(left[j], zero)
     for i in range(others):
         out = weights[plane + i, row, column:]
         for j in range(left.size):
@@ -258,3 +306,24 @@ def sharpest(focus: Planes, share: float, spare: Planes, index: Index, confidenc
         above = most - max(scale * total[j] - most, zero) * part
         clear = np.rint(above / (most + FLOOR) * np.float32(255))
         confidence[j] = np.uint8(np.int32(clear if above > CONTRAST else zero))
+
+
+@routine
+def between(focus: Planes, share: float, index: Index, offset: Counts) -> None:
+    """How far the peak of focus lies beside the sharpest frame: `ON_FRAME` + 254 frames' distances.
+
+    It is where the parabola through the reciprocals of three neighbouring frames' focus is lowest:
+    blur spreads with the square of the distance from focus, and detail fades as blur spreads.
+    The first and the last frame have but one neighbour and stay as they are.
+    """
+    last, scale, half = len(focus) - 1, np.float32(share), np.float32(0.5 * STEPS)
+    zero, two = np.float32(0), np.float32(2)
+    for j in range(index.size):
+        i, steps = np.int64(index[j]), zero
+        if 0 < i < last:
+            before, after = scale * focus[i - 1, j] + FLOOR, scale * focus[i + 1, j] + FLOOR
+            here = scale * focus[i, j] + FLOOR
+            curve = here * (before + after) - two * (before * after)
+            if curve > zero:
+                steps = half * (here * (after - before) / curve)
+        offset[j] = np.uint8(np.int32(np.rint(steps)) + ON_FRAME)
