@@ -8,12 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from batchstack.batch.engines import StopRequest
     from batchstack.batch.machine import ClusterOptions
-    from batchstack.batch.main_job import run
-    from batchstack.batch.manifest import load_manifest
-    from batchstack.batch.run import Summary
+    from batchstack.batch.main_job import RunStarted, run
+    from batchstack.batch.manifest import Manifest, load_manifest
+    from batchstack.batch.run import StackDone, StackFailed, StackUnderWay, Summary
     from batchstack.errors import BatchstackError
     from batchstack.fusion import METHODS, fuse
+    from batchstack.lazy import fuse_dask
     from batchstack.options import AlignOptions, FusionOptions, OutputOptions, RunOptions
 
 __version__ = "0.1.0"
@@ -23,20 +25,29 @@ __all__ = [
     "BatchstackError",
     "ClusterOptions",
     "FusionOptions",
+    "Manifest",
     "OutputOptions",
     "RunOptions",
+    "RunStarted",
+    "StackDone",
+    "StackFailed",
+    "StackUnderWay",
+    "StopRequest",
     "Summary",
     "fuse",
+    "fuse_dask",
     "load_manifest",
     "run",
 ]
 _HOMES = {
+    "batchstack.batch.engines": {"StopRequest"},
     "batchstack.batch.machine": {"ClusterOptions"},
-    "batchstack.batch.main_job": {"run"},
-    "batchstack.batch.manifest": {"load_manifest"},
-    "batchstack.batch.run": {"Summary"},
+    "batchstack.batch.main_job": {"RunStarted", "run"},
+    "batchstack.batch.manifest": {"Manifest", "load_manifest"},
+    "batchstack.batch.run": {"StackDone", "StackFailed", "StackUnderWay", "Summary"},
     "batchstack.errors": {"BatchstackError"},
     "batchstack.fusion": {"METHODS", "fuse"},
+    "batchstack.lazy": {"fuse_dask"},
     "batchstack.options": {"AlignOptions", "FusionOptions", "OutputOptions", "RunOptions"},
 }
 
@@ -46,3 +57,7 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(import_module(home), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

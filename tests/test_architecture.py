@@ -20,6 +20,7 @@ MAY_USE = {
     "files": {"errors"},
     "compiled": {"compiled"},
     "fusion": {"fusion", "compiled", *ARITHMETIC},
+    "lazy": {"lazy", "fusion", *ARITHMETIC},
     "registration": {"registration", "compiled", *ARITHMETIC},
     "quality": {"quality", *ARITHMETIC},
     "scenes": {"scenes", "errors"},
@@ -32,6 +33,7 @@ MAY_USE = {
 OF_FILES = {"dask", "distributed", "tifffile", "pathlib", "click", "os"}
 NEVER = {
     **dict.fromkeys(("compiled", "fusion", "registration", "quality", "scenes"), OF_FILES),
+    "lazy": OF_FILES - {"dask"},
     "images": {"dask", "distributed", "click"},
     "scan": {"dask", "distributed", "click"},
     "batch": {"click", "rich"},
@@ -44,7 +46,7 @@ LAYERS = (
     {"codes", "pyramid", "rules", "scratch", "streams", "kernels"},
     {"methods", "stack", "tiles", "kernels.pixels", "kernels.regions", "kernels.smoothing"},
     {"decision", "flows", "scale"},
-    {"kernels.cells", "kernels.measures", "kernels.pyramid", "kernels.weights"},
+    {"strips", "kernels.cells", "kernels.measures", "kernels.pyramid", "kernels.weights"},
     {"footprint", "kernels.passes"},
     {"fusing"},
     {"engine"},
@@ -291,7 +293,7 @@ def test_the_page_on_the_architecture_opens_with_few_words():
 
 def test_every_module_is_in_a_room():
     top = {path.name.removesuffix(".py") for path in ROOT.iterdir() if path.name != "__pycache__"}
-    assert top - {"__init__", "__main__"} == set(MAY_USE)
+    assert top - {"__init__", "__main__", "py.typed"} == set(MAY_USE)
 
 
 # --- arguments

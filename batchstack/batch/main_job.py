@@ -75,6 +75,20 @@ def run(
         If the cluster or the output directory goes away; what was finished is recorded.
     KeyboardInterrupt
         If it is stopped at once; likewise.
+
+    Examples
+    --------
+    >>> import batchstack
+    >>> here = batchstack.ClusterOptions(workers=0)
+    >>> options = batchstack.RunOptions(methods=("direct",))
+    >>> def tell(event):
+    ...     if isinstance(event, batchstack.StackDone):
+    ...         print(event.row.id, sorted(event.result.outputs))
+    >>> summary = batchstack.run("pairs.csv", "out", options, here, listener=tell)
+    first ['focus_stacked_direct']
+    second ['focus_stacked_direct']
+    >>> summary.done, summary.skipped, summary.failures
+    (2, 0, [])
     """
     options, cluster = options or RunOptions(), cluster or ClusterOptions()
     select_methods(options.methods)

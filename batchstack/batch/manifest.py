@@ -61,6 +61,13 @@ def load_manifest(path: str | Path, *, known_methods: Collection[str] | None = N
         After the first hundred the rest is counted.
         The second number is the field in CSV and TSV, the key in JSONL and the
         character in YAML.
+
+    Examples
+    --------
+    >>> import batchstack
+    >>> manifest = batchstack.load_manifest("pairs.csv")
+    >>> [(row.id, len(row.frames)) for row in manifest.rows]
+    [('first', 2), ('second', 2)]
     """
     path = Path(path).absolute()
     reader = READERS.get(path.suffix.lower())

@@ -123,6 +123,17 @@ def fuse(
         If the frames do not fit together.
     OptionError
         If a method is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import batchstack
+    >>> back, front = np.full((2, 60, 80, 3), 128, np.uint8)
+    >>> fused = batchstack.fuse([back, front], ["direct", "depth_map"])
+    >>> sorted(fused)
+    ['depth_confidence', 'depth_map', 'focus_stacked_direct']
+    >>> fused["focus_stacked_direct"].shape, fused["depth_map"].dtype
+    ((60, 80, 3), dtype('uint16'))
     """
     shape, _ = check_frames(frames)
     chosen = select_methods(methods)

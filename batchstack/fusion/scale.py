@@ -83,7 +83,7 @@ def shown_level(
     int
         From 0, for pixels, to `COARSEST`; 1 where hardly anything tells the frames apart.
     """
-    places = list(_windows(shape))
+    places = list(sample_windows(shape))
     pixel = read(0, places[0])
     scale = CODE_MAX / (data_range or DATA_RANGES[pixel.dtype.name])
     steps = _STEPS * scale if pixel.dtype.kind == "f" else 1.0
@@ -100,8 +100,8 @@ def shown_level(
     return _level(shares)
 
 
-def _windows(shape: tuple[int, int]) -> list[Box]:
-    """Windows of one size, spread evenly."""
+def sample_windows(shape: tuple[int, int]) -> list[Box]:
+    """Windows of one size, spread evenly, that `shown_level` reads of every frame."""
     wanted = round(_WINDOWS * (shape[0] * shape[1] / 1e6) ** 0.5)
     number = min(max(wanted, _LEAST), _MOST)
     rows, columns = min(_SIDE, shape[0]), min(_SIDE, shape[1])

@@ -1,9 +1,11 @@
 """A run from Python: it returns what the command prints."""
 
+import doctest
 import json
 import re
 import subprocess
 import sys
+from inspect import isfunction
 from pathlib import Path
 from threading import Thread
 
@@ -126,6 +128,30 @@ def test_the_guide_does_what_it_says(workspace):
     assert "2 done, 0 skipped" in told[0]
     assert "first {'focus_stacked_bayesian': " in told[0]
     assert (workspace.root / "out" / "first" / "depth_map.tif").exists()
+    assert told[1].splitlines() == [
+        "['first', 'second']",
+        "2 stacks",
+        "first: focus_stacked_direct",
+        "second: focus_stacked_direct",
+    ]
+    assert told[3] == "(2, 2, 300, 400) uint16 (1, 1, 128, 128)\n"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in batchstack.__all__ if isfunction(getattr(batchstack, name))]
+)
+def test_functions_do_what_their_examples_say(workspace, monkeypatch, name):
+    workspace.manifest({name: workspace.stack(name) for name in ("first", "second")})
+    monkeypatch.chdir(workspace.root)
+    function = getattr(batchstack, name)
+    (example,) = doctest.DocTestFinder(recurse=False).find(function, name)
+    assert example.examples, "it has none"
+    outcome = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example)
+    assert outcome.failed == 0
+
+
+def test_type_checkers_are_told_that_the_package_is_typed():
+    assert (Path(batchstack.__file__).parent / "py.typed").exists()
 
 
 def script_output(workspace, script, code=0):
@@ -165,6 +191,7 @@ def test_importing_the_package_loads_nothing_and_offers_its_names():
     loaded, kinds = json.loads(done.stdout)
     assert not {"dask", "distributed", "numba", "numpy", "cv2", "click"} & set(loaded)
     assert len(kinds) == len(batchstack.__all__)
+    assert set(batchstack.__all__) <= set(dir(batchstack))
     with pytest.raises(AttributeError, match="sparkle"):
         batchstack.sparkle  # noqa: B018
 

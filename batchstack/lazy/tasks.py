@@ -1,0 +1,180 @@
+"""What the tasks of `lazy.graph` do: NumPy arrays in, NumPy arrays and small values out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from batchstack.fusion import strips
+from batchstack.fusion.decision import Confidence, DecisionMap, Index, cell_box
+from batchstack.fusion.engine import StackToFuse, fuse_tile, survey_tile, with_map_level
+from batchstack.fusion.methods import select_methods
+from batchstack.fusion.pyramid import level_shape
+from batchstack.fusion.strips import Border, Nearest, Verdict
+from batchstack.geometry import Box
+from batchstack.lazy.windows import Cells, Frames, Place
+from batchstack.options import FusionOptions
+
+Pixels = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all tasks of a stack know of it.
+
+    Attributes
+    ----------
+    n_frames : int
+    channels : int or None
+        Of a frame; None for frames of shape (Y, X).
+    dtype : dtype
+    shape : (int, int)
+        Rows and columns of a frame.
+    methods : tuple of str
+        Methods do not travel between processes, their names do.
+    options : FusionOptions
+    """
+
+    n_frames: int
+    channels: int | None
+    dtype: np.dtype[Any]
+    shape: tuple[int, int]
+    methods: tuple[str, ...]
+    options: FusionOptions
+
+    def stack(
+        self, places: Sequence[Place], pieces: Sequence[Pixels], level: int | None
+    ) -> StackToFuse:
+        """The stack as far as it is there, with the level of its decision map if it is known."""
+        frames = Frames(places, pieces, self.channels, self.dtype)
+        options = self.options if level is None else replace(self.options, map_level=level)
+        methods = select_methods(self.methods)
+        return StackToFuse(frames.read, self.n_frames, self.shape, methods, options)
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """A strip of a decision map as surveyed; `top` is its first row in the map."""
+
+    index: Index
+    confidence: Confidence
+    top: int
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Cells of a settled decision map, and the row and column of the map where they begin."""
+
+    index: Index
+    confidence: Confidence
+    trust: Confidence
+    corner: tuple[int, int]
+
+
+def cut(rows: slice, columns: slice, chunk: Pixels) -> Pixels:
+    """A part of a chunk, as a copy that does not keep all of it in memory."""
+    return np.asarray(chunk)[..., rows, columns].copy()
+
+
+def nothing(done: object) -> None:
+    """What stands for something that is done, without keeping it."""
+
+
+def find_level(job: Job, places: Sequence[Place], pieces: Sequence[Pixels]) -> int:
+    """The level of the decision map that the frames show in a few windows."""
+    level = with_map_level(job.stack(places, pieces, None)).options.map_level
+    assert level is not None, "asked for by a method that looks up the map"
+    return level
+
+
+def survey(
+    job: Job, box: Box, places: Sequence[Place], pieces: Sequence[Pixels], level: int
+) -> tuple[Index, Confidence]:
+    """What a tile contributes to the decision map."""
+    return survey_tile(job.stack(places, pieces, level), box)
+
+
+def make_strip(top: int, tiles: Sequence[tuple[Index, Confidence]], level: int) -> Strip:
+    """The strip of tiles that lie side by side; `top` is in pixels."""
+    index, confidence = (np.concatenate(side, axis=1) for side in zip(*tiles, strict=True))
+    return Strip(index, confidence, top >> level)
+
+
+def border(strip: Strip) -> Border:
+    """What the neighbours of a strip must know of it."""
+    return strips.border(strip.index, strip.confidence)
+
+
+def judge(evidence: int, borders: Sequence[Border]) -> list[Verdict]:
+    """Which regions on the borders of strips stay."""
+    return strips.judge(borders, evidence)
+
+
+def staying(evidence: int, number: int, strip: Strip, verdicts: Sequence[Verdict]) -> Confidence:
+    """The cells of a strip, which is the `number`th, that stay."""
+    return strips.staying(strip.index, strip.confidence, evidence, verdicts[number])
+
+
+def note_below(strip: Strip, stays: Confidence, below: Nearest | None = None) -> Nearest:
+    """What is nearest below the strip above."""
+    below = below or Nearest.none(stays.shape[1])
+    return strips.note_below(strip.index, stays, strip.top, below)
+
+
+def fill(
+    strip: Strip,
+    stays: Confidence,
+    verdicts: Sequence[Verdict],
+    above: Nearest | None,
+    below: Nearest | None,
+) -> tuple[Settled, Nearest]:
+    """A settled strip, and what is nearest above the strip below."""
+    none = Nearest.none(stays.shape[1])
+    cells, noted = strips.fill(
+        (strip.index, strip.confidence),
+        stays,
+        strip.top,
+        above or none,
+        below or none,
+        verdicts[0].commonest,
+    )
+    return Settled(*cells, (strip.top, 0)), noted
+
+
+def cut_cells(window: Box, strip: Settled, level: int, gate: None = None) -> Settled:
+    """The columns of a strip that a window, in pixels, looks at, as a copy, once a gate is open."""
+    cells = cell_box(window, level)
+    columns = slice(cells.left, cells.right)
+    index, confidence, trust = (
+        values[:, columns].copy() for values in (strip.index, strip.confidence, strip.trust)
+    )
+    return Settled(index, confidence, trust, (strip.corner[0], cells.left))
+
+
+def fuse(
+    job: Job,
+    box: Box,
+    places: Sequence[Place],
+    pieces: Sequence[Pixels],
+    level: int | None = None,
+    settled: Sequence[Settled] = (),
+) -> dict[str, Pixels]:
+    """All outputs of a tile."""
+    decision = None if level is None else _decision(job.shape, settled, level)
+    return fuse_tile(job.stack(places, pieces, level), box, decision)
+
+
+def output(name: str, fused: dict[str, Pixels]) -> Pixels:
+    """One output of a tile, of shape (C, Y, X)."""
+    pixels = fused[name]
+    return pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+
+
+def _decision(shape: tuple[int, int], settled: Sequence[Settled], level: int) -> DecisionMap:
+    """What is there of the decision map, strip upon strip."""
+    columns = zip(*((one.index, one.confidence, one.trust) for one in settled), strict=True)
+    corner, size = settled[0].corner, level_shape(shape, level)
+    index, confidence, trust = (Cells(np.concatenate(one), corner, size) for one in columns)
+    return DecisionMap(index, confidence, trust, level)
