@@ -69,7 +69,7 @@ class System:
         return os.stat(path)  # noqa: PTH116
 
     def lstat(self, path: Path) -> os.stat_result:
-        return path.lstat()
+        return os.lstat(path)
 
     def replace(self, source: Path, target: Path) -> None:
         source.replace(target)

@@ -256,45 +256,38 @@ def _guarded_step(row: Row, options: RunOptions, known: _Known) -> Step:
 
 def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     methods = select_methods(options.methods)
-    wanted = options.output.format
-    suffix = FORMATS[image_kind(row.paths[0])].suffix if wanted == "auto" else f".{wanted}"
     records = known.ledger.history(row.id).records
+    # What was never done needs all headers, what was only its kind.
+    frames = [] if records else _headers(row, known)
+    wanted = options.output.format
+    kind = frames[0].format if frames else image_kind(row.paths[0])
+    suffix = FORMATS[kind].suffix if wanted == "auto" else f".{wanted}"
     frames_then = _FramesThen(row.paths, known.digest)
     reasons = _why_not_done(row, options, methods, suffix, known, records, frames_then)
     if not reasons:
         moved = not all(frames_then.is_now(record.inputs) for record in records.values())
         return Step(row, "skip", _UP_TO_DATE, moved=moved)
-    paths = row.frames
-    for path in filter(known.is_output, paths):
-        raise StackError(
-            f"{path}: has the name of an output of this run, which would replace it; rename it, "
-            "or give another output directory"
-        )
-    if known.is_shared(row.id):
-        raise StackError(
-            f"{known.directory / row.id}: leads to the folder of another stack, whose outputs "
-            "would be replaced; remove the link, or give another output directory"
-        )
     todo = [method for method in methods if method.name in reasons]
-    frames = [probe(path) for path in paths]
+    frames = frames or _headers(row, known)
     check_frames(frames, resize=options.resize, crop=options.crop_to_common)
     if options.alignment.align != "off":
-        options.alignment.reference_among(len(paths))  # there must be such a frame
+        options.alignment.reference_among(len(frames))  # there must be such a frame
     differ = len({(frame.height, frame.width) for frame in frames}) > 1
     crop = differ and options.crop_to_common and are_close(frames)
     if known.device:
         size = common_size(frames) if crop else (frames[0].height, frames[0].width)
         known.device.check(len(frames), size)
+    resized = differ and not crop
     job = Job(
         id=row.id,
         place=row.place,
-        frames=paths,
+        frames=row.frames,
         methods=tuple(method.name for method in todo),
         fusion=options.fusion,
         alignment=options.alignment,
         suffix=suffix,
         quality=options.output.quality,
-        resize=differ and not crop,
+        resize=resized,
         crop=common_size(frames) if crop else None,
         data_range=stated_range(frames, options.fusion),
         warnings=oddities(frames),
@@ -304,14 +297,32 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         folder=known.directory / row.id,
         strip_gps=options.output.strip_gps,
         device=known.device,
+        keys={
+            one.name: known.key(one, options, suffix, resized=resized, cropped=crop) for one in todo
+        },
     )
-    keys = {
-        one.name: known.key(one, options, suffix, resized=job.resize, cropped=bool(job.crop))
-        for one in todo
-    }
-    job = replace(job, keys=keys)
     _refuse_long_names(job)
     return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
+
+
+def _headers(row: Row, known: _Known) -> list[ImageInfo]:
+    """What the headers of the frames of a stack say, unless its outputs would replace something.
+
+    Raises
+    ------
+    StackError
+    """
+    for path in filter(known.is_output, row.frames):
+        raise StackError(
+            f"{path}: has the name of an output of this run, which would replace it; rename it, "
+            "or give another output directory"
+        )
+    if known.is_shared(row.id):
+        raise StackError(
+            f"{known.directory / row.id}: leads to the folder of another stack, whose outputs "
+            "would be replaced; remove the link, or give another output directory"
+        )
+    return [probe(path) for path in row.frames]
 
 
 class _FramesThen:
@@ -384,10 +395,8 @@ def _in_words(reasons: Mapping[str, str], n_methods: int) -> tuple[str, ...]:
 
 def _refuse_long_names(job: Job) -> None:
     """Refuse a stack whose outputs the system could not name."""
-    longest = max(
-        (job.output_path(name) for method in job.methods for name in METHODS[method].outputs),
-        key=lambda path: len(str(path)),
-    )
+    names = (name for method in job.methods for name in METHODS[method].outputs)
+    longest = job.output_path(max(names, key=len))
     part = files.part_name(longest, "0" * 12)
     if len(os.fsencode(part)) >= _LONGEST_PATH or len(os.fsencode(part.name)) > _LONGEST_NAME:
         raise StackError(

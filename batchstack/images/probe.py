@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from batchstack import files
 from batchstack.images.codecs import codec
 from batchstack.images.info import ImageInfo
-from batchstack.images.source import image_file
+from batchstack.images.source import HEAD, image_file, kind_of
 
 
 def probe(path: Path | str) -> ImageInfo:
@@ -44,5 +45,11 @@ def image_kind(path: Path | str) -> str:
     ImageError
         It is none of them.
     """
-    with image_file(Path(path)) as (kind, _):
-        return kind
+    path = Path(path)
+    # Not by `image_file`: of a long run that is resumed this is done for every stack.
+    try:
+        with files.open_to_read(path) as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise files.failure(path, "cannot be read", error) from error
+    return kind_of(path, head)

@@ -25,6 +25,8 @@ from batchstack.formats import (
 from batchstack.images.claims import file_size
 from batchstack.images.info import Empty
 
+HEAD = max(longest_magic(), FOREIGN_HEAD)
+"""Bytes by which the kind of a file is known."""
 _HOME = __name__.partition(".")[0]
 
 
@@ -52,7 +54,8 @@ def image_in(path: Path, file: BinaryIO) -> Iterator[str]:
     ImageError
         As `image_file`; `path` is for messages only.
     """
-    kind = _kind(path, file)
+    kind = kind_of(path, file.read(HEAD))
+    file.seek(0)
     try:
         yield kind
     except Exception as error:
@@ -84,9 +87,14 @@ def is_damage(error: Exception) -> bool:
     return (name or "").partition(".")[0] != _HOME
 
 
-def _kind(path: Path, file: BinaryIO) -> str:
-    head = file.read(max(longest_magic(), FOREIGN_HEAD))
-    file.seek(0)
+def kind_of(path: Path, head: bytes) -> str:
+    """The key of `FORMATS` that the first bytes of a file stand for.
+
+    Raises
+    ------
+    ImageError
+        They are of none of them; `path` is for the message only.
+    """
     found = of_magic(head)
     if found is not None:
         return found.name
