@@ -56,7 +56,7 @@ TOO_SMALL = "not aligned: a move is smaller than can be told"
 
 # Predicted error of the corners, in pixels, that needs no refinement; and how much larger than
 # the best so far it may be for a still finer level to be looked at.
-_GOOD, _HOPELESS = 0.05, 2.0
+_GOOD, _HOPELESS = 0.04, 2.0
 
 # "auto" moves nothing below `_SLIGHT` pixels, nor a stack of which no frame lies `_FAR` off or by
 # more than `_CLEAR` times what single blocks scatter: that is focus and perspective.
