@@ -153,7 +153,7 @@ def test_scores_of_an_older_version_are_brought_up_to_date_when_asked_for(worksp
     assert "1 skipped" in run(workspace).stderr
     assert list(status(workspace, "--worst", 1)) == ["s"]
     check = ("check", "pairs.csv", "-o", "out", "--methods", "all_channels", "--score")
-    assert "all_channels: not scored yet" in workspace.run(*check).stdout
+    assert "s: not scored yet" in workspace.run(*check).stdout
     run(workspace, "--score")
     assert status(workspace)["s"]["scores"]["focus_stacked_all_channels"].keys() == MEASURES
 
