@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchstack.batch.engines import StopRequest
     from batchstack.batch.machine import ClusterOptions
-    from batchstack.batch.main_job import RunStarted, run
+    from batchstack.batch.main_job import run
     from batchstack.batch.manifest import Manifest, load_manifest
-    from batchstack.batch.run import StackDone, StackFailed, StackUnderWay, Summary
+    from batchstack.batch.run import RunStarted, StackDone, StackFailed, StackUnderWay, Summary
     from batchstack.errors import BatchstackError
     from batchstack.fusion import METHODS, fuse
     from batchstack.lazy import fuse_dask
@@ -42,9 +42,9 @@ __all__ = [
 _HOMES = {
     "batchstack.batch.engines": {"StopRequest"},
     "batchstack.batch.machine": {"ClusterOptions"},
-    "batchstack.batch.main_job": {"RunStarted", "run"},
+    "batchstack.batch.main_job": {"run"},
     "batchstack.batch.manifest": {"Manifest", "load_manifest"},
-    "batchstack.batch.run": {"StackDone", "StackFailed", "StackUnderWay", "Summary"},
+    "batchstack.batch.run": {"RunStarted", "StackDone", "StackFailed", "StackUnderWay", "Summary"},
     "batchstack.errors": {"BatchstackError"},
     "batchstack.fusion": {"METHODS", "fuse"},
     "batchstack.lazy": {"fuse_dask"},

@@ -56,20 +56,25 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """A strip of a decision map as surveyed; `top` is its first row in the map."""
+    """A strip of a decision map as surveyed; `top` is its first row in the map.
+
+    `beside` is what stays as it is: the offsets, if a method writes depth.
+    """
 
     index: Index
     confidence: Confidence
+    beside: tuple[Confidence, ...]
     top: int
 
 
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """Cells of a settled decision map, and the row and column of the map where they begin."""
+    """Cells of a settled decision map, and the row and column of the map where they begin.
 
-    index: Index
-    confidence: Confidence
-    trust: Confidence
+    `planes` are those of a `DecisionMap`, in their order.
+    """
+
+    planes: tuple[Pixels, ...]
     corner: tuple[int, int]
 
 
@@ -91,15 +96,16 @@ def find_level(job: Job, places: Sequence[Place], pieces: Sequence[Pixels]) -> i
 
 def survey(
     job: Job, box: Box, places: Sequence[Place], pieces: Sequence[Pixels], level: int
-) -> tuple[Index, Confidence]:
+) -> tuple[Pixels, ...]:
     """What a tile contributes to the decision map."""
     return survey_tile(job.stack(places, pieces, level), box)
 
 
-def make_strip(top: int, tiles: Sequence[tuple[Index, Confidence]], level: int) -> Strip:
+def make_strip(top: int, tiles: Sequence[tuple[Pixels, ...]], level: int) -> Strip:
     """The strip of tiles that lie side by side; `top` is in pixels."""
-    index, confidence = (np.concatenate(side, axis=1) for side in zip(*tiles, strict=True))
-    return Strip(index, confidence, top >> level)
+    sides = zip(*tiles, strict=True)
+    index, confidence, *beside = (np.concatenate(side, axis=1) for side in sides)
+    return Strip(index, confidence, tuple(beside), top >> level)
 
 
 def border(strip: Strip) -> Border:
@@ -140,17 +146,15 @@ def fill(
         below or none,
         verdicts[0].commonest,
     )
-    return Settled(*cells, (strip.top, 0)), noted
+    return Settled((*cells, *strip.beside), (strip.top, 0)), noted
 
 
 def cut_cells(window: Box, strip: Settled, level: int, gate: None = None) -> Settled:
     """The columns of a strip that a window, in pixels, looks at, as a copy, once a gate is open."""
     cells = cell_box(window, level)
     columns = slice(cells.left, cells.right)
-    index, confidence, trust = (
-        values[:, columns].copy() for values in (strip.index, strip.confidence, strip.trust)
-    )
-    return Settled(index, confidence, trust, (strip.corner[0], cells.left))
+    planes = tuple(values[:, columns].copy() for values in strip.planes)
+    return Settled(planes, (strip.corner[0], cells.left))
 
 
 def fuse(
@@ -174,7 +178,9 @@ def output(name: str, fused: dict[str, Pixels]) -> Pixels:
 
 def _decision(shape: tuple[int, int], settled: Sequence[Settled], level: int) -> DecisionMap:
     """What is there of the decision map, strip upon strip."""
-    columns = zip(*((one.index, one.confidence, one.trust) for one in settled), strict=True)
     corner, size = settled[0].corner, level_shape(shape, level)
-    index, confidence, trust = (Cells(np.concatenate(one), corner, size) for one in columns)
-    return DecisionMap(index, confidence, trust, level)
+    strips_of = zip(*(one.planes for one in settled), strict=True)
+    index, confidence, trust, *offset = (
+        Cells(np.concatenate(one), corner, size) for one in strips_of
+    )
+    return DecisionMap(index, confidence, trust, level, *offset)
