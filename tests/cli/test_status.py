@@ -139,4 +139,5 @@ def test_a_failure_is_recorded_with_its_row(workspace):
     assert stack_id == "s"
     assert "no image" in error
     back, front = (str(workspace.root / frame) for frame in frames)
-    assert row == {"id": "s", "back": back, "front": front, "beta": "0.5", "meta_eye": "left"}
+    asked = {"id": "s", "back": back, "front": front, "beta": "0.5", "meta_eye": "left"}
+    assert row == asked | {"meta_broken": front}

@@ -464,8 +464,9 @@ def another_version(folder):
     shutil.copytree(Path(batchstack.__file__).parent, folder / "batchstack")
     source = folder / "batchstack/batch/tasks.py"
     there = source.read_text()
-    assert "image[area.slices]," in there
-    source.write_text(there.replace("image[area.slices],", "255 - image[area.slices],"))
+    fused = "image = outputs[name][area.slices]"
+    assert fused in there
+    source.write_text(there.replace(fused, "image = 255 - outputs[name][area.slices]"))
     return folder
 
 
