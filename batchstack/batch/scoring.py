@@ -13,6 +13,8 @@ from batchstack.quality import ARTEFACTS, QSHARP, score_windows
 # What stacks are sorted by: what follows the truth best of the measures without one
 # (docs/quality.md compares them), and what records of older versions have instead.
 RANKED_BY = (QSHARP, "Qabf")
+# Digits that are shown and ranked by: more of them differ from machine to machine.
+_DIGITS = 4
 
 _IMAGES = [method.output for method in METHODS.values() if method.output]
 
@@ -94,7 +96,8 @@ def figure(scores: Mapping[str, Scores]) -> Figure | None:
         values = {name: own[measure] for name, own in scores.items() if measure in own}
         if values:
             best = recommended(values) or min(values)
-            return Figure(place, values[best], best, scores[best].get(ARTEFACTS))
+            value = round(values[best], _DIGITS)
+            return Figure(place, value, best, scores[best].get(ARTEFACTS))
     return None
 
 
