@@ -23,7 +23,7 @@ import numpy.typing as npt
 from batchstack import files
 from batchstack.batch.claim import FOLDER
 from batchstack.batch.jobs import Input, Job
-from batchstack.formats import of_suffix
+from batchstack.formats import lossy, of_suffix
 from batchstack.fusion.methods import METHODS
 from batchstack.images import Encoding, Written, encoded, is_shown, probe, reduced
 
@@ -31,7 +31,8 @@ SIDE, THUMB_SIDE = 768, 128
 """Pixels of the longer side of previews, and of the pictures in the list of stacks."""
 MOST_FRAMES = 24
 """Frames of a stack that have previews; of longer ones these lie evenly spread."""
-THUMB = "thumb.jpg"
+_SUFFIX = lossy()[0].suffix
+THUMB = f"thumb{_SUFFIX}"
 """The picture in the list of stacks."""
 
 _KEPT = "kept.json"
@@ -110,12 +111,12 @@ def content(size: int, digest: str) -> str:
 
 def frame_name(index: int) -> str:
     """The preview of a frame."""
-    return f"frame-{index + 1}.jpg"
+    return f"frame-{index + 1}{_SUFFIX}"
 
 
 def output_name(output: str) -> str:
     """The preview of an output, given its name without ending."""
-    return f"{output}.jpg"
+    return f"{output}{_SUFFIX}"
 
 
 def spread(count: int, most: int = MOST_FRAMES) -> list[int]:

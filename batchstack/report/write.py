@@ -28,7 +28,16 @@ from batchstack import files
 from batchstack.batch.claim import FOLDER
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest_rows import MULTIQC, REPORT
-from batchstack.batch.previews import THUMB, Kept, Preview, keep, kept_in, report_folder, write
+from batchstack.batch.previews import (
+    THUMB,
+    Kept,
+    Preview,
+    keep,
+    kept_in,
+    output_name,
+    report_folder,
+    write,
+)
 from batchstack.errors import OptionError
 from batchstack.fusion.methods import METHODS
 from batchstack.images import read_preview
@@ -242,10 +251,8 @@ def _page(directory: Path, top: Path, one_by_one: Lock, stack: Stack) -> Line:
 
 
 def _confidence(stack: Stack, shown: dict[str, Preview]) -> float | None:
-    return next(
-        (preview.mean for preview in shown.values() if preview.name == "depth_confidence.jpg"),
-        None,
-    )
+    name = output_name("depth_confidence")
+    return next((preview.mean for preview in shown.values() if preview.name == name), None)
 
 
 def _line(stack: Stack, confidence: float | None, thumb: Preview | None) -> Line:
