@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,7 +42,7 @@ PEERS: dict[str, Callable[[Path, list[str]], list[str]]] = {
         "--reference=0",
         "--no-whitebalance",
         "--no-contrast",
-        "--nocrop",
+        "--align-keep-size",
         f"--output={out}",
         *files,
     ],
@@ -261,14 +261,17 @@ def print_table(title: str, results: dict[str, list[Result]]) -> None:
     names = [field.name for field in fields(Result)]
     print(f"\n{title}\n{'program':26}" + "".join(f"{name:>12}" for name in names))
     means = {
-        program: {
-            name: np.nanmean([asdict(one)[name] for one in some] or [np.nan]) for name in names
-        }
-        for program, some in results.items()
+        program: {name: mean(some, name) for name in names} for program, some in results.items()
     }
     for program, row in sorted(means.items(), key=lambda item: -item[1]["dB"]):
         cells = (f"{row[name]:12.{4 if name == 'SSIM' else 2}f}" for name in names)
         print(f"{program:26}" + "".join(cells), flush=True)
+
+
+def mean(results: Sequence[Result], name: str) -> float:
+    """Over the stacks for which there is a figure."""
+    values = [getattr(result, name) for result in results]
+    return float(np.mean([value for value in values if not np.isnan(value)] or np.nan))
 
 
 if __name__ == "__main__":
