@@ -135,7 +135,7 @@ def _exit_code(signals: Sequence[int]) -> int:
             # Raised inside a library, such as the compiler, an interrupt may come out as anything.
             screen.tell(_INTERRUPTED)
             return ExitCode.INTERRUPTED
-        if _raised_in(error, "dask.config", "distributed.config"):
+        if _raised_in(error) == "dask.config":
             # Dask reads its files when it is imported, whoever needs it first.
             screen.tell(
                 "Dask cannot read its configuration; mend or remove the file, or have DASK_CONFIG "
@@ -148,10 +148,12 @@ def _exit_code(signals: Sequence[int]) -> int:
     return ExitCode.OK
 
 
-def _raised_in(error: Exception, *modules: str) -> bool:
-    """Whether an exception was raised while lines of some modules were executed."""
-    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
-    return any(frame.f_globals.get("__name__") in modules for frame in frames)
+def _raised_in(error: Exception) -> str:
+    """The module whose line raised an exception."""
+    name = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        name = frame.f_globals.get("__name__", "")
+    return str(name)
 
 
 def _let_go_of_stdout() -> None:
