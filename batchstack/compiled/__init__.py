@@ -18,24 +18,12 @@ Only rows are cut out: of a plane that is cut in two directions the compiler no 
 neighbours lie side by side, and does not vectorise.
 """
 
-import sys
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-
-# Numba would load SciPy's matrix routines, a fifth of what it takes to load the kernels;
-# none of them multiplies matrices.
-_BLAS = "scipy.linalg.cython_blas"
-if _BLAS not in sys.modules:
-    sys.modules[_BLAS] = None  # type: ignore[assignment]
-    try:
-        import_module("numba.np.arraymath")
-    finally:
-        del sys.modules[_BLAS]
 
 Pixels = npt.NDArray[Any]
 Planes = npt.NDArray[np.float32]
