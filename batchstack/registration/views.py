@@ -1,8 +1,7 @@
 """Reduced views of two frames, as registration compares them: linear light, band-passed."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import cast
 
 import cv2
@@ -93,9 +92,12 @@ class View:
         if stored.dtype.kind == "f":
             # Squares of light must stay numbers; no type of whole numbers comes near.
             stored = stored.clip(-_BRIGHTEST * self._white, _BRIGHTEST * self._white)
+        # Who only plans does not wait for the kernels.
+        from batchstack.registration.kernels.light import linear_grey
+
         light = np.empty(stored.shape[:2], np.float32)
         planes = np.ascontiguousarray(stored).reshape(*light.shape, -1)
-        _linear_grey()(planes, np.float32(1 / self._white), light)
+        linear_grey(planes, np.float32(1 / self._white), light)
         return light
 
 
@@ -204,31 +206,3 @@ def _reduced(image: Pixels, factor: int) -> Pixels:
     rows, columns = (side // factor for side in image.shape[:2])
     image = np.ascontiguousarray(image[: rows * factor, : columns * factor])
     return cast(Pixels, cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA))
-
-
-@cache
-def _linear_grey() -> Callable[..., None]:
-    """sRGB code values to linear light, 255 for white, by a cubic right to 0.002 of white."""
-    from batchstack.compiled import kernel
-
-    red, green, blue = (np.float32(255 * share) for share in (0.299, 0.587, 0.114))
-    third, second, first = (np.float32(c) for c in (0.305306, 0.682171, 0.012523))
-
-    @kernel
-    def linear_grey(stored: Pixels, unit: np.float32, light: Values) -> None:
-        colour = stored.shape[2] == 3
-        for y in range(light.shape[0]):
-            line, out = stored[y], light[y]
-            for x in range(light.shape[1]):
-                a = max(np.float32(line[x, 0]) * unit, np.float32(0))
-                a *= a * (a * third + second) + first
-                if colour:
-                    b = max(np.float32(line[x, 1]) * unit, np.float32(0))
-                    c = max(np.float32(line[x, 2]) * unit, np.float32(0))
-                    b *= b * (b * third + second) + first
-                    c *= c * (c * third + second) + first
-                    out[x] = red * a + green * b + blue * c
-                else:
-                    out[x] = np.float32(255) * a
-
-    return cast(Callable[..., None], linear_grey)
