@@ -176,6 +176,40 @@ def test_code_that_cannot_be_written_is_used_all_the_same(package):
     assert package.run(blocked)["row"] == RIGHT
 
 
+ALIGNS = """
+import numpy as np
+from batchstack import compiled, scenes
+from batchstack.geometry import Box
+from batchstack.registration import Light, estimate_stack, warp_window
+
+camera = scenes.Camera(breathing=0.01)
+frames = scenes.make_stack((96, 128), camera=camera).frames
+moved = estimate_stack(frames)[1]
+warp_window(frames[1], moved, Box(0, 0, 96, 128))
+warp_window(frames[1], moved, Box(0, 0, 96, 128), light=Light((1.1,) * 3))
+print(moved.is_identity, compiled.COMPILED)
+"""
+
+
+def test_what_one_process_has_compiled_to_align_no_other_compiles():
+    # A kernel that closes over a routine would be compiled by each.
+    said = [
+        subprocess.run([sys.executable, "-c", ALIGNS], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert said[1].stdout.split() == ["False", "[]"]
+
+
+def test_a_kernel_that_no_other_process_would_find_is_refused():
+    held = np.float32(1)
+
+    def made(values):
+        values[0] = held
+
+    with pytest.raises(TypeError, match="closes over nothing"):
+        compiled.kernel(made)
+
+
 def test_kernels_do_not_share_files():
     names = []
     for module in pkgutil.walk_packages(batchstack.__path__, "batchstack."):
