@@ -12,6 +12,7 @@ from batchstack.fusion.rules import (
     SHARP_REACH,
     Weights,
     map_level,
+    prior_reach,
 )
 from batchstack.fusion.streams import (
     Reading,
@@ -247,7 +248,7 @@ class TileFlow:
         self.cells = source if level else self._cell_stream(level, source, 0)
         if Weights.LIKELIHOOD in rules:
             self.candidates = self._cell_stream(level, self.cells, SHARP_REACH)
-            self.near[level] = self._cell_stream(level, self.candidates, options.prior_radius)
+            self.near[level] = self._cell_stream(level, self.candidates, prior_reach(options))
             self._add_finer(self.near, level)
             for coarser in range(level + 1, coarsest - 1):
                 self._add_coarser(self.near, coarser)

@@ -118,14 +118,14 @@ class FusionOptions(Options):
         used_by={"map"},
     )
     guide_radius: int = option(
-        2,
+        1,
         Whole(0, 100),
         group="Decision map",
         help="Half the side of the guided filter's window, in cells; 0 switches it off",
         used_by={"edges"},
     )
     guide_epsilon: float = option(
-        1e-3,
+        1e-2,
         Number(0, above=True),
         group="Decision map",
         help="Variance, of brightness from 0 to 1, that the guided filter takes for an edge",
@@ -142,7 +142,7 @@ class FusionOptions(Options):
         3,
         Whole(0, 100),
         group="Decision map",
-        help="How far near is, in cells",
+        help="How far near is, in cells, twice as many if they are larger than pixels",
         used_by={"likelihood"},
     )
     sharpness: float = option(
@@ -154,7 +154,7 @@ class FusionOptions(Options):
         used_by={"likelihood"},
     )
     shrink: float = option(
-        3.0,
+        4.5,
         Number(0, 255),
         group="Decision map",
         help="Departures from the map's frame taken for noise, in 8-bit code values",
