@@ -133,6 +133,6 @@ def _fuse(manifest: Path, fuse_to: Path, options: RunOptions) -> None:
     except BatchstackError as error:
         tell(str(error))
         return
-    say(closing_summary(summary, fuse_to.absolute()))
+    say(closing_summary(summary, fuse_to.absolute(), options.output.name))
     if summary.interrupted:
         sys.exit(ExitCode.INTERRUPTED)
