@@ -26,7 +26,7 @@ MAY_USE = {
     "scenes": {"scenes", "errors"},
     "images": {"images", *LEAVES},
     "batch": {"batch", "images", "fusion", "registration", "quality", *LEAVES},
-    "scan": {"scan", "images", *LEAVES},
+    "scan": {"scan", "images", "registration", *LEAVES},
     "report": {"report", "batch", "images", "fusion", *LEAVES},
     "cli": {"cli", "report", "batch", "scan", "images", "fusion", *LEAVES},
 }

@@ -76,7 +76,7 @@ def test_every_fusion_option_acts_on_something_that_there_is():
     parts = set().union(*(method.parts for method in METHODS.values()))
     for known in declared(FusionOptions).values():
         assert known.used_by and known.used_by <= parts, known.name
-    others = {"any", "alignment", "lossy", "resized", "cropped", "stripped"}
+    others = {"any", "alignment", "lossy", "resized", "cropped", "stripped", "named"}
     for name, known in declared(RunOptions).items():
         assert known.used_by <= parts | others, name
 

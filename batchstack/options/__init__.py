@@ -21,12 +21,14 @@ from batchstack.options.kinds import (
     Odd,
     OddSizes,
     Switch,
+    Template,
     Whole,
 )
 
 __all__ = [
     "ALIGN_MODELS",
     "BORDERS",
+    "DEFAULT_NAME",
     "DEFAULT_TILE",
     "FORMATS",
     "AlignOptions",
@@ -40,6 +42,7 @@ __all__ = [
 
 FORMATS = ("auto", *(row.choice for row in formats.FORMATS.values()))
 DEFAULT_TILE = 1024  # pixels
+DEFAULT_NAME = "{id}/{output}"
 
 AlignModel = Literal["off", "auto", "translation", "similarity", "affine"]
 Border = Literal["crop", "fill"]
@@ -287,6 +290,16 @@ class OutputOptions(Options):
         group="Output",
         help="Leave out of the outputs where on the earth their frames were taken",
         used_by={"stripped"},
+    )
+    name: str = option(
+        DEFAULT_NAME,
+        Template(("id", "output")),
+        group="Output",
+        help="What outputs are called below the output directory, without ending, the same in all "
+        "runs of one: '{id}_{output}' puts all into one folder, '{output}/{id}' has a folder for "
+        "each output",
+        used_by={"named"},
+        column=False,
     )
 
 

@@ -79,7 +79,7 @@ def _wanted(stack: Stack, top: Path) -> Iterable[tuple[Path, str, str]]:
         yield path, frame_name(index), of
     for name, output in stack.outputs.items():
         if is_known(name) and name not in stack.missing:
-            path = top / stack.id / name
+            path = top / stack.places[name]
             of = content(output.size, output.digest) if output.digest else _as_it_is(path)
             yield path, output_name(stem(name)), of
 
@@ -116,7 +116,7 @@ def _update_thumb(
 ) -> None:
     """The picture in the list of stacks: of the recommended output, or else of a frame."""
     name = recommended(stack.outputs)
-    path = str(top / stack.id / name) if name else ""
+    path = str(top / stack.places[name]) if name else ""
     if path not in shown:
         path = next(iter(shown), "")
     best = shown.get(path)
