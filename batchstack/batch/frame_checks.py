@@ -39,6 +39,7 @@ def check_frames(frames: Sequence[ImageInfo], *, resize: bool, crop: bool) -> No
     """
     first = frames[0]
     can_crop = crop and are_close(frames)
+    kinds = {first.colours: first}
     for frame in frames[1:]:
         _refuse_turned(first, frame)
         if _size(frame) != _size(first) and not (resize or can_crop):
@@ -56,11 +57,23 @@ def check_frames(frames: Sequence[ImageInfo], *, resize: bool, crop: bool) -> No
                 f"{frame.path}: is {CHANNELS[frame.channels]}, {first.path.name} is "
                 f"{CHANNELS[first.channels]}; convert them to one kind"
             )
-        if frame.colours != first.colours and not same_colours(first, frame):
+        _refuse_colours(kinds, frame)
+
+
+def _refuse_colours(kinds: dict[str, ImageInfo], frame: ImageInfo) -> None:
+    """Refuse a frame that does not agree with one of each kind before it, or add its kind.
+
+    Each is asked, because one that states nothing may agree with two that do not agree.
+    """
+    if frame.colours in kinds:
+        return
+    for other in kinds.values():
+        if not same_colours(other, frame):
             raise StackError(
-                f"{frame.path}: its colours mean something else than those of {first.path.name}, "
+                f"{frame.path}: its colours mean something else than those of {other.path.name}, "
                 "by their profiles or tags; export all frames of the stack with one colour profile"
             )
+    kinds[frame.colours] = frame
 
 
 def are_close(frames: Iterable[ImageInfo]) -> bool:

@@ -37,6 +37,8 @@ _BT709_CURVE = (1.099, 0.099, 1 / 0.45, 4.5, 0.081)
 _SRGB_CURVE = (1.055, 0.055, 2.4, 12.92, 0.04045)
 _CURVES = {1: _BT709_CURVE, 6: _BT709_CURVE, 13: _SRGB_CURVE, 14: _BT709_CURVE, 15: _BT709_CURVE}
 _SRGB = 13
+# gAMA of sRGB, and how far programs round it and cHRM, in 100,000ths.
+_GAMMA_OF_SRGB, _ROUNDED = 45455, 50
 _KNOTS = 4096
 _SPACES = {1: b"GRAY", 3: b"RGB "}
 # A profile holds the time at which it was made; outputs do not depend on the time.
@@ -92,8 +94,8 @@ def agree(one: Metadata, other: Metadata, channels: int) -> bool:
     first, second = first or _srgb(), second or _srgb()
     grid = _grid(channels)
     known = [_compared(profile, grid, channels) for profile in (first, second)]
-    if known[0] is None or known[1] is None:
-        return known[0] is known[1]
+    if known[0] is None or known[1] is None:  # nobody knows
+        return False
     return int(np.abs(known[0] - known[1]).max()) <= _SAME
 
 
@@ -128,14 +130,26 @@ def _of_chunks(chunks: Mapping[bytes, bytes], channels: int) -> bytes | None:
             return None
         return _made(channels, _PRIMARIES[number], curve)
     if b"sRGB" in chunks:
-        return _srgb() if channels == 3 else _made(1, _BT709, _SRGB_CURVE)
+        return _stated_srgb(channels)
     exponent = int.from_bytes(chunks.get(b"gAMA", b"")[:4])
     places = chunks.get(b"cHRM", b"")
     if not exponent and len(places) != 32:
         return None
     white = struct.unpack(">8I", places) if len(places) == 32 else ()
     primaries = tuple(value / 1e5 for value in white) or _BT709
+    if _stands_for_srgb(exponent, primaries):
+        return _stated_srgb(channels)
     return _made(channels, primaries, 1e5 / exponent if exponent else _SRGB_CURVE)
+
+
+def _stands_for_srgb(exponent: int, primaries: tuple[float, ...]) -> bool:
+    """Whether gAMA and cHRM are those that writers of sRGB give besides (PNG, 11.3.2.5)."""
+    apart = max(abs(one - other) for one, other in zip(primaries, _BT709, strict=True))
+    return abs(exponent - _GAMMA_OF_SRGB) <= _ROUNDED and apart <= _ROUNDED / 1e5
+
+
+def _stated_srgb(channels: int) -> bytes | None:
+    return _srgb() if channels == 3 else _made(1, _BT709, _SRGB_CURVE)
 
 
 def _adobe_rgb() -> bytes:

@@ -283,13 +283,14 @@ def _without(tags: Tags, names: Collection[int]) -> dict[int, Tag]:
 
 def _swapped(tag: int, value: Tag, order: str) -> Tag:
     size, data = _NUMBERS[value.kind], value.data
+    start, end = 0, len(data)
     if tag == _USER_COMMENT and data.startswith(b"UNICODE\0"):
-        text = data[8:].decode("utf-16-be" if order == "<" else "utf-16-le", "surrogatepass")
-        other = text.encode("utf-16-le" if order == "<" else "utf-16-be", "surrogatepass")
-        return value._replace(data=data[:8] + other)
+        # Letters of two bytes, which some programs end with one.
+        size, start, end = 2, 8, end - end % 2
     if size == 1:
         return value
-    return value._replace(data=np.frombuffer(data, f"u{size}").byteswap().tobytes())
+    swapped = np.frombuffer(data[start:end], f"u{size}").byteswap().tobytes()
+    return value._replace(data=data[:start] + swapped + data[end:])
 
 
 class _Room:

@@ -1,16 +1,31 @@
 """Colour profiles (ICC.1:2022) as files carry them: put together from pieces, and checked."""
 
+import struct
 from collections.abc import Iterable
 
-_HEADER, _SIGNATURE = 128, b"acsp"
+_HEADER, _SIGNATURE, _ENTRY = 128, b"acsp", 12
 FAULT = "has a damaged colour profile (ICC), which is ignored"
 
 
 def is_sound(profile: bytes | None) -> bool:
-    """Whether bytes begin as a profile does and are as many as it says."""
+    """Whether bytes begin as a profile does, are as many as it says and hold a tag it lists."""
     if profile is None or len(profile) < _HEADER or profile[36:40] != _SIGNATURE:
         return False
-    return _HEADER <= int.from_bytes(profile[:4]) <= len(profile)
+    size = int.from_bytes(profile[:4])
+    return _HEADER <= size <= len(profile) and _has_tags(profile[:size])
+
+
+def _has_tags(profile: bytes) -> bool:
+    """Whether the table of tags lies in a profile, and what one of them names."""
+    start = _HEADER + 4
+    count = int.from_bytes(profile[_HEADER:start])
+    if start + _ENTRY * count > len(profile):
+        return False
+    table = profile[start : start + _ENTRY * count]
+    return any(
+        start <= place and place + size <= len(profile)
+        for _, place, size in struct.iter_unpack(">4sII", table)
+    )
 
 
 def joined(pieces: Iterable[bytes]) -> bytes | None:

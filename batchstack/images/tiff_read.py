@@ -6,6 +6,7 @@ file of any size is read in bounded memory.
 
 import json
 import math
+import re
 import reprlib
 import shlex
 from collections.abc import Iterable, Iterator
@@ -37,9 +38,11 @@ _LIGHT = (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB)
 _COLOURS = ((1, _MIN_IS_WHITE), (1, _MIN_IS_BLACK), (3, _RGB))
 _JPEG, _PNG = 7, 34933
 # Photometric types of sensor data, and what says that there are some (DNG, CR2, IIQ).
-_SENSOR, _DNG_VERSION, _RAW_MARKS = (32803, 34892), 50706, (b"CR", b"IIII", b"MMMM")
+_SENSOR, _DNG_VERSION = (32803, 34892), 50706
+_HEADER_END, _RAW_MARK = 8, re.compile(rb"CR\x02\x00.{4}|IIII.waR|MMMMRaw.", re.DOTALL)
 _ICC, _LARGEST = 34675, (281, 341)  # MaxSampleValue, SMaxSampleValue
-_DESCRIBING = {34665: "EXIF", 34853: "GPS", _IPTC: "IPTC", 700: "XMP"}
+_EXIF, _XMP = 34665, 700
+_DESCRIBING = {_EXIF: "EXIF", 34853: "GPS", _IPTC: "IPTC", _XMP: "XMP"}
 # Bytes of pixels that a strip of doubtful length is decoded to already with the header.
 _TRIED = 2**28
 _SIDES = ("imagewidth", "imagelength")
@@ -99,14 +102,23 @@ def _header(path: Path, page: Any) -> ImageInfo:
         data_range=_white(page.tags) if dtype == "uint16" else None,
         shot=_shot(page.tags),
         notes=_notes(page),
-        colours=key(Metadata(icc=_icc(page.tags))),
+        colours=key(_colours(page)),
+    )
+
+
+def _colours(page: Any) -> Metadata:
+    """What is said of the meaning of colours: by a profile, or by EXIF alone."""
+    said_by_exif = exif_block.read(page.parent.filehandle, ()) if _EXIF in page.tags else None
+    return Metadata(
+        exif=said_by_exif.block() if said_by_exif else None,
+        icc=_icc(page),
     )
 
 
 def _notes(page: Any) -> tuple[str, ...]:
     """What is ignored of the metadata: tags that lead out of the file, or to nothing."""
     tags, stated = page.tags, exif_block.first_tags(page.parent.filehandle)
-    faults = [FAULT] if _ICC in stated and _icc(tags) is None else []
+    faults = [FAULT] if _ICC in stated and _icc(page) is None else []
     lost = [
         name for tag, name in _DESCRIBING.items() if tag in stated and _is_empty(tags.valueof(tag))
     ]
@@ -128,7 +140,7 @@ def _white(tags: Any) -> int | None:
 
 
 def _shot(tags: Any) -> Shot:
-    taking, software = tags.valueof(34665), tags.valueof(305)
+    taking, software = tags.valueof(_EXIF), tags.valueof(305)
     taking = taking if isinstance(taking, dict) else {}
     composite, note = taking.get("CompositeImage"), taking.get("MakerNote")
     return Shot(
@@ -177,9 +189,7 @@ def _refuse_tag(path: Path, name: str, value: Any, wanted: str) -> None:
 
 def _refuse_raw(path: Path, page: Any) -> None:
     """Camera raw is a TIFF of which the first image is a thumbnail, or sensor data."""
-    file = page.parent.filehandle
-    file.seek(8)
-    is_marked = file.read(4).startswith(_RAW_MARKS) or _DNG_VERSION in page.tags
+    is_marked = _has_raw_mark(page) or _DNG_VERSION in page.tags
     below = _pages_below(page)
     suffix = path.suffix[1:].lower()
     if is_marked or any(other.photometric in _SENSOR for other in (page, *below)):
@@ -192,6 +202,15 @@ def _refuse_raw(path: Path, page: Any) -> None:
             f"{path}: begins with a thumbnail and has its image in a directory below it, which is "
             "not read; save it as TIFF of one image"
         )
+
+
+def _has_raw_mark(page: Any) -> bool:
+    """Whether a mark of camera raw follows the header, where many programs put pixels."""
+    if _HEADER_END in (page.offset, *page.dataoffsets):
+        return False
+    file = page.parent.filehandle
+    file.seek(_HEADER_END)
+    return _RAW_MARK.match(file.read(8)) is not None
 
 
 def _pages_below(page: Any) -> list[Any]:
@@ -516,8 +535,8 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
         resources = _bytes(tags.valueof(_PHOTOSHOP)) or b""
         metadata = Metadata(
             exif=stored.block() if stored else None,
-            xmp=_bytes(tags.valueof(700)),
-            icc=_icc(tags),
+            xmp=_raw_bytes(page, _XMP) or None,
+            icc=_icc(page),
             resolution=_described_resolution(tags, stored.text(exif_block.DESCRIPTION))
             or _resolution(tags),
             iptc=iptc.trimmed(_raw_bytes(page, _IPTC)) or iptc.of_resources(resources),
@@ -526,8 +545,8 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
         return metadata, _orientation(page)
 
 
-def _icc(tags: Any) -> bytes | None:
-    profile = _bytes(tags.valueof(_ICC))
+def _icc(page: Any) -> bytes | None:
+    profile = _raw_bytes(page, _ICC)
     return profile if is_sound(profile) else None
 
 
@@ -542,7 +561,7 @@ def _raw_bytes(page: Any, number: int) -> bytes:
         return b""
     file = page.parent.filehandle
     file.seek(tag.valueoffset)
-    data: bytes = file.read(tag.valuebytecount)
+    data: bytes = file.read(min(tag.valuebytecount, file.size))  # of which more may be claimed
     return data
 
 

@@ -3,16 +3,19 @@
 import re
 import shutil
 import subprocess
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from batchstack.batch.frame_checks import are_close, check_frames, common_size, oddities
 from batchstack.errors import StackError
-from batchstack.images import ImageInfo, cropped, read_image, write_image
+from batchstack.images import ImageInfo, cropped, probe, read_image, write_image
 from batchstack.images.info import Shot
-from tests.images.samples import exif_block, jpeg_bytes, photo
+from tests.images.samples import exif_block, jpeg_bytes, photo, png_chunk
+from tests.images.sources import insert
 from tests.scenes import stack
 
 
@@ -181,3 +184,15 @@ def test_what_is_odd_is_said_once_by_check_and_run(workspace):
     assert workspace.run("check", "m.csv").stderr.count(told) == 1
     methods = ("--workers", "0", "--methods", "direct")
     assert workspace.run("run", "m.csv", "-o", "out", *methods).stderr.count(told) == 1
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_grey_that_states_nothing_does_not_hide_two_that_do_not_agree(tmp_path, order):
+    names = ("none.png", "linear.png", "power.png")
+    for name, value in zip(names, (None, 100000, 45455), strict=True):
+        Image.fromarray(photo(channels=1)).save(tmp_path / name)
+        if value:
+            insert(tmp_path / name, png_chunk(b"gAMA", value.to_bytes(4)))
+    frames = [probe(tmp_path / names[at]) for at in order]
+    assert "its colours mean something else" in refusal(*frames)
+    check_frames(frames[:1] * 3, resize=False, crop=False)

@@ -105,6 +105,16 @@ def test_a_comment_in_unicode_follows_the_order_of_bytes():
     assert swapped.photo[0x9286].data[8:].decode("utf-16-le") == "K\u00e4f"
 
 
+@pytest.mark.parametrize("end", [b"", b"\0"])
+def test_a_comment_in_unicode_may_have_any_length(end):
+    said = b"UNICODE\0" + "K\u00e4f".encode("utf-16-be") + end
+    there = Exif(">", photo={0x9286: Tag(7, len(said), said)})
+    back = there.in_order("<").in_order(">")
+    assert back == there
+    found = there.in_order("<").photo[0x9286].data[8:]
+    assert found == "K\u00e4f".encode("utf-16-le") + end
+
+
 @pytest.mark.parametrize(
     ("resolution", "unit"), [((300, 150), 2), ((78153.8, 78153.8), 3), ((2.54e7, 2.54e7), 3)]
 )
@@ -364,6 +374,49 @@ def test_a_profile_from_chunks_gives_the_colours_that_they_state():
     one, other = (imagecodecs.cms_transform(pixels, of, SRGB, **spaces) for of in (made, ADOBE))
     assert np.abs(one.astype(int) - other).max() < 200
     assert stated_profile(Metadata(chunks=chunks), 3) == made
+
+
+def gamma(value, corners=None):
+    places = struct.pack(">8I", *corners) if corners else b""
+    chunks = ((b"gAMA", struct.pack(">I", value)),)
+    return Metadata(chunks=chunks + (((b"cHRM", places),) if places else ()))
+
+
+SRGB_CORNERS = (31269, 32899, 63999, 33001, 30000, 60000, 15000, 5999)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("corners", [None, SRGB_CORNERS])
+def test_the_gamma_that_writers_give_for_srgb_is_srgb(corners, channels):
+    for value in (45455, 45454, 45500):
+        assert agree(gamma(value, corners), Metadata(chunks=((b"sRGB", b"\0"),)), channels)
+        assert agree(gamma(value, corners), Metadata(), channels)
+    for value in (100000, 55556):
+        assert agree(gamma(value, corners), Metadata(), channels) == (channels == 1)
+    wide = (31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
+    assert not agree(gamma(45455, wide), Metadata(), 3)
+
+
+def test_profiles_that_nobody_can_read_agree_with_none_but_themselves():
+    broken = [SRGB[:200] + bytes([n]) * (len(SRGB) - 200) for n in (1, 2)]
+    one, other = (Metadata(icc=icc) for icc in broken)
+    assert agree(one, one, 3)
+    assert not agree(one, other, 3) and not agree(one, Metadata(), 3)
+
+
+def test_adobe_rgb_by_exif_alone_is_known_by_the_header_of_any_format(tmp_path):
+    exif = sources.block(1, adobe_rgb=True, thumbnail=False)
+    for suffix in ("jpg", "png", "tif"):
+        plain, adobe = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+        Image.fromarray(photo()).save(plain)
+        words = Image.Exif()
+        words.load(exif)
+        if suffix == "tif":  # where Pillow writes no directory of interoperability
+            words.get_ifd(0x8769)[0xA001] = 2
+        Image.fromarray(photo()).save(adobe, exif=words)
+        one, other = probe(plain), probe(adobe)
+        assert other.colours and one.colours == ""
+        assert not same_colours(one, other)
 
 
 def test_frames_of_other_colours_are_known_by_their_headers(tmp_path):

@@ -98,7 +98,11 @@ def test_a_jpeg_that_lacks_pixels_is_refused_whatever_stands_before_its_end(tmp_
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_a_damaged_profile_is_told_and_left_out(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
-    for profile, sound in ((SRGB, True), (SRGB[:200], False), (b"x" * 500, False)):
+    no_tags = SRGB[:128] + b"\0\0\xff\xff" + SRGB[132:]
+    for profile, sound in (
+        *((SRGB, True), (SRGB[:200], False), (b"x" * 500, False)),
+        *((no_tags, False), (SRGB[:132] + bytes(len(SRGB) - 132), False)),
+    ):
         if suffix == "png":
             path.write_bytes(png_bytes(Image.fromarray(photo()), icc_profile=profile))
         else:
@@ -360,7 +364,7 @@ def test_camera_raw_is_refused_by_name(tmp_path, suffix, sensor):
         probe(path)
 
 
-@pytest.mark.parametrize("mark", [b"CR\2\0", b"IIII"])
+@pytest.mark.parametrize("mark", [b"CR\2\0\x10\0\0\0", b"IIII\4waR"])
 def test_camera_raw_is_known_by_its_mark(tmp_path, mark):
     path = tmp_path / "a.raw"
     tifffile.imwrite(path, photo(), photometric="rgb", metadata=None)
@@ -372,6 +376,34 @@ def test_camera_raw_is_known_by_its_mark(tmp_path, mark):
     moved = struct.pack("<4sI", data[:4], len(data)) + mark + data[8 + len(mark) :] + tags
     with pytest.raises(ImageError, match="camera raw"):
         probe(file_with(path, moved))
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("corner", [b"IIII", b"MMMM", b"CRCR", b"CR\2\0IIII", b"IIIIIwaR"])
+def test_pixels_behind_the_header_are_no_mark_of_camera_raw(tmp_path, corner, order):
+    pixels = np.frombuffer(corner * 96, np.uint8).reshape(24, -1)
+    form = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    tags = [(256, 3, pixels.shape[1]), (257, 3, 24), (258, 3, 8), (259, 3, 1), (262, 3, 1)]
+    tags += [(273, 4, 8), (277, 3, 1), (278, 3, 24), (279, 4, pixels.size)]
+    entries = b"".join(
+        struct.pack(order + "HHI", tag, kind, 1)
+        + struct.pack(order + {3: "H", 4: "I"}[kind], value).ljust(4, b"\0")
+        for tag, kind, value in tags
+    )
+    directory = struct.pack(order + "H", len(tags)) + entries + bytes(4)
+    data = form + struct.pack(order + "I", 8 + pixels.size) + pixels.tobytes() + directory
+    np.testing.assert_array_equal(read_image(file_with(tmp_path / "a.tif", data)), pixels)
+
+
+def test_pixels_behind_the_header_are_no_mark_though_few_bytes_are_like_one(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, photo(), photometric="rgb", metadata=None)
+    data = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    tags = bytes(data[start : start + 6 + 12 * count])
+    moved = struct.pack("<4sI", bytes(data[:4]), len(data)) + b"IIII" + bytes(data[12:]) + tags
+    assert probe(file_with(path, moved)).shape == photo().shape
 
 
 def test_an_image_below_a_thumbnail_is_not_taken_for_none(tmp_path):
