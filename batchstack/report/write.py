@@ -40,7 +40,6 @@ from batchstack.batch.previews import (
 )
 from batchstack.errors import OptionError
 from batchstack.fusion.methods import METHODS
-from batchstack.images import read_preview
 from batchstack.report import html, multiqc, previews
 from batchstack.report.stacks import (
     STATUSES,
@@ -386,10 +385,10 @@ def _scene(
     """The depth map and the colours of the result at few points, for the surface."""
     if not (pictures["depth"] and pictures["second"]):
         return None
-    places = [previews.place(preview, Path(path), folder) for path, preview in shown.items()]
-    there = {link(place, folder): place for place in places}
-    depth, colours = (read_preview(there[pictures[name]], _POINTS) for name in ("depth", "second"))
-    if depth.shape[:2] != colours.shape[:2]:
+    there = {_src(Path(path), folder, preview): path for path, preview in shown.items()}
+    paths = [there[pictures[name]] for name in ("depth", "second")]
+    depth, colours = (previews.pixels(shown[path], Path(path), folder, _POINTS) for path in paths)
+    if depth is None or colours is None or depth.shape[:2] != colours.shape[:2]:
         return None
     if colours.ndim == 2:
         colours = colours[..., None].repeat(3, axis=2)
