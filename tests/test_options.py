@@ -43,7 +43,7 @@ ALIGNED = {
     "border": "crop",
     "match_exposure": "auto",
     "reference": "first",
-    "registration": 2,
+    "registration": 3,
 }
 
 
