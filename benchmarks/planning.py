@@ -84,7 +84,8 @@ def finish(folder: Path, name: str, count: int, options: list[str]) -> None:
     out = folder / f"{name}.out"
     batchstack(["run", "first.csv", "-o", out.name, "--workers", "0", *options], folder)
     journal = out / ".batchstack" / "journal.jsonl"
-    record = json.loads(journal.read_text())
+    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    (record,) = (entry for entry in entries if "methods" in entry)
     with journal.open("w") as file:
         for number, line in enumerate(lines[1:]):
             stack, *frames = line.split(",")

@@ -20,6 +20,7 @@ WAYS = [
     for for_good in (False, True)
     if not (for_good and fault == "EINTR")
 ]
+PARTS = 4
 DOCUMENTED = {0, 1, 2, 3}
 
 
@@ -77,8 +78,8 @@ def sweep(workspace, monkeypatch, capfd):
     gc.unfreeze()
 
 
-def all_calls(sweep, ways, step=1):
-    for number in count(1, step):
+def all_calls(sweep, ways, first=1, step=1):
+    for number in count(first, step):
         reached = [sweep.fault(number, *way) for way in ways(number)]
         if not all(reached):
             return number - 1
@@ -90,7 +91,10 @@ def test_any_call_to_the_file_system_may_fail(sweep):
     assert calls > 100
 
 
+# In parts, for as many processes.
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_any_call_to_the_file_system_may_fail_in_any_way(sweep):
-    print(all_calls(sweep, lambda number: WAYS), "calls")
+@pytest.mark.parametrize("part", range(PARTS))
+def test_any_call_to_the_file_system_may_fail_in_any_way(sweep, part):
+    calls = all_calls(sweep, lambda number: WAYS, first=1 + part, step=PARTS)
+    assert calls > 100
