@@ -243,9 +243,12 @@ def along_edges(
             line = slope[j] * guide[j] + offset[j]
             left[j] -= line
             out[j] = max(line, zero)
-            total[j] += out[j]
     for j in range(left.size):
         total[j] += max(left[j], zero)
+    for i in range(others):
+        out = weights[plane + i, row, column:]
+        for j in range(left.size):
+            total[j] += out[j]
     _share(total, others, weights, plane, row, column)
 
 
