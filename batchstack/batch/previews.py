@@ -35,8 +35,10 @@ _SUFFIX = lossy()[0].suffix
 THUMB = f"thumb{_SUFFIX}"
 """The picture in the list of stacks."""
 
+ENCODING = Encoding(quality=80)
+"""Of previews."""
+
 _KEPT, _PAGE = "kept.json", "index.html"
-_ENCODING = Encoding(quality=80)
 # Raised when previews of the same file change.
 _VERSION = 2
 
@@ -173,7 +175,7 @@ def picture(name: str, of: str, pixels: npt.NDArray[np.uint8]) -> Picture:
     """A small picture as a file of its own."""
     height, width = pixels.shape[:2]
     preview = Preview(name, of, height, width, _mean(pixels))
-    return Picture(preview, encoded(name, pixels, _ENCODING))
+    return Picture(preview, encoded(name, pixels, ENCODING))
 
 
 def itself(name: str, of: str, shape: tuple[int, ...], mean: float | None = None) -> Picture:

@@ -1,13 +1,13 @@
 """Previews of stacks: those that tasks have left, and those that are made because they miss."""
 
+import base64
+import mimetypes
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from batchstack import files
 from batchstack.batch.previews import (
+    ENCODING,
     SIDE,
     THUMB,
     Kept,
@@ -25,7 +25,7 @@ from batchstack.batch.previews import (
 )
 from batchstack.errors import FileError, ImageError
 from batchstack.fusion.methods import DEPTH_MAPS
-from batchstack.images import is_shown, probe, read_preview
+from batchstack.images import encoded, is_shown, probe, read_preview
 from batchstack.report.stacks import Stack, is_known, recommended, stem
 
 
@@ -91,15 +91,20 @@ def _as_it_is(path: Path) -> str:
     return content(found.st_size, str(found.st_mtime_ns))
 
 
-def pixels(preview: Preview, path: Path, folder: Path, side: int) -> npt.NDArray[np.uint8] | None:
-    """What a preview shows, so many pixels on a side; None if it cannot be read.
+def embedded(preview: Preview, path: Path, folder: Path) -> str | None:
+    """A preview as an address that holds all of it; None if it cannot be read.
 
-    A file that is shown itself may be damaged, of which its headers tell nothing.
+    Of what scripts of a page from a disk may not read they can read that.
     """
     try:
-        return read_preview(place(preview, path, folder), side)
-    except (FileError, ImageError):
+        if preview.is_itself:
+            data = encoded(preview.name, read_preview(path, SIDE), ENCODING)
+        else:
+            data = files.read_bytes(folder / preview.name)
+    except (OSError, FileError, ImageError):
         return None
+    kind, _ = mimetypes.guess_type(preview.name)
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _made(path: Path, folder: Path, name: str, of: str) -> Preview | None:
@@ -138,5 +143,8 @@ def _update_thumb(
 def _thumb(shown: Preview, path: Path, folder: Path, known: Preview | None) -> Preview | None:
     if known is not None and known.of == shown.of and files.is_file(folder / THUMB):
         return known
-    seen = pixels(shown, path, folder, SIDE)
-    return None if seen is None else _written(folder, thumb(shown.of, seen))
+    try:
+        seen = read_preview(place(shown, path, folder), SIDE)
+    except (FileError, ImageError):  # whose headers may tell nothing of it
+        return None
+    return _written(folder, thumb(shown.of, seen))

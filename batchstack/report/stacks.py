@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from batchstack.batch import scoring
@@ -51,14 +51,14 @@ class Stack:
         """The name of its folder in the report, whatever characters its id has."""
         return folder_name(self.id)
 
-    @property
+    @cached_property
     def records(self) -> dict[str, Record]:
         """Its records in the order of `METHODS`; methods of other versions come last."""
         known = self.history.records
         order = [name for name in METHODS if name in known]
         return {name: known[name] for name in [*order, *sorted(known.keys() - METHODS.keys())]}
 
-    @property
+    @cached_property
     def outputs(self) -> dict[str, Written]:
         """Its outputs by file name, in that order."""
         return {
@@ -140,7 +140,7 @@ def recommended(outputs: Mapping[str, Any]) -> str | None:
 
 def stem(name: str) -> str:
     """The name of an output without its ending."""
-    return Path(name).stem
+    return name.rpartition(".")[0] or name
 
 
 def is_known(name: str) -> bool:

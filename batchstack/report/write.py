@@ -8,7 +8,6 @@
 What is unchanged since the last report is kept.
 """
 
-import base64
 import json
 import os
 import time
@@ -57,8 +56,6 @@ from batchstack.report.stacks import (
 _MARK = b"<!doctype html>\n<!-- a report of batchstack -->"
 _DATA = ("stacks.js", "order.js")
 _FAILURES_SHOWN = 10
-# Sides of the surface in points, and of the picture that is laid over it in pixels.
-_POINTS, _TEXTURE = 96, 96
 # Frames of more megapixels are read one at a time.
 _LARGE = 50.0
 _THREADS = 4
@@ -396,23 +393,15 @@ def _pictures(
 
 def _scene(
     folder: Path, pictures: dict[str, Any], shown: dict[str, Preview]
-) -> dict[str, Any] | None:
-    """The depth map and the colours of the result at few points, for the surface."""
-    if not (pictures["depth"] and pictures["second"]):
-        return None
+) -> dict[str, str] | None:
+    """The depth map and the colours of the result, for the surface."""
     there = {_src(Path(path), folder, preview): path for path, preview in shown.items()}
-    paths = [there[pictures[name]] for name in ("depth", "second")]
-    depth, colours = (previews.pixels(shown[path], Path(path), folder, _POINTS) for path in paths)
-    if depth is None or colours is None or depth.shape[:2] != colours.shape[:2]:
+    path = there.get(pictures["depth"])
+    if path is None or THUMB not in shown:
         return None
-    if colours.ndim == 2:
-        colours = colours[..., None].repeat(3, axis=2)
-    return {
-        "height": depth.shape[0],
-        "width": depth.shape[1],
-        "depth": base64.b64encode(depth.tobytes()).decode(),
-        "colours": base64.b64encode(colours.tobytes()).decode(),
-    }
+    depth = previews.embedded(shown[path], Path(path), folder)
+    colours = previews.embedded(shown[THUMB], folder / THUMB, folder)
+    return {"depth": depth, "colours": colours} if depth and colours else None
 
 
 def link(path: Path, folder: Path) -> str:

@@ -126,6 +126,7 @@ def test_the_depth_is_laid_over_and_turns(stack_page):
     assert style(page, "depth", "opacity") == "0.6"
     assert style(page, "depth", "display") == "block"
     picture = "document.getElementById('surface').toDataURL()"
+    page.wait("document.getElementById('surface').dataset.turn")
     before = page.do(picture)
     page.do("document.getElementById('surface').focus()")
     page.press("ArrowLeft")

@@ -88,14 +88,36 @@
   }
 
   // --- a surface: a grid of points, painted from the back to the front
-  function surface() {
-    const canvas = find("surface");
+  const POINTS = 96;
+
+  async function load(address) {
+    const image = new Image();
+    image.src = address;
+    await image.decode();
+    return image;
+  }
+
+  function reduced(width, height) {
+    const scale = Math.min(1, POINTS / Math.max(width, height));
+    return [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+  }
+
+  function pixels(image, width, height) {
+    const canvas = Object.assign(document.createElement("canvas"), { width, height });
+    const pen = canvas.getContext("2d", { willReadFrequently: true });
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(image, 0, 0, width, height);
+    return pen.getImageData(0, 0, width, height).data;
+  }
+
+  async function surface(canvas) {
     const pen = canvas.getContext("2d");
-    const { width, height, depth, colours } = JSON.parse(find("scene").textContent);
-    const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const [heights, shades] = [bytes(depth), bytes(colours)];
+    const [depth, colours] = await Promise.all([canvas.dataset.depth, canvas.dataset.colours].map(load));
+    const [width, height] = reduced(depth.naturalWidth, depth.naturalHeight);
+    const heights = pixels(depth, width, height).filter((_, i) => i % 4 === 0);
+    const shades = pixels(colours, width, height);
     const paints = Array.from({ length: width * height }, (_, i) =>
-      `rgb(${shades[3 * i]},${shades[3 * i + 1]},${shades[3 * i + 2]})`);
+      `rgb(${shades[4 * i]},${shades[4 * i + 1]},${shades[4 * i + 2]})`);
     const view = { turn: 0.5, tilt: 0.7, tall: 0.35 };
     let asked = false;
 
@@ -167,5 +189,7 @@
   }
 
   if (find("viewer")) compare();
-  if (find("surface")) surface();
+  const canvas = find("surface");
+  // What cannot be read is not shown.
+  if (canvas) surface(canvas).catch(() => { canvas.closest("section").hidden = true; });
 })();
