@@ -14,13 +14,13 @@
     ["id", "stack", String],
     ["status", "state", (name) => statuses[name]],
     ["quality", "quality", fixed(4)],
-    ["artefacts", "artefacts", fixed(2, 1, " %")],
-    ["confidence", "depth confidence", fixed(0, 100, " %")],
+    ["artefacts", "artefacts", fixed(2, 1, "\u00a0%")],
+    ["confidence", "depth confidence", fixed(0, 100, "\u00a0%")],
     ["frames", "frames", String],
     ["megapixels", "MP", fixed(1)],
     ["seconds", "seconds", fixed(1)],
-    ["cropped", "cropped", fixed(1, 1, " %")],
-    ["residual", "residual", fixed(2, 1, " px")],
+    ["cropped", "cropped", fixed(1, 1, "\u00a0%")],
+    ["residual", "residual", fixed(2, 1, "\u00a0px")],
   ].filter(([name]) => ["id", "status"].includes(name) || stacks.some((stack) => stack[name] !== null));
   const SORTS = [["order", "worst first"], ["finished", "when finished"], ...SHOWN]
     .filter(([name]) => name !== "finished" || stacks.some((stack) => stack.finished !== null));
