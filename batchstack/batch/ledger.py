@@ -83,6 +83,17 @@ class StackHistory:
     row: dict[str, str] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def frames(self) -> tuple[Input, ...]:
+        """Its frames, back to front: as they were read, or as asked for if it only failed."""
+        for record in self.records.values():
+            return record.inputs
+        row = self.row or {}
+        paths = (
+            row["frames"].split("|") if row.get("frames") else [row.get("back"), row.get("front")]
+        )
+        return tuple(Input(path, 0, 0, "") for path in paths if path)
+
     def take(self, later: "StackHistory") -> None:
         """Add what a later line says."""
         self.error, self.row = later.error, later.row

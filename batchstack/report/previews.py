@@ -50,11 +50,7 @@ def update(stack: Stack, top: Path, folder: Path, before: Kept) -> dict[str, Pre
     shown: dict[str, Preview] = {}
     for path, name, of in _wanted(stack, top):
         preview = before.previews.get(name)
-        if (
-            preview is None
-            or preview.of != of
-            or not files.is_file(place(preview, path, folder))
-        ):
+        if preview is None or preview.of != of or not files.is_file(place(preview, path, folder)):
             preview = _made(path, folder, name, of)
         if preview is not None:
             shown[str(path)] = preview

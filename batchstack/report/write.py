@@ -407,9 +407,7 @@ def _scene(
         return None
     there = {_src(Path(path), folder, preview): path for path, preview in shown.items()}
     paths = [there[pictures[name]] for name in ("depth", "second")]
-    depth, colours = (
-        previews.pixels(shown[path], Path(path), folder, _POINTS) for path in paths
-    )
+    depth, colours = (previews.pixels(shown[path], Path(path), folder, _POINTS) for path in paths)
     if depth is None or colours is None or depth.shape[:2] != colours.shape[:2]:
         return None
     if colours.ndim == 2:
