@@ -122,7 +122,11 @@ class Ledger:
         self._offsets = array("q")  # of each line
         self._before = array("q")  # the number of the stack's line before it, or -1
         self._failed: dict[str, None] = {}  # stacks of which the last line is a failure
+        self.is_under_way = False
+        """Whether a run has begun and left no word of its end."""
         for offset, line in self._file.lines():
+            if (about := about_run(line)) is not None:
+                self.is_under_way = "started" in about
             self._learn(offset, line)
 
     def __enter__(self) -> "Ledger":
@@ -196,9 +200,20 @@ class Ledger:
         known = {} if row is None else {"row": row_record(row)}
         self._append({"id": stack_id, "error": error, **known})
 
-    def append_start(self, stacks: int, megapixels: float) -> None:
-        """Note that a run begins, and how much it is to do, for those who look on."""
-        self._append_run({"started": time.time(), "stacks": stacks, "megapixels": megapixels})
+    def append_start(self, stacks: int, megapixels: float, refused: int = 0) -> None:
+        """Note that a run begins, and how much it is to do, for those who look on.
+
+        Parameters
+        ----------
+        stacks : int
+            Those that are to be fused, and those that were refused.
+        megapixels : float
+            Of those that are to be fused.
+        refused : int
+            Of which what was wrong is recorded already.
+        """
+        about = {"started": time.time(), "stacks": stacks, "megapixels": megapixels}
+        self._append_run(about | {"refused": refused})
 
     def append_end(self, how: str) -> None:
         """Note that a run is over: "finished", "interrupted" or "lost"."""
@@ -206,6 +221,7 @@ class Ledger:
 
     def _append_run(self, about: dict[str, Any]) -> None:
         # No record: it names no stack, so that nothing depends on it.
+        self.is_under_way = "started" in about
         self._file.append(json.dumps({"run": about} | _VERSION, separators=(",", ":")).encode())
 
     def sync(self) -> None:
