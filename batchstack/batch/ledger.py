@@ -172,6 +172,10 @@ class Ledger:
             if history.records or history.error is not None:
                 yield stack_id, history
 
+    def failed_last(self, stack_id: str) -> bool:
+        """Whether the last that happened to a stack is that it failed."""
+        return stack_id in self._failed
+
     def failed(self) -> Iterator[tuple[str, str, dict[str, str] | None]]:
         """Stacks that failed last, in that order: id, error, and the row if it was recorded."""
         for stack_id in list(self._failed):
@@ -234,6 +238,11 @@ class Ledger:
     def _append(self, entry: dict[str, Any]) -> None:
         text = json.dumps(entry | _VERSION, ensure_ascii=False, separators=(",", ":"))
         line = text.encode(errors="replace")  # of what is no text, such as half a character
+        if len(line) >= files.LONGEST_LINE and entry.get("facts"):
+            self._append(
+                entry | {"facts": {}}
+            )  # what is read is worth more than what decides nothing
+            return
         self._learn(self._file.append(line), line)
 
     def _learn(self, offset: int, line: bytes) -> None:

@@ -38,7 +38,7 @@ from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
 from batchstack.batch.memory import Footprint, Way, predict
 from batchstack.batch.scoring import is_scored
 from batchstack.batch.white import stated_range
-from batchstack.errors import BatchstackError, ImageError, OptionError, StackError
+from batchstack.errors import BatchstackError, DamagedError, OptionError, StackError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
 from batchstack.fusion.methods import METHODS, Method, select_methods
 from batchstack.images import ImageInfo, file_digest, image_kind, probe
@@ -322,28 +322,30 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     )
     if broken:
         if why := refusal(job, [job.frames.index(path) for path in broken]):
-            raise ImageError(f"{'; '.join(map(str, broken.values()))}; not left out: {why}")
-        job = without(job, {path: _after(path, error) for path, error in broken.items()})
+            first, *others = broken.values()
+            what = "; ".join([first.what, *map(str, others)])
+            raise DamagedError(first.path, f"{what}; not left out: {why}")
+        job = without(job, {path: error.what for path, error in broken.items()})
     _refuse_long_names(job)
     return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
 
 
 def _headers(
     row: Row, options: RunOptions, known: _Known
-) -> tuple[list[ImageInfo], dict[Path, ImageError]]:
+) -> tuple[list[ImageInfo], dict[Path, DamagedError]]:
     """What the headers of the frames of a stack say, unless its outputs would replace something.
 
     Returns
     -------
     list of ImageInfo
-    dict of Path to ImageError
+    dict of Path to DamagedError
         Frames that are damaged, if that is no reason to refuse.
 
     Raises
     ------
     StackError
     ImageError
-        If a frame is damaged and may not be, or all are.
+        If a frame cannot be used, unless it is damaged and may be, and others are whole.
     """
     for path in filter(known.is_output, row.frames):
         raise StackError(
@@ -356,12 +358,12 @@ def _headers(
             "would be replaced; remove the link, or give another output directory"
         )
     frames: list[ImageInfo] = []
-    broken: dict[Path, ImageError] = {}
+    broken: dict[Path, DamagedError] = {}
     for path in row.frames:
         try:
             frames.append(probe(path))
-        except ImageError as error:
-            if not options.skip_broken or broken_among(error, [path]) is None:
+        except DamagedError as error:
+            if not options.skip_broken:
                 raise
             broken[path] = error
     if not frames:
@@ -370,16 +372,13 @@ def _headers(
 
 
 def _kind(row: Row, options: RunOptions) -> str:
-    """The format of the first frame, or of the first that shows one if some may be damaged."""
-    for path in row.paths[:-1] if options.skip_broken else ():
-        with suppress(ImageError):
-            return image_kind(path)
-    return image_kind(row.paths[-1 if options.skip_broken else 0])
-
-
-def _after(path: Path, error: ImageError) -> str:
-    """What an error says of a file, without its name."""
-    return str(error).removeprefix(f"{path}: ")
+    """The format of the first frame, or of the first with a sound header if some may be damaged."""
+    if not options.skip_broken:
+        return image_kind(row.paths[0])  # which is read much faster than a header
+    for path in row.paths[:-1]:
+        with suppress(DamagedError):
+            return probe(path).format
+    return probe(row.paths[-1]).format
 
 
 class _FramesThen:

@@ -268,7 +268,10 @@ class _Recorder:
         # What is up to date needs no memory for each stack.
         self._steps = {step.row.id: step for step in steps if step.action == "fuse"}
         self._refused = [step for step in steps if step.action == "refuse"]
-        self._moved = [step.row for step in steps if step.moved]
+        done = [step.row for step in steps if step.action == "skip"]
+        moved = {step.row.id for step in steps if step.moved}
+        # What failed, and is as it was before again, is recorded again: it fails no longer.
+        self._stale = [row for row in done if row.id in moved or ledger.failed_last(row.id)]
         self._claim, self._ledger, self._listener = claim, ledger, listener
         self._synced = time.monotonic()
         self.summary = Summary(
@@ -288,7 +291,7 @@ class _Recorder:
         for step in self._refused:
             row = step.row
             self._fail(row, f"{row.place} {row.id}: {step.reasons[0]}", broken=step.broken)
-        for row in self._moved:
+        for row in self._stale:
             self._refresh(row)
         # What comes after it in the journal is what the run does.
         refused = len(self._refused)
@@ -408,14 +411,17 @@ class _Recorder:
         }
 
     def _refresh(self, row: Row) -> None:
-        """Remember where a moved or touched data set is now, to spare reading it again."""
+        """Record what is done as it is now.
+
+        A moved or touched data set need not be read again, and what failed meanwhile has not.
+        """
         history = self._ledger.history(row.id)
         moved: dict[tuple[Input, ...], dict[str, Record]] = {}
         # A frame that vanished since is for the next run to find.
         with suppress(OSError):
             for name, record in history.records.items():
                 inputs = _as_they_are(record.inputs, frames_left(row.frames, record.key))
-                if inputs != record.inputs:
+                if inputs != record.inputs or history.error is not None:
                     moved.setdefault(inputs, {})[name] = replace(record, inputs=inputs)
         for records in moved.values():
             self._ledger.append_done(row.id, records, history.facts)
