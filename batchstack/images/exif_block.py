@@ -46,7 +46,7 @@ _NUMBERS = _SIZES | {5: 4, 10: 4}
 _MOST_TAGS, _MOST_BYTES = 2**12, 2**22
 # Maker notes that lie behind so many bytes are moved, rather than as much space left empty.
 _KEPT_PLACE = 2**16
-_FINE = 10_000  # pixels per inch
+_FINE, _EXACT = 10_000, 10_000  # pixels per inch, and parts of one that are told apart
 
 
 class Tag(NamedTuple):
@@ -223,8 +223,13 @@ class Exif:
         head = b"II*\0" if self.order == "<" else b"MM\0*"
         return head + packed(form.offset, start) + room.data()
 
+    @property
+    def order_in_tiff(self) -> str:
+        """The order of bytes for a TIFF: notes of many makers hold numbers in that of the file."""
+        return self.order if MAKER_NOTE in self.photo else "<"
+
     def beside(self, *, big: bool) -> tuple[bytes, dict[int, int]]:
-        """All but the main directory, to follow the header of a little-endian TIFF.
+        """All but the main directory, to follow the header of a TIFF in `order_in_tiff`.
 
         Returns
         -------
@@ -232,7 +237,8 @@ class Exif:
         dict of int to int
             For each directory the tag that leads to it, and the place in the file.
         """
-        exif, form = self.in_order("<"), _Form("<", big)
+        order = self.order_in_tiff
+        exif, form = self.in_order(order), _Form(order, big)
         room = _Room(form.start, exif._pinned(form))
         places = {tag: _lay(room, form, *node) for tag, node in _children(exif).items()}
         return (room.data() if places else b""), places
@@ -263,7 +269,9 @@ def density_of(resolution: tuple[float, float] | None) -> Density | None:
 def _rational(value: float) -> Ratio | None:
     if not 0 < value < 2**32:
         return None
-    ratio = Fraction(value).limit_denominator(10_000)
+    # As exact for small values as for large ones, as far as 32 bits go.
+    finest = min(max(_EXACT, _EXACT / value), (2**32 - 1) / max(value, 1.0))
+    ratio = Fraction(value).limit_denominator(max(int(finest), 1))
     return ratio.as_integer_ratio() if 0 < ratio.numerator < 2**32 else None
 
 

@@ -3,6 +3,8 @@
 Pillow would do for the headers but loads all pixels to find an EXIF chunk behind them.
 """
 
+import json
+import shlex
 import struct
 import textwrap
 import zlib
@@ -13,11 +15,12 @@ from typing import BinaryIO
 
 import imagecodecs
 
-from batchstack.errors import ImageError
+from batchstack.errors import ImageError, PageStackError
 from batchstack.formats import FORMATS
 from batchstack.images import exif, iptc
 from batchstack.images.claims import DEFLATE, check_claim, file_size
 from batchstack.images.colour import CHUNKS, key
+from batchstack.images.exif_block import parse
 from batchstack.images.icc import FAULT, is_sound
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size
@@ -85,6 +88,7 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     # A byte before every row names its filter.
     stored = height * (1 + -(-width * depth * _SAMPLES[colour] // 8))
     check_claim(path, (height, width), stored, held, DEFLATE)
+    _refuse_films(path, chunks.get(b"acTL", b""))
     metadata = _metadata(pieces)
     orientation = exif_orientation(metadata.exif)
     height, width = oriented_size(height, width, orientation)
@@ -101,6 +105,22 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
         notes=_notes(chunks, metadata),
         colours=key(metadata),
     )
+
+
+def _refuse_films(path: Path, control: bytes) -> None:
+    """Refuse what holds several pictures (APNG), of which others are shown than the first."""
+    count = int.from_bytes(control[:4])
+    if count > 1:
+        stem = str(path.with_suffix(""))
+        split = (
+            "from PIL import Image, ImageSequence as s; "
+            f'[one.convert("RGB").save({json.dumps(stem)} + f"-{{n:04}}.png") '
+            f"for n, one in enumerate(s.Iterator(Image.open({json.dumps(str(path))})))]"
+        )
+        raise PageStackError(
+            f"{path}: holds {count} pages, a frame must be one image; split it, e.g. "
+            f"python -c {shlex.quote(split)}, and give {stem + '-*.png'!r}"
+        )
 
 
 def _notes(chunks: dict[bytes, bytes], metadata: Metadata) -> tuple[str, ...]:
@@ -187,11 +207,12 @@ def _metadata(chunks: Iterable[tuple[bytes, bytes]]) -> Metadata:
             lost = ("texts in chunks of their own",)
         else:
             found[name] = text
+    block = found.get(b"eXIf", raw.get(b"exif", b"")).removeprefix(b"Exif\0\0")
     return Metadata(
-        exif=found.get(b"eXIf", raw.get(b"exif", b"")).removeprefix(b"Exif\0\0") or None,
+        exif=block or None,
         xmp=found.get(_XMP_KEY) or raw.get(b"xmp"),
         icc=_profile(found.get(b"iCCP", b"")) or raw.get(b"icc") or raw.get(b"icm"),
-        resolution=_physical(found.get(b"pHYs", b"")),
+        resolution=_physical(found.get(b"pHYs", b"")) or parse(block).resolution,
         iptc=iptc.either(raw.get(b"iptc", b"")),
         chunks=tuple((kind, found[kind]) for kind in CHUNKS if kind in found),
         lost=lost,

@@ -17,6 +17,7 @@ from batchstack.images import (
     descriptions,
     iptc,
     probe,
+    read_image,
     read_metadata,
     same_colours,
     write_image,
@@ -25,7 +26,7 @@ from batchstack.images import (
 from batchstack.images.colour import agree, stated_profile
 from batchstack.images.exif_block import MAKER_NOTE, Exif, Tag, density_of, parse, read
 from tests.images import sources
-from tests.images.samples import SRGB, photo, png_chunk
+from tests.images.samples import SRGB, noise, photo, png_chunk
 
 ADOBE = stated_profile(Metadata(exif=sources.block(1, adobe_rgb=True)), 3)
 
@@ -69,17 +70,20 @@ def test_directories_of_a_tiff_give_back_the_same(exif, big):
     if not (exif.photo or exif.gps):
         return
     data, places = exif.beside(big=big)
-    head = b"II+\0\x08\0\0\0" + struct.pack("<Q", 0) if big else b"II*\0" + bytes(4)
-    file = head + data
+    order = exif.order_in_tiff
+    expected = exif.in_order(order)
+    mark = {"<": b"II", ">": b"MM"}[order]
+    version = struct.pack(order + "HHHQ", 43, 8, 0, 0) if big else struct.pack(order + "HI", 42, 0)
+    file = mark + version + data
     entries = b"".join(
-        struct.pack("<HHQQ" if big else "<HHII", tag, 16 if big else 4, 1, place)
+        struct.pack(order + ("HHQQ" if big else "HHII"), tag, 16 if big else 4, 1, place)
         for tag, place in sorted(places.items())
     )
-    count = struct.pack("<Q" if big else "<H", len(places))
+    count = struct.pack(order + ("Q" if big else "H"), len(places))
     linked = bytearray(file + count + entries + bytes(8))
-    struct.pack_into("<Q" if big else "<I", linked, 8 if big else 4, len(file))
+    struct.pack_into(order + ("Q" if big else "I"), linked, 8 if big else 4, len(file))
     again = read(BytesIO(bytes(linked)))
-    assert (again.photo, again.gps) == (exif.in_order("<").photo, exif.in_order("<").gps)
+    assert (again.photo, again.gps) == (expected.photo, expected.gps)
 
 
 @given(exifs())
@@ -116,7 +120,11 @@ def test_a_comment_in_unicode_may_have_any_length(end):
 
 
 @pytest.mark.parametrize(
-    ("resolution", "unit"), [((300, 150), 2), ((78153.8, 78153.8), 3), ((2.54e7, 2.54e7), 3)]
+    ("resolution", "unit"),
+    [
+        *(((300, 150), 2), ((78153.8, 78153.8), 3), ((2.54e7, 2.54e7), 3)),
+        *(((6.842e6, 25.4e6 / 0.37), 3), ((25.4e9 / 3.7, 25.4e8 / 7), 3), ((0.00254, 1e-5), 2)),
+    ],
 )
 def test_densities_are_exact_enough(resolution, unit):
     found, x, y = density_of(resolution)
@@ -124,6 +132,31 @@ def test_densities_are_exact_enough(resolution, unit):
     per_inch = {2: 1, 3: 2.54}[unit]
     assert (x[0] / x[1] * per_inch, y[0] / y[1] * per_inch) == pytest.approx(resolution, rel=1e-6)
     assert density_of((1e-12, 1e30)) is None
+
+
+@pytest.mark.parametrize("shape", [(700, 600), (60, 50, 3)])
+@pytest.mark.parametrize("kind", ["flat", "noise"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_maker_notes_have_their_order_of_bytes_in_a_tiff(tmp_path, dtype, kind, shape):
+    note = struct.pack(">HHHII", 1, 0x0001, 4, 1, 258) + bytes(range(60))
+    tags = {MAKER_NOTE: Tag(7, len(note), note), 0x829A: Tag(5, 1, struct.pack(">II", 1, 200))}
+    block = Exif(">", {0x010F: Tag(2, 3, b"Mi\0")}, tags, note_place=300).block()
+    pixels = np.ones(shape, dtype) if kind == "flat" else noise(shape, dtype)
+    path = tmp_path / "a.tif"
+    write_image(path, pixels, Encoding(metadata=Metadata(exif=block)))
+    assert path.read_bytes()[:2] == b"MM"
+    assert path.read_bytes()[300 : 300 + len(note)] == note
+    np.testing.assert_array_equal(read_image(path), pixels)
+    np.testing.assert_array_equal(tifffile.imread(path), pixels)
+    found = parse(read_metadata(path).exif)
+    assert (found.order, found.photo[0x829A], found.text(0x010F)) == (">", tags[0x829A], "Mi")
+
+
+def test_a_png_whose_exif_alone_states_the_resolution_keeps_it(tmp_path):
+    ratio = Tag(5, 1, struct.pack(">II", 300, 1))
+    block = Exif(">", {0x011A: ratio, 0x011B: ratio}).block()
+    Image.fromarray(photo()).save(tmp_path / "a.png", exif=b"Exif\0\0" + block)
+    assert read_metadata(tmp_path / "a.png").resolution == (300, 300)
 
 
 # --- XMP
@@ -235,6 +268,16 @@ METAMORPH = (
         "<!-- a block of OME-XML --><OME/>",
         "Aperio Image Library v11.2.1\r\n46000x32914",
         "state.configPath='C:'",
+        "shape=(5, 96, 128, 3)",
+        "SIMPLE  =                    T / file conforms",
+        "scanimage.SI4.acqNumFrames = 3",
+        "SI.LINE_FORMAT_VERSION = 1",
+        "frameNumbers = 1\nacquisitionNumbers = 1",
+        "[Application]\r\nName=x\r\n",
+        '[Application],Date="2001"',
+        "# Pixel_size 172e-6 m x 172e-6 m",
+        "<Title>Bees</Title>",
+        '[{"shape": [3]}]',
     ],
 )
 def test_words_of_programs_are_known(text):
@@ -242,7 +285,12 @@ def test_words_of_programs_are_known(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["beetle", "<3 beetles", "{draft} beetle", "", "ImageJ was used", "<Digimax, MP3>"]
+    "text",
+    [
+        *("beetle", "<3 beetles", "{draft} beetle", "", "ImageJ was used", "<Digimax, MP3>"),
+        *("<Bee> on a flower", '["Bee" series] no. 4', "state.of the art", "[[1]] first"),
+        *('{"Bee"} stack', "SI.unit 5", "[Bee] on a flower", "# 4", "SIMPLE = easy"),
+    ],
 )
 def test_words_of_people_are_not(text):
     assert not descriptions.is_machine(text)
@@ -321,7 +369,7 @@ def test_imagej_and_micro_manager_keep_their_scale_in_a_tiff(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
-@pytest.mark.parametrize("micrometres", [0.05, 0.325, 10])
+@pytest.mark.parametrize("micrometres", [0.0037, 0.05, 0.325, 10])
 def test_pixels_of_a_microscope_keep_their_size(tmp_path, suffix, micrometres):
     resolution = (25400 / micrometres,) * 2
     path = tmp_path / f"a.{suffix}"
