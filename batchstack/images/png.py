@@ -42,6 +42,11 @@ _SOFTWARE_KEY = b"Software"
 _RAW_KEY = b"Raw profile type "
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_LOST = {
+    b"sCAL": "the scale of its subject (sCAL)",
+    b"mDCV": "the colours of the screen that it was made on (mDCV)",
+    b"cLLI": "the light of its brightest places (cLLI)",
+}
 _METRES_PER_INCH = 0.0254
 _TEXT_ROOM = 2**24  # bytes that a profile or an XMP packet may have when it is inflated
 _WRONG_SUM = "incorrect data check"  # of libpng, about the sum behind all pixels
@@ -198,15 +203,16 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
 def _metadata(chunks: Iterable[tuple[bytes, bytes]]) -> Metadata:
     found: dict[bytes, bytes] = {}
     raw: dict[bytes, bytes] = {}
-    lost: tuple[str, ...] = ()
+    lost: dict[str, None] = {}
     for kind, payload in chunks:
         name, text = _text(kind, payload) if kind in _TEXTS else (kind, payload)
         if name.startswith(_RAW_KEY):
             raw |= _raw(name.removeprefix(_RAW_KEY), text)
         elif kind in _TEXTS and name not in (_XMP_KEY, _SOFTWARE_KEY):
-            lost = ("texts in chunks of their own",)
+            lost |= {"texts in chunks of their own": None}
         else:
             found[name] = text
+            lost |= {_LOST[name]: None} if name in _LOST else {}
     block = found.get(b"eXIf", raw.get(b"exif", b"")).removeprefix(b"Exif\0\0")
     return Metadata(
         exif=block or None,
@@ -215,7 +221,7 @@ def _metadata(chunks: Iterable[tuple[bytes, bytes]]) -> Metadata:
         resolution=_physical(found.get(b"pHYs", b"")) or parse(block).resolution,
         iptc=iptc.either(raw.get(b"iptc", b"")),
         chunks=tuple((kind, found[kind]) for kind in CHUNKS if kind in found),
-        lost=lost,
+        lost=tuple(lost),
     )
 
 

@@ -562,7 +562,7 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     EXIF is what describes the picture in the directory of the image, and the directories of
     EXIF and GPS that it leads to.
     """
-    stored = exif_block.read(file, exif_block.DESCRIPTIVE)
+    stored = exif_block.read(file, exif_block.DESCRIPTIVE | exif_block.TAKING | exif_block.MAP)
     file.seek(0)
     with open_page(path, file) as page:
         tags = page.tags

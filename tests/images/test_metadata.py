@@ -25,6 +25,7 @@ from batchstack.images import (
 )
 from batchstack.images.colour import agree, stated_profile
 from batchstack.images.exif_block import MAKER_NOTE, Exif, Tag, density_of, parse, read
+from batchstack.images.inherit import scaled
 from tests.images import sources
 from tests.images.samples import SRGB, noise, photo, png_chunk
 
@@ -377,7 +378,161 @@ def test_pixels_of_a_microscope_keep_their_size(tmp_path, suffix, micrometres):
     assert read_metadata(path).resolution == pytest.approx(resolution, rel=1e-4)
 
 
+# --- what holds for the picture as it was
+
+
+def ratio(order, top, bottom=1):
+    return Tag(5, 1, struct.pack(order + "II", top, bottom))
+
+
+def shorts(order, *values):
+    return Tag(3, len(values), struct.pack(f"{order}{len(values)}H", *values))
+
+
+def told(path, exif, *, orientation=1):
+    """Save a picture that says so."""
+    exif = Exif(exif.order, {**exif.main, 0x0112: shorts(exif.order, orientation)}, exif.photo)
+    Image.fromarray(photo(40, 60)).save(path, exif=b"Exif\0\0" + exif.block())
+    return path
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_places_in_the_picture_are_kept_only_while_it_is_as_it_was(tmp_path, order):
+    where = {0x9214: shorts(order, 30, 20, 5), 0xA214: shorts(order, 30, 20)}
+    where |= {0xA002: shorts(order, 60), 0xA003: shorts(order, 40)}
+    for orientation, size, kept in (
+        (1, (40, 60), True),
+        (1, (30, 60), False),
+        (3, (40, 60), False),
+    ):
+        source = told(tmp_path / "a.jpg", Exif(order, photo=where), orientation=orientation)
+        metadata = read_metadata(source)
+        write_image(tmp_path / "b.jpg", photo(*size), Encoding(metadata=metadata))
+        found = parse(read_metadata(tmp_path / "b.jpg").exif).photo
+        assert (0x9214 in found) == (0xA214 in found) == kept
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_the_resolution_of_the_sensor_follows_turns_and_new_sizes(tmp_path, order):
+    sensor = {0xA20E: ratio(order, 3000), 0xA20F: ratio(order, 1500)}
+    main = {0x011A: ratio(order, 300), 0x011B: ratio(order, 150), 0x1001: shorts(order, 9)}
+    exif = Exif(order, main, sensor)
+    metadata = read_metadata(told(tmp_path / "a.jpg", exif, orientation=6))
+    found = parse(scaled(metadata, 0.5, 4.0).exif).photo
+    x, y = (struct.unpack(order + "II", found[tag].data) for tag in (0xA20E, 0xA20F))
+    assert (x[0] / x[1], y[0] / y[1]) == (6000, 1500)
+    write_image(tmp_path / "b.jpg", photo(50, 20), Encoding(metadata=metadata))
+    related = parse(read_metadata(tmp_path / "b.jpg").exif).main[0x1001]
+    assert related == Tag(4, 1, struct.pack(order + "I", 20))
+
+
+REGIONS = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-'
+    b'syntax-ns#"><rdf:Description xmlns:t="http://ns.adobe.com/tiff/1.0/"'
+    b' xmlns:r="http://www.metadataworkinggroup.com/schemas/regions/"'
+    b' xmlns:d="http://ns.adobe.com/xap/1.0/sType/Dimensions#" t:ImageWidth="60">'
+    b"<t:Orientation> 6 </t:Orientation>"
+    b'<r:Regions rdf:parseType="Resource"><r:AppliedToDimensions d:w="60" d:h="40"/>'
+    b"<r:RegionList/></r:Regions></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16-le", "utf-16-be", "utf-16", "utf-32-le"])
+def test_xmp_is_understood_in_any_encoding_and_under_any_prefix(tmp_path, coding):
+    source = tmp_path / "a.jpg"
+    Image.fromarray(photo(40, 60)).save(source, xmp=REGIONS.decode().encode(coding))
+    metadata = read_metadata(source)
+    assert b"<t:Orientation>1</t:Orientation>" in metadata.xmp
+    for size, kept in (((40, 60), True), ((30, 60), False)):
+        write_image(tmp_path / "b.jpg", photo(*size), Encoding(metadata=metadata))
+        packet = read_metadata(tmp_path / "b.jpg").xmp
+        assert (b"Regions" in packet) == kept and b't:ImageWidth="60"' in packet
+
+
+def test_exif_in_the_main_directory_of_a_tiff_is_kept(tmp_path):
+    tags = [(0x829A, 5, 1, (1, 200), True), (0x8827, 3, 1, 400, True)]
+    tags += [(0x9003, 2, 0, "2026:01:02 03:04:05", True)]
+    tifffile.imwrite(tmp_path / "a.tif", photo(), metadata=None, extratags=tags)
+    metadata = read_metadata(tmp_path / "a.tif")
+    for suffix in ("jpg", "png", "tif"):
+        write_image(tmp_path / f"b.{suffix}", photo(), Encoding(metadata=metadata))
+        found = parse(read_metadata(tmp_path / f"b.{suffix}").exif).photo
+        assert found.keys() >= {0x829A, 0x8827, 0x9003}
+
+
+@pytest.mark.parametrize("kind", [1, 2, 6, 7])
+def test_xmp_and_profiles_in_tags_of_any_type_are_read(tmp_path, kind):
+    tags = [(700, 7, len(sources.XMP), sources.XMP, True), (34675, 7, len(SRGB), SRGB, True)]
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, photo(), metadata=None, extratags=tags)
+    data = path.read_bytes()
+    for tag in (700, 34675):
+        entry = struct.pack("<HH", tag, 7)
+        assert data.count(entry) == 1
+        data = data.replace(entry, struct.pack("<HH", tag, kind))
+    path.write_bytes(data)
+    assert probe(path).notes == ()
+    assert b"xmp:Rating" in read_metadata(path).xmp
+    assert read_metadata(path).icc == SRGB
+
+
+def test_iptc_that_is_longer_than_a_segment_of_jpeg_comes_back(tmp_path):
+    long = b"".join(b"\x1c\x02\x19\x0f\xa0" + bytes([n]) * 4000 for n in range(40))
+    write_image(tmp_path / "a.jpg", photo(), Encoding(metadata=Metadata(iptc=long)))
+    assert read_metadata(tmp_path / "a.jpg").iptc == long
+
+
+@pytest.mark.parametrize(
+    ("jfif", "exif", "expected"), [(72, 300, 300), (300, 72, 300), (72, 72, 72), (240, 240, 240)]
+)
+def test_two_resolutions_of_a_jpeg_become_one(tmp_path, jfif, exif, expected):
+    main = {0x011A: ratio(">", exif), 0x011B: ratio(">", exif)}
+    block = Exif(">", main).block()
+    Image.fromarray(photo()).save(tmp_path / "a.jpg", dpi=(jfif, jfif), exif=b"Exif\0\0" + block)
+    metadata = read_metadata(tmp_path / "a.jpg")
+    for suffix in ("jpg", "png"):
+        write_image(tmp_path / f"b.{suffix}", photo(), Encoding(metadata=metadata))
+        found = read_metadata(tmp_path / f"b.{suffix}")
+        assert found.resolution == pytest.approx((expected,) * 2, rel=1e-3)
+        assert parse(found.exif).resolution == pytest.approx((expected,) * 2)
+
+
+def test_chunks_of_png_that_are_not_copied_are_told(tmp_path):
+    Image.fromarray(photo()).save(tmp_path / "a.png")
+    sources.insert(tmp_path / "a.png", png_chunk(b"sCAL", b"\x010.1\x000.1"))
+    sources.insert(tmp_path / "a.png", png_chunk(b"cLLI", bytes(8)))
+    assert len(read_metadata(tmp_path / "a.png").lost) == 2
+
+
 # --- GPS
+
+
+PLACES = {
+    '<g:lat xmlns:g="http://www.w3.org/2003/01/geo/wgs84_pos#">47.5</g:lat>',
+    '<d:LRFTargetLat xmlns:d="http://www.dji.com/drone-dji/1.0/">47.5</d:LRFTargetLat>',
+    '<d:LRFTargetLon xmlns:d="http://www.dji.com/drone-dji/1.0/">47.5</d:LRFTargetLon>',
+}
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_no_notation_of_a_place_is_left(tmp_path, coding):
+    for place in PLACES:
+        packet = sources.XMP.decode().replace("<dc:title>", f"{place}<dc:title>").encode(coding)
+        Image.fromarray(photo()).save(tmp_path / "a.jpg", xmp=packet)
+        found = read_metadata(tmp_path / "a.jpg", strip_gps=True).xmp
+        assert b"47.5" not in found and b"GPS" not in found
+        # What is no place though its name is like one.
+        assert b"rdf:Alt" in found and b"xmp:Rating" in found
+
+
+def test_places_in_tags_of_tiff_inside_a_jpeg_are_left_out(tmp_path):
+    tie = Tag(12, 6, struct.pack("<6d", 0, 0, 0, 8.5, 47.5, 0))
+    main = {0x010F: Tag(2, 2, b"X\0"), 700: Tag(1, len(sources.XMP), sources.XMP), 33922: tie}
+    source = told(tmp_path / "a.jpg", Exif("<", main))
+    metadata = read_metadata(source, strip_gps=True)
+    assert b"GPS" not in metadata.exif and tie.data not in metadata.exif
+    assert b"GPS" not in metadata.xmp and b"Rating" in metadata.xmp
+    assert metadata.lost[0] == "the places of its pixels on a map (GeoTIFF)"
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
