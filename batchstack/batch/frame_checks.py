@@ -15,9 +15,7 @@ _FEW = 16
 # Proportions that differ by more are not those of one picture in two sizes.
 _ONE_SHAPE = 0.02
 # Where cameras begin to count anew (DCF), and names as they give them.
-_COUNTERS = {
-    10**digits: re.compile(rf"(.*?)(\d{{{digits}}})(\D*)", re.DOTALL) for digits in (4, 5)
-}
+_COUNTERS = {10**digits: re.compile(rf"(.*?)(\d{{{digits}}})(\D*)", re.DOTALL) for digits in (4, 5)}
 _TOO_FAR = f"; --crop-to-common takes sides that differ by less than {CLOSE:.0%}"
 _LIST_THEM = (
     "if the order of the frames is wrong, list them back to front, with | between them, or rename "
