@@ -1,11 +1,12 @@
 """Errors and exit codes.
 
 Every error batchstack raises on purpose is a `BatchstackError`.
-It carries one complete message (what, where, and what to do next) as its only
-argument, so that it survives pickling, and the exit code its kind leads to.
+It carries a complete message (what, where, and what to do next) in its arguments,
+so that it survives pickling, and the exit code its kind leads to.
 """
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -26,6 +27,25 @@ class BatchstackError(Exception):
 
 class ImageError(BatchstackError, ValueError):
     """A file cannot be read or written as an image; the message starts with the path."""
+
+
+class DamagedError(ImageError):
+    """What is in a file is cut off, damaged, or no image at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    what : str
+        What is wrong with it, and what to do.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(path, what)
+        self.path, self.what = path, what
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
 
 
 class PageStackError(ImageError):

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 
 from batchstack.errors import FileError
 
-_LONGEST_LINE = 1 << 24  # bytes; the record of a stack of 50,000 frames is shorter
+LONGEST_LINE = 1 << 24  # bytes; the record of a stack of 50,000 frames is shorter
 _PART = re.compile(r"\.(.+)\.batchstack-[0-9a-f]{12}\.part")
 _BUFFER = 2**15  # bytes; most headers lie in them
 _REMEDIES = {
@@ -508,9 +508,9 @@ class LineFile:
                 return
             with file:
                 offset, inside = file.seek(start), False
-                while piece := file.readline(_LONGEST_LINE):
+                while piece := file.readline(LONGEST_LINE):
                     follows, inside = inside, not piece.endswith(b"\n")
-                    if not follows and (not inside or len(piece) < _LONGEST_LINE):
+                    if not follows and (not inside or len(piece) < LONGEST_LINE):
                         yield offset, piece
                     offset += len(piece)
 
@@ -525,7 +525,7 @@ class LineFile:
             if self._reader is None:
                 self._reader = system.open(self._path, "rb")
             self._reader.seek(offset)
-            return self._reader.readline(_LONGEST_LINE)
+            return self._reader.readline(LONGEST_LINE)
 
     def make_ready(self) -> None:
         """Find out now whether lines can be appended.
@@ -564,12 +564,20 @@ class LineFile:
 
     def _open_to_append(self) -> BinaryIO:
         make_folder(self._path.parent)
+        self._part_from_copies()
         file = system.open(self._path, "a+b")
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.write(b"\n")
         return file
+
+    def _part_from_copies(self) -> None:
+        """Make it a file of its own: one copied by links (cp -al) is also that of the original."""
+        with suppress(FileNotFoundError):
+            if system.stat(self._path).st_nlink > 1:
+                replace_file(self._path, read_bytes(self._path))
+                self.close()
 
     def sync(self) -> None:
         """Wait until the lines are on the disk; at once if none was appended since.

@@ -9,7 +9,8 @@ one pair.  batchstack writes all of the original's outputs, then a single one, i
 many pairs as make 240 megapixels, but at least five, so that its start is shared as in a
 night's batch; then one pair by `batchstack fuse`, with its start.  Of more than two frames
 each program fuses one stack, with its start.  All read and write JPEG; every output is a new
-file.  The time is that of the processor, programs in turn, medians of the repeats.
+file.  The time is that of the processor, programs in turn, medians of the repeats, after one of
+each that is not counted.  Python may keep bytecode, as it does where programs are installed.
 """
 
 import os
@@ -56,14 +57,15 @@ def measure(folder: Path, size: float, frames: int, peers: list[str], repeats: i
     commands = {f"{name}, one output": (others[name], 1) for name in peers}
     commands |= of_pairs(folder, size, files) if frames == 2 else of_stack(files)
     seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(repeats):
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    for _ in range(1 + repeats):
         for name, (command, count) in commands.items():
             shutil.rmtree(folder / "out", ignore_errors=True)
             (folder / "fused.jpg").unlink(missing_ok=True)
             before = spent()
-            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            subprocess.run(command, cwd=folder, env=kept, check=True, capture_output=True)
             seconds[name].append((spent() - before) / count)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    medians = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     for name, median in medians.items():
         ratios = [
             f"{medians[peer] / median:4.1f} x {peer.split(',')[0]}"

@@ -243,27 +243,26 @@ def luma(x: Array) -> Array:
 
 
 def guided(stack: list[Array], levels: int) -> Array:
-    """The decision map under a guided filter of radius 2 and epsilon 1e-3, steepened by 2, and 0.01
-    of it as it is.
+    """The decision map under a guided filter of radius 1 and epsilon 0.01.
 
     These are the weights of the finest band; those of coarser ones are the map's shares and 0.01
     more, times the fourth power of strength, and of the coarsest one the map's shares alone.
     Where the map is not trusted all frames count alike; bases are blended apart.
-    Details are drawn to those that the weights of the finest band alone would make, by at most 3.
+    Details are drawn to those that the weights of the finest band alone would make.
     """
     levels = max(levels, 1)
     index, trust = decision_map(stack)
     hits = one_hot(index, len(stack))
     guide = luma(blend(stack, hits)) / 255
-    mean = box_sum(guide, 5) / 25
-    variance = box_sum(guide * guide, 5) / 25 - mean**2
+    mean = box_sum(guide, 3) / 9
+    variance = box_sum(guide * guide, 3) / 9 - mean**2
     weights = []
     for hit in hits:
-        hit_mean = box_sum(hit, 5) / 25
-        slope = (box_sum(guide * hit, 5) / 25 - mean * hit_mean) / (variance + 1e-3)
+        hit_mean = box_sum(hit, 3) / 9
+        slope = (box_sum(guide * hit, 3) / 9 - mean * hit_mean) / (variance + 0.01)
         offset = hit_mean - slope * mean
-        filtered = box_sum(slope, 5) / 25 * guide + box_sum(offset, 5) / 25
-        weights.append(np.clip(2 * filtered - 0.5, 0, 1) + 0.01 * np.maximum(filtered, 0))
+        filtered = box_sum(slope, 3) / 9 * guide + box_sum(offset, 3) / 9
+        weights.append(np.maximum(filtered, 0))
     equal = (1 - trust) / len(stack)
     weights = [trust * w + equal for w in normalised(weights)]
     shares = map_shares(hits, trust, levels)
@@ -282,16 +281,17 @@ def guided(stack: list[Array], levels: int) -> Array:
 
 
 def drawn(detail: Array, alone: Array, trust: Array) -> Array:
-    """Drawn to what pixels alone would make, by at most 3."""
+    """What pixels alone would make from within 4.5, further away drawn by 4.5^2 / distance."""
     away = detail - alone
-    return alone + np.sign(away) * np.maximum(np.abs(away) - 3 * trust, 0)
+    distance = np.maximum(np.abs(away), 1e-9)
+    return alone + away * np.maximum(1 - (4.5 * trust / distance) ** 2, 0)
 
 
 def bayesian(stack: list[Array], levels: int) -> Array:
     """Pyramid blend weighted by likelihood times the decision map's prior, on a blended base.
 
     The map's shares alone weigh the coarsest band, and details are drawn to what they would make
-    of pixels alone by at most 3.
+    of pixels alone.
     """
     levels = max(levels, 1)
     index, trust = decision_map(stack)

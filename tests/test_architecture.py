@@ -26,7 +26,7 @@ MAY_USE = {
     "scenes": {"scenes", "errors"},
     "images": {"images", *LEAVES},
     "batch": {"batch", "images", "fusion", "registration", "quality", *LEAVES},
-    "scan": {"scan", "images", *LEAVES},
+    "scan": {"scan", "images", "registration", *LEAVES},
     "report": {"report", "batch", "images", "fusion", *LEAVES},
     "cli": {"cli", "report", "batch", "scan", "images", "fusion", *LEAVES},
 }
@@ -199,7 +199,7 @@ def test_an_import_that_points_upwards_is_seen(line):
         "from .. import options",
         "from ..geometry import Box",
         "importlib.import_module('batchstack.fusion.warm')",
-        "import_module('numba.np.arraymath')",
+        "import_module('numba.core.types')",
         "__import__('numpy')",
         "'the folder .batchstack/journal.jsonl'",
         "def f():\n    'As batchstack.batch does.'",

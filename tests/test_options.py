@@ -29,8 +29,8 @@ SOFT = {"levels": 5, "beta": 0.1, "kernel": 3, "data_range": None}
 # As they are in the records of existing output directories.
 KEYS = {
     "bayesian": MAP
-    | {"levels": 5, "prior": 8.0, "prior_radius": 3, "sharpness": 20.0, "shrink": 3.0},
-    "guided": MAP | {"levels": 5, "guide_radius": 2, "guide_epsilon": 0.001, "shrink": 3.0},
+    | {"levels": 5, "prior": 8.0, "prior_radius": 3, "sharpness": 20.0, "shrink": 4.5},
+    "guided": MAP | {"levels": 5, "guide_radius": 1, "guide_epsilon": 0.01, "shrink": 4.5},
     "all_channels": SOFT,
     "by_channel": SOFT,
     "laplacian": SOFT,
@@ -43,7 +43,7 @@ ALIGNED = {
     "border": "crop",
     "match_exposure": "auto",
     "reference": "first",
-    "registration": 2,
+    "registration": 3,
 }
 
 
@@ -76,7 +76,7 @@ def test_every_fusion_option_acts_on_something_that_there_is():
     parts = set().union(*(method.parts for method in METHODS.values()))
     for known in declared(FusionOptions).values():
         assert known.used_by and known.used_by <= parts, known.name
-    others = {"any", "alignment", "lossy", "resized", "cropped", "stripped"}
+    others = {"any", "alignment", "lossy", "resized", "cropped", "stripped", "named"}
     for name, known in declared(RunOptions).items():
         assert known.used_by <= parts | others, name
 

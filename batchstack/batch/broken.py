@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from batchstack.batch.jobs import Job, LeftOut, Result
-from batchstack.errors import BatchstackError, ImageError
-from batchstack.images import file_digest
+from batchstack.errors import BatchstackError, DamagedError
+from batchstack.images import damaged_digest
 from batchstack.options import AlignOptions
 
 # A stack of so many frames may do without one in so many of them.
@@ -17,9 +17,7 @@ LEFT_OUT = "left_out"  # in the key of a record
 
 def broken_among(error: BaseException, frames: Collection[Path]) -> Path | None:
     """The frame that an error says is damaged, None if it says nothing of the kind."""
-    if not isinstance(error, ImageError):
-        return None
-    return next((path for path in frames if str(error).startswith(f"{path}: ")), None)
+    return error.path if isinstance(error, DamagedError) and error.path in frames else None
 
 
 def refusal(job: Job, broken: Sequence[int]) -> str | None:
@@ -64,7 +62,7 @@ def without_broken(result: Result) -> Job | None:
         return None
     try:
         return without(job, {path: (result.error or "").partition(f"{path}: ")[2]})
-    except BatchstackError:  # it went away
+    except BatchstackError:  # it went away, or is whole by now
         return None
 
 
@@ -75,12 +73,15 @@ def without(job: Job, broken: Mapping[Path, str]) -> Job:
     ------
     FileError
         If they cannot be read.
+    ImageError
+        If one is not damaged, or no longer: what is mended is to be fused with the others.
     """
     gone = {one.index for one in job.left_out}
     given = [index for index in range(len(job.frames) + len(gone)) if index not in gone]
     places = {path: job.frames.index(path) for path in broken}
     found = [
-        LeftOut(given[places[path]], path, file_digest(path), why) for path, why in broken.items()
+        LeftOut(given[places[path]], path, damaged_digest(path), why)
+        for path, why in broken.items()
     ]
     left_out = tuple(sorted((*job.left_out, *found), key=lambda one: one.index))
     return replace(

@@ -99,7 +99,7 @@ def claim(directory: Path, scratch: Path | None = None, *, lasting: bool = True)
         Absolute folder in which the run makes a scratch folder of its own; by default the
         folder of records.
     lasting : bool
-        Leave the folder of records, which the next run finds.
+        Leave the folder of records, which the next run finds, also if nothing is recorded.
 
     Raises
     ------
@@ -108,16 +108,16 @@ def claim(directory: Path, scratch: Path | None = None, *, lasting: bool = True)
     """
     records = directory / FOLDER
     with refused(), ExitStack() as undo:
-        made = files.make_folder(records)
-        if not lasting and records in made:
+        files.make_folder(records)
+        if not lasting:
             undo.callback(files.remove_empty, records)
         if not undo.enter_context(files.only_one(records / _LOCK)):
             raise OutputInUseError(
                 f"{directory}: another run is writing here; wait for it to end or give another "
                 "output directory"
             )
-        if not lasting and records in made:
-            undo.callback(_try, partial(files.remove, records / _LOCK))
+        if not lasting:
+            undo.callback(_remove_lock, records)
         held = undo.enter_context(_token(directory, scratch or records))
         # From here on errors are those of the run.
         undo = undo.pop_all()
@@ -200,6 +200,12 @@ def _withdraw(held: Claim) -> None:
     token = held.directory / FOLDER / _TOKEN
     if _text(token) == held.run:
         _try(partial(files.remove, token))
+
+
+def _remove_lock(records: Path) -> None:
+    """Remove the lock of a folder in which nothing else is kept, which no run needs then."""
+    if files.names_in(records) == [_LOCK]:
+        _try(partial(files.remove, records / _LOCK))
 
 
 def _try(removal: Callable[[], None]) -> None:

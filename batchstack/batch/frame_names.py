@@ -12,18 +12,23 @@ from batchstack.formats import FORMATS, either
 _FORMAT_OF = {suffix: row for row in FORMATS.values() for suffix in row.suffixes}
 
 
-def is_named_as_output(path: str) -> bool:
-    """Whether a file has the name of one that methods write."""
-    name = path.rpartition("/")[2]
+def is_output_file(name: str) -> bool:
+    """Whether a name is one that methods give to files in the folder of a stack."""
     return same_name(name).rpartition(".")[0] in _outputs()
 
 
+def is_named_as_output(path: str) -> bool:
+    """Whether a file is named like an output, also with the stack before it (`a_depth_map.png`)."""
+    name = path.rpartition("/")[2]
+    return same_name(name).rpartition(".")[0].endswith(_outputs())
+
+
 @cache
-def _outputs() -> frozenset[str]:
+def _outputs() -> tuple[str, ...]:
     """The names of the files that methods write, without ending."""
     from batchstack.fusion.methods import METHODS
 
-    return frozenset(name for method in METHODS.values() for name in method.outputs)
+    return tuple(name for method in METHODS.values() for name in method.outputs)
 
 
 def frames_among(names: Iterable[str]) -> list[str]:

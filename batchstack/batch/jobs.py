@@ -9,11 +9,12 @@ from batchstack import __version__
 from batchstack.batch import placement
 from batchstack.batch.claim import Claim
 from batchstack.batch.device import DeviceSet
+from batchstack.batch.output_names import place
 from batchstack.batch.placement import Alignment
 from batchstack.formats import keeping, of_suffix
 from batchstack.fusion.methods import DEPTH_MAPS, METHODS
 from batchstack.images import Written
-from batchstack.options import AlignOptions, FusionOptions
+from batchstack.options import DEFAULT_NAME, AlignOptions, FusionOptions
 from batchstack.registration import Transform
 
 Scores = dict[str, float]  # measure to value
@@ -94,8 +95,10 @@ class Job:
         Whether a task that does all holds the frames in memory; otherwise they are staged.
     score : bool
         Whether to score the fused images.
-    folder : Path
-        Where the outputs go.
+    directory : Path
+        The output directory.
+    template : str
+        What outputs are called in there, without ending.
     strip_gps : bool
         Whether outputs do without the place where frames were taken.
     keys : dict of str to dict
@@ -130,7 +133,8 @@ class Job:
     tile: int | None
     hold: bool
     score: bool
-    folder: Path
+    directory: Path
+    template: str = DEFAULT_NAME
     strip_gps: bool = False
     keys: dict[str, dict[str, Any]] = field(default_factory=dict, hash=False)
     number: int = 0
@@ -192,12 +196,22 @@ class Job:
         }
         return json.dumps(facts)
 
-    def output_path(self, name: str) -> Path:
+    def file_name(self, name: str) -> str:
+        """An output with the ending of its format."""
         wanted = of_suffix(self.suffix)
         if name in DEPTH_MAPS:
             # They are grey, and losses would be steps of depth.
             wanted = keeping(wanted, DEPTH_MAPS[name], 1)
-        return self.folder / f"{name}{wanted.suffix}"
+        return f"{name}{wanted.suffix}"
+
+    def output_path(self, name: str) -> Path:
+        return self.directory / place(self.template, self.id, self.file_name(name))
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the outputs of its methods go."""
+        outputs = [name for method in self.methods for name in METHODS[method].outputs]
+        return tuple(dict.fromkeys(self.output_path(name).parent for name in outputs))
 
 
 @dataclass(frozen=True)

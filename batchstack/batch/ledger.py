@@ -27,8 +27,10 @@ from batchstack import files
 from batchstack.batch.claim import FOLDER, refused
 from batchstack.batch.jobs import Input, Scores
 from batchstack.batch.manifest import Row, row_record
+from batchstack.batch.output_names import place
 from batchstack.errors import OptionError
 from batchstack.images import Written
+from batchstack.options import DEFAULT_NAME, OutputOptions, declared
 
 JOURNAL = "journal.jsonl"
 
@@ -38,6 +40,7 @@ _START = re.compile(rb'\{"id":"([^"\\\x00-\x1f]+)",("error":)?')
 _RUN = b'{"run":'
 _VERSION = {"v": 2}
 _END = b',"v":2}'
+_TEMPLATES = declared(OutputOptions)["name"].kind
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Record:
         Everything but the inputs that the outputs depend on.
     inputs : tuple of Input
     outputs : dict of str to Written
-        By file name.
+        By the output with its ending, wherever it is.
     scores : dict of str to dict
         Output name to its scores; empty if none were asked for.
         Scores do not decide whether the method is done.
@@ -60,6 +63,15 @@ class Record:
     inputs: tuple[Input, ...]
     outputs: dict[str, Written]
     scores: dict[str, Scores] = field(default_factory=dict)
+
+    @property
+    def template(self) -> str:
+        """What its outputs are called; a key names it only if it is not the usual one."""
+        return str(self.key.get("name", DEFAULT_NAME))
+
+    def place(self, stack_id: str, file: str) -> str:
+        """Where an output of it is, from the output directory."""
+        return place(self.template, stack_id, file)
 
 
 @dataclass
@@ -89,6 +101,15 @@ class StackHistory:
         self.records |= later.records
         if later.error is None:
             self.facts = later.facts
+
+    def missing(self, directory: Path, stack_id: str) -> list[str]:
+        """The outputs that are not there in their recorded size."""
+        return [
+            file
+            for record in self.records.values()
+            for file, output in record.outputs.items()
+            if files.size_of(f"{directory}/{record.place(stack_id, file)}") != output.size
+        ]
 
 
 class Ledger:
@@ -157,6 +178,20 @@ class Ledger:
             if history.records or history.error is not None:
                 yield stack_id, history
 
+    def failed_last(self, stack_id: str) -> bool:
+        """Whether the last that happened to a stack is that it failed."""
+        return stack_id in self._failed
+
+    @property
+    def template(self) -> str | None:
+        """What the outputs of this directory are called; None if there are none yet."""
+        for stack_id, number in self._last.items():
+            if stack_id in self._failed and self._before[number] < 0:
+                continue  # it has nothing but failed
+            for record in self.history(stack_id).records.values():
+                return record.template
+        return None
+
     def failed(self) -> Iterator[tuple[str, str, dict[str, str] | None]]:
         """Stacks that failed last, in that order: id, error, and the row if it was recorded."""
         for stack_id in list(self._failed):
@@ -207,6 +242,11 @@ class Ledger:
     def _append(self, entry: dict[str, Any]) -> None:
         text = json.dumps(entry | _VERSION, ensure_ascii=False, separators=(",", ":"))
         line = text.encode(errors="replace")  # of what is no text, such as half a character
+        if len(line) >= files.LONGEST_LINE and entry.get("facts"):
+            self._append(
+                entry | {"facts": {}}
+            )  # what is read is worth more than what decides nothing
+            return
         self._learn(self._file.append(line), line)
 
     def _learn(self, offset: int, line: bytes) -> None:
@@ -342,6 +382,8 @@ def _record(data: Any, shared: dict[str, Any], inputs: tuple[Input, ...]) -> Rec
         key = shared | _typed(dict, data["key"])
         outputs = dict(map(_output, data["outputs"].items()))
         scores = dict(map(_scores, data.get("scores", {}).items()))
+        if not _TEMPLATES.accepts(key.get("name", DEFAULT_NAME)):
+            return None  # it leads out of the directory
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     return Record(key, inputs, outputs, scores)
@@ -356,8 +398,8 @@ def _output(item: tuple[str, Any]) -> tuple[str, Written]:
     output = Written(value) if isinstance(value, int) else Written(*value)
     if not (isinstance(output.size, int) and isinstance(output.digest, (str, NoneType))):
         raise TypeError(value)
-    if name in ("", ".", "..") or "/" in name or "\0" in name:
-        raise ValueError(name)  # it leads out of the stack's folder
+    if not name or name.startswith(".") or "/" in name or "\0" in name:
+        raise ValueError(name)  # it may lead out of the directory
     return name, output
 
 
@@ -387,7 +429,7 @@ def _is_folder(stack_id: str) -> bool:
 # --- what makes a record valid
 
 
-def why_not_done(record: Record, key: dict[str, Any], folder: Path | str) -> str | None:
+def why_not_done(record: Record, key: dict[str, Any], directory: Path, stack_id: str) -> str | None:
     """Why a method must be computed whatever its frames, or None.
 
     Parameters
@@ -396,13 +438,15 @@ def why_not_done(record: Record, key: dict[str, Any], folder: Path | str) -> str
         What the ledger has.
     key : dict
         The key computed now.
-    folder : Path or str
-        Where the outputs are; text is joined ten times as fast, and a long run has many.
+    directory : Path
+        The output directory.
+    stack_id : str
     """
     if record.key != key:
         return _difference(record.key, key)
     for name, output in record.outputs.items():
-        found = files.size_of(f"{folder}/{name}")
+        # Text is joined ten times as fast as paths, and a long run has many.
+        found = files.size_of(f"{directory}/{record.place(stack_id, name)}")
         if found is None:
             return f"{name} is missing"
         if found != output.size:

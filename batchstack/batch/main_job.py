@@ -39,7 +39,7 @@ def run(
     manifest : str or Path
         CSV, TSV, JSONL or YAML; see `load_manifest`.
     output : str or Path
-        Output directory; outputs go to `output/<id>/`.
+        Output directory; outputs go to `output/<id>/`, unless the options name them otherwise.
     options : RunOptions, optional
         What to compute and to write; rows may have values of their own.
     cluster : ClusterOptions, optional

@@ -14,7 +14,7 @@ from batchstack.batch.frame_names import (
     frames_among,
     frames_in,
     in_natural_order,
-    is_named_as_output,
+    is_output_file,
 )
 from batchstack.batch.manifest_formats import (
     FRAME_COLUMNS,
@@ -369,18 +369,25 @@ def _stack_id(value: Value) -> str:
     return text
 
 
-def _segment_fault(segment: str) -> str | None:
-    """Why a segment of an id cannot be the name of a folder."""
-    if not segment:
-        return "it starts or ends with / or has // in it"
+def unportable(segment: str) -> str | None:
+    """Why a segment of a path cannot be a name everywhere, or is hidden."""
     if segment.startswith("."):
         return f"{segment!r} starts with a dot"
     if segment.endswith((".", " ")):
         return f"{segment!r} ends with a dot or a space"
     if _RESERVED.fullmatch(segment):
         return f"{segment!r} is a reserved name on Windows"
+    return None
+
+
+def _segment_fault(segment: str) -> str | None:
+    """Why a segment of an id cannot be the name of a folder."""
+    if not segment:
+        return "it starts or ends with / or has // in it"
+    if fault := unportable(segment):
+        return fault
     if len(segment.encode()) > _LONGEST_SEGMENT:
         return f"a segment is longer than {_LONGEST_SEGMENT} bytes"
-    if is_named_as_output(segment):
+    if is_output_file(segment):
         return f"{segment!r} is the name of an output, which the stack of that folder may write"
     return None

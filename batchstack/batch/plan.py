@@ -36,17 +36,19 @@ from batchstack.batch.jobs import Job
 from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed, why_not_done
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
 from batchstack.batch.memory import Footprint, Way, predict
+from batchstack.batch.output_names import name_faults, place
 from batchstack.batch.scoring import is_scored
 from batchstack.batch.white import stated_range
-from batchstack.errors import BatchstackError, ImageError, OptionError, StackError
+from batchstack.errors import BatchstackError, DamagedError, OptionError, StackError
 from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
 from batchstack.fusion.methods import METHODS, Method, select_methods
 from batchstack.images import ImageInfo, file_digest, image_kind, probe
-from batchstack.options import RunOptions
+from batchstack.options import DEFAULT_NAME, RunOptions
 
 # Bytes of a path with its end, and of a name, on Linux; macOS allows a quarter of the path.
 _LONGEST_PATH, _LONGEST_NAME = (4096 if sys.platform == "linux" else 1024), 255
 _UP_TO_DATE = ("up to date",)
+_OUTPUTS = tuple(name for method in METHODS.values() for name in method.outputs)
 # Sides of tiles, in pixels, that are tried where the usual ones take too much memory.
 SMALLER_TILES = (512, 256, 128)
 # Megapixels of all frames from which a stack is worth sharing among threads: about a second.
@@ -132,11 +134,14 @@ def make_plan(
     OptionError, FileError
         If transforms are given and cannot be read.
     """
+    _refuse_other_names(directory, options.output.name, ledger)
     wishes = _row_options(manifest.rows, options)
+    _refuse_bad_names(manifest.rows, options.output.name, ledger)
     given = options.alignment.transforms
     device = load_device_set(Path(given)) if given else None
     rows = [row.back_first(reverse=options.reverse) for row in manifest.rows]
-    known = _Known(directory.absolute(), rows, ledger, memory_limit, device)
+    name = options.output.name
+    known = _Known(directory.absolute(), name, rows, ledger, memory_limit, device)
     with collector_paused():
         return [_guarded_step(row, wish, known) for row, wish in zip(rows, wishes, strict=True)]
 
@@ -147,40 +152,63 @@ class _Known:
     def __init__(
         self,
         directory: Path,
+        template: str,
         rows: Sequence[Row],
         ledger: Ledger,
         memory_limit: int | None,
         device: DeviceSet | None,
     ) -> None:
         self.directory, self.ledger, self.memory_limit = directory, ledger, memory_limit
-        self.device = device
+        self.template, self.device = template, device
         self._rows = rows
         # A file that several methods or stacks use is read once.
         self.digest: Digest = cache(file_digest)
+        self._resolved = cache(Path.resolve)
         self._keys: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def is_output(self, frame: Path) -> bool:
         """Whether a frame stands where a stack of this plan has an output."""
-        if frame.stem not in self._outputs and not files.is_link(frame):
+        is_link = files.is_link(frame)
+        named = any(output in frame.name for output in _OUTPUTS)
+        if self._shows_output and not is_link and not named:
             return False
-        place = frame.resolve()
-        return place.stem in self._outputs and place.parent in self._folders
+        at = frame.resolve() if is_link else self._resolved(frame.parent) / frame.name
+        return (at.parent, at.stem) in self._places
 
-    def is_shared(self, stack_id: str) -> bool:
-        """Whether links lead the outputs of a stack to the folder of another."""
-        parts = Path(stack_id).parts
-        folders = [self.directory.joinpath(*parts[: n + 1]) for n in range(len(parts))]
-        return any(map(files.is_link, folders)) and self._folders[folders[-1].resolve()] > 1
+    def shared_folder(self, stack_id: str) -> Path | None:
+        """A folder of a stack that links lead to where another has outputs of the same name."""
+        for folder, names in self._named(stack_id).items():
+            parts = Path(folder).parts
+            steps = [self.directory.joinpath(*parts[: n + 1]) for n in range(len(parts))]
+            if any(map(files.is_link, steps)):
+                at = self._resolved(steps[-1])
+                if any(self._places[at, name] > 1 for name in names):
+                    return steps[-1]
+        return None
+
+    def _named(self, stack_id: str) -> dict[str, list[str]]:
+        """The folders that a stack may have outputs in, and how these are named there."""
+        found: dict[str, list[str]] = {}
+        for output in _OUTPUTS:
+            folder, _, name = place(self.template, stack_id, output).rpartition("/")
+            found.setdefault(folder, []).append(name)
+        return found
 
     @cached_property
-    def _outputs(self) -> frozenset[str]:
-        return frozenset(name for method in METHODS.values() for name in method.outputs)
+    def _shows_output(self) -> bool:
+        """Whether the file of an output has its name, and not a folder alone."""
+        return "{output}" in self.template.rpartition("/")[2]
 
     @cached_property
-    def _folders(self) -> Counter[Path]:
-        # Made only when a frame is named like an output, or a folder is a link, which is rare:
-        # a plan may be long.
-        return Counter((self.directory / row.id).resolve() for row in self._rows)
+    def _places(self) -> Counter[tuple[Path, str]]:
+        # Made only when a frame may be an output, or a folder is a link, which is rare: a plan
+        # may be long.
+        return Counter(
+            (self._resolved(self.directory / folder), name)
+            for row in self._rows
+            for folder, names in self._named(row.id).items()
+            for name in names
+        )
 
     def key(
         self, method: Method, options: RunOptions, suffix: str, *, resized: bool, cropped: bool
@@ -223,6 +251,8 @@ def output_key(
         parts.add("lossy")
     if options.output.strip_gps:
         parts.add("stripped")
+    if options.output.name != DEFAULT_NAME:
+        parts.add("named")
     if not options.alignment.is_off:
         parts.add("alignment")
         key["registration"] = REGISTRATION_VERSION
@@ -235,6 +265,29 @@ def output_key(
     if cropped:
         parts.add("cropped")
     return key | options.used_by(parts)
+
+
+def _refuse_other_names(directory: Path, template: str, ledger: Ledger) -> None:
+    """Refuse a run that would name its outputs otherwise than those before it."""
+    before = ledger.template
+    if before not in (None, template):
+        raise OptionError(
+            f"{directory}: earlier runs have named its outputs by {before!r}, not {template!r}; "
+            f"give --name '{before}', or another output directory"
+        )
+
+
+def _refuse_bad_names(rows: Sequence[Row], template: str, ledger: Ledger) -> None:
+    """Refuse stacks whose outputs would replace one another, or cannot be named."""
+    ids = [row.id for row in rows]
+    if template == DEFAULT_NAME:  # ids are folders by the rules of manifests
+        return
+    earlier = list(set(ledger.ids()).difference(ids))
+    report = Report()
+    for index, fault in name_faults(template, [*earlier, *ids]):
+        if index >= len(earlier):
+            report.add_row(rows[index - len(earlier)].place, fault)
+    report.raise_if_any()
 
 
 def _row_options(rows: Iterable[Row], options: RunOptions) -> list[RunOptions]:
@@ -314,7 +367,8 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         tile=options.tile,
         hold=False,
         score=options.score,
-        folder=known.directory / row.id,
+        directory=known.directory,
+        template=known.template,
         strip_gps=options.output.strip_gps,
         device=known.device,
         keys={
@@ -324,46 +378,48 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     )
     if broken:
         if why := refusal(job, [job.frames.index(path) for path in broken]):
-            raise ImageError(f"{'; '.join(map(str, broken.values()))}; not left out: {why}")
-        job = without(job, {path: _after(path, error) for path, error in broken.items()})
+            first, *others = broken.values()
+            what = "; ".join([first.what, *map(str, others)])
+            raise DamagedError(first.path, f"{what}; not left out: {why}")
+        job = without(job, {path: error.what for path, error in broken.items()})
     _refuse_long_names(job)
     return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
 
 
 def _headers(
     row: Row, options: RunOptions, known: _Known
-) -> tuple[list[ImageInfo], dict[Path, ImageError]]:
+) -> tuple[list[ImageInfo], dict[Path, DamagedError]]:
     """What the headers of the frames of a stack say, unless its outputs would replace something.
 
     Returns
     -------
     list of ImageInfo
-    dict of Path to ImageError
+    dict of Path to DamagedError
         Frames that are damaged, if that is no reason to refuse.
 
     Raises
     ------
     StackError
     ImageError
-        If a frame is damaged and may not be, or all are.
+        If a frame cannot be used, unless it is damaged and may be, and others are whole.
     """
     for path in filter(known.is_output, row.frames):
         raise StackError(
             f"{path}: has the name of an output of this run, which would replace it; rename it, "
             "or give another output directory"
         )
-    if known.is_shared(row.id):
+    if shared := known.shared_folder(row.id):
         raise StackError(
-            f"{known.directory / row.id}: leads to the folder of another stack, whose outputs "
-            "would be replaced; remove the link, or give another output directory"
+            f"{shared}: leads to the folder of another stack, whose outputs would be replaced; "
+            "remove the link, or give another output directory"
         )
     frames: list[ImageInfo] = []
-    broken: dict[Path, ImageError] = {}
+    broken: dict[Path, DamagedError] = {}
     for path in row.frames:
         try:
             frames.append(probe(path))
-        except ImageError as error:
-            if not options.skip_broken or broken_among(error, [path]) is None:
+        except DamagedError as error:
+            if not options.skip_broken:
                 raise
             broken[path] = error
     if not frames:
@@ -372,16 +428,13 @@ def _headers(
 
 
 def _kind(row: Row, options: RunOptions) -> str:
-    """The format of the first frame, or of the first that shows one if some may be damaged."""
-    for path in row.paths[:-1] if options.skip_broken else ():
-        with suppress(ImageError):
-            return image_kind(path)
-    return image_kind(row.paths[-1 if options.skip_broken else 0])
-
-
-def _after(path: Path, error: ImageError) -> str:
-    """What an error says of a file, without its name."""
-    return str(error).removeprefix(f"{path}: ")
+    """The format of the first frame, or of the first with a sound header if some may be damaged."""
+    if not options.skip_broken:
+        return image_kind(row.paths[0])  # which is read much faster than a header
+    for path in row.paths[:-1]:
+        with suppress(DamagedError):
+            return probe(path).format
+    return probe(row.paths[-1]).format
 
 
 class _FramesThen:
@@ -430,7 +483,6 @@ def _why_not_done(
     """Why each method is to be computed; those that are done miss."""
     if options.rerun:
         return {method.name: "rerun asked for" for method in methods}
-    folder = f"{known.directory}/{row.id}"
     reasons = {}
     for method in methods:
         record = records.get(method.name)
@@ -443,7 +495,9 @@ def _why_not_done(
         key = known.key(method, options, suffix, resized=resized, cropped=cropped)
         if options.skip_broken and left_out_of(record.key):
             key = key | {LEFT_OUT: record.key[LEFT_OUT]}
-        reason = why_not_done(record, key, folder) or frames_then.difference(record)
+        reason = why_not_done(record, key, known.directory, row.id) or frames_then.difference(
+            record
+        )
         if options.score and method.output and not is_scored(record.scores):
             # Scores need the pixels as computed, which only fusing again brings back.
             reason = reason or "not scored yet"

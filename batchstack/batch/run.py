@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from batchstack.batch.engines import Engine, StopRequest, Work
 from batchstack.batch.jobs import Input, Job, Result, Scores
 from batchstack.batch.ledger import Ledger, Record
 from batchstack.batch.manifest import OWN_NAMES, Row, write_records
+from batchstack.batch.output_names import has_own_folder
 from batchstack.batch.plan import Step, can_spread, is_split
 from batchstack.batch.progress import UnderWay
 from batchstack.errors import FileError, OutputInUseError
@@ -227,6 +228,7 @@ def run_plan(
     recorder = _Recorder(plan, claim, ledger, listener, work.again)
     summary = recorder.summary
     files.remove_parts(claim.directory, OWN_NAMES.__contains__)
+    _clear_shared_folders(plan)
 
     def give_up_if_enough() -> None:
         # What is under way still comes in after that.
@@ -248,6 +250,7 @@ def run_plan(
     finally:
         summary.seconds = time.monotonic() - start
         summary.interrupted = stop.drain and not summary.gave_up
+    _clear_shared_folders(plan)
     recorder.end("interrupted" if summary.interrupted else "finished")
     _close(claim.directory, ledger, plan.manifest)
     return summary
@@ -268,7 +271,10 @@ class _Recorder:
         # What is up to date needs no memory for each stack.
         self._steps = {step.row.id: step for step in steps if step.action == "fuse"}
         self._refused = [step for step in steps if step.action == "refuse"]
-        self._moved = [step.row for step in steps if step.moved]
+        done = [step.row for step in steps if step.action == "skip"]
+        moved = {step.row.id for step in steps if step.moved}
+        # What failed, and is as it was before again, is recorded again: it fails no longer.
+        self._stale = [row for row in done if row.id in moved or ledger.failed_last(row.id)]
         self._claim, self._ledger, self._listener = claim, ledger, listener
         self._synced = time.monotonic()
         self.summary = Summary(
@@ -288,7 +294,7 @@ class _Recorder:
         for step in self._refused:
             row = step.row
             self._fail(row, f"{row.place} {row.id}: {step.reasons[0]}", broken=step.broken)
-        for row in self._moved:
+        for row in self._stale:
             self._refresh(row)
 
     def end(self, how: str) -> None:
@@ -390,10 +396,7 @@ class _Recorder:
             name: Record(
                 job.keys[name],
                 result.inputs,
-                {
-                    job.output_path(output).name: result.outputs[output]
-                    for output in METHODS[name].outputs
-                },
+                {job.file_name(output): result.outputs[output] for output in METHODS[name].outputs},
                 {
                     output: {measure: round(value, 6) for measure, value in scores.items()}
                     for output, scores in result.scores.items()
@@ -404,14 +407,17 @@ class _Recorder:
         }
 
     def _refresh(self, row: Row) -> None:
-        """Remember where a moved or touched data set is now, to spare reading it again."""
+        """Record what is done as it is now.
+
+        A moved or touched data set need not be read again, and what failed meanwhile has not.
+        """
         history = self._ledger.history(row.id)
         moved: dict[tuple[Input, ...], dict[str, Record]] = {}
         # A frame that vanished since is for the next run to find.
         with suppress(OSError):
             for name, record in history.records.items():
                 inputs = _as_they_are(record.inputs, frames_left(row.frames, record.key))
-                if inputs != record.inputs:
+                if inputs != record.inputs or history.error is not None:
                     moved.setdefault(inputs, {})[name] = replace(record, inputs=inputs)
         for records in moved.values():
             self._ledger.append_done(row.id, records, history.facts)
@@ -469,9 +475,35 @@ class _Works(Iterator[Work]):
 def _clear_leftovers(job: Job) -> None:
     """Remove what a killed worker left of a stack; only names that are made here."""
     files.remove_tree(job.scratch)
-    outputs = {job.output_path(name).name for method in METHODS.values() for name in method.outputs}
-    files.remove_parts(job.folder, outputs.__contains__)
+    if has_own_folder(job.template):
+        _clear_parts([job])
     previews.clear_leftovers(job)
+
+
+def _clear_shared_folders(plan: Plan) -> None:
+    """Remove what killed workers left in folders that are too full to be looked at for each stack.
+
+    The stacks of a run are named alike.
+    """
+    jobs = [step.job for step in plan.steps if step.job]
+    if jobs and not has_own_folder(jobs[0].template):
+        _clear_parts(jobs)
+
+
+def _clear_parts(jobs: Sequence[Job]) -> None:
+    """Remove parts of outputs that these jobs, or others of their stacks, make."""
+    outputs = [name for method in METHODS.values() for name in method.outputs]
+
+    @cache
+    def ours() -> set[Path]:  # of many stacks, and mostly there is no part at all
+        return {job.output_path(name) for job in jobs for name in outputs}
+
+    def is_ours(folder: Path, name: str) -> bool:
+        return folder / name in ours()
+
+    folders = {job.output_path(name).parent for job in jobs for name in outputs}
+    for folder in folders:
+        files.remove_parts(folder, partial(is_ours, folder))
 
 
 def _close(directory: Path, ledger: Ledger, manifest: Path | None) -> None:

@@ -438,15 +438,18 @@ def _fuse_and_write(
     scores = score_outputs(
         job, read, {name: partial(_part, image) for name, image in outputs.items()}, area
     )
-    files.make_folder(job.folder)
+    for folder in job.folders:
+        files.make_folder(folder)
     with files.Behind() as behind:
-        if job.folder != job.held.directory:
-            behind(partial(files.sync_names, job.folder.parent, job.held.directory))
+        for folder in job.folders:
+            if folder != job.held.directory:
+                behind(partial(files.sync_names, folder.parent, job.held.directory))
         written = {}
         for name in output_names(job):
             written[name] = write(name, behind)
             done(WRITING, len(written) / len(outputs))
-        behind(partial(files.sync_names, job.folder, job.folder))
+        for folder in job.folders:
+            behind(partial(files.sync_names, folder, folder))
         _let_the_next_begin()
     return written, scores
 
@@ -467,7 +470,8 @@ def _let_the_next_begin() -> None:
 
 def _sync_names(job: Job) -> None:
     """Have the outputs on the disk under their names before they are recorded."""
-    files.sync_names(job.folder, job.held.directory)
+    for folder in job.folders:
+        files.sync_names(folder, job.held.directory)
 
 
 def forget() -> None:

@@ -40,11 +40,11 @@ class Verified:
 
 
 def recorded_outputs(ledger: Ledger) -> Iterator[tuple[str, str, Written]]:
-    """Stack, file name and record of every output; of one that was redone, the last."""
+    """Stack, place in the directory and record of each output; of one that was redone, the last."""
     for stack_id, history in ledger:
         for record in history.records.values():
             for name, output in record.outputs.items():
-                yield stack_id, name, output
+                yield stack_id, record.place(stack_id, name), output
 
 
 def verify(ledger: Ledger, directory: Path, total: int, count: int) -> Iterator[Verified]:
@@ -61,8 +61,8 @@ def verify(ledger: Ledger, directory: Path, total: int, count: int) -> Iterator[
         How many of them to read, chosen at random.
     """
     chosen = choose(count, total)
-    for (stack_id, name, output), read in zip(recorded_outputs(ledger), chosen, strict=False):
-        path = directory / stack_id / name
+    for (stack_id, place, output), read in zip(recorded_outputs(ledger), chosen, strict=False):
+        path = directory / place
         difference = difference_in_size(path, output)
         was_read = read and difference is None
         if was_read:

@@ -42,7 +42,7 @@ def _content(path: Path) -> dict[str, Any]:
         raise files.failure(path, "cannot be read", error) from error
     except UnicodeDecodeError:
         raise OptionError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise OptionError(f"{path}: is not TOML: {error}") from None
 
 

@@ -45,7 +45,7 @@ ORIGINAL_METHODS = ("by_channel", "all_channels", "median_mask", "direct")
 @shared.run_options(
     None,
     shown=f"{shared.RECOMMENDED}; with --back and --front {','.join(ORIGINAL_METHODS)}",
-    without=("score", "rerun"),
+    without=("score", "rerun", "name"),
 )
 def command(
     frames: tuple[Path, ...], back: Path | None, front: Path | None, output: Path, **settings: Any

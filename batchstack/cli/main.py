@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import make_dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ COMMANDS = {
     "methods": "List the fusion methods.",
     "doctor": "Check versions, memory, cores and a cluster.",
 }
+
+
+_INTERRUPTED = "interrupted; finished work is kept"
 
 
 class LazyGroup(click.Group):
@@ -68,21 +72,31 @@ def main() -> None:
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     screen.protect()
-    _end_in_order()
-    code = _exit_code() if _names_are_text() else ExitCode.REFUSED
+    signals = _end_in_order()
+    code = _exit_code(signals) if _names_are_text() else ExitCode.REFUSED
     _let_go_of_stdout()
     sys.exit(code)
 
 
-def _end_in_order() -> None:
-    """Have whoever asks the process to end be answered as by Ctrl-C, whatever goes on."""
+def _end_in_order() -> list[int]:
+    """Have whoever asks the process to end be answered as by Ctrl-C, whatever goes on.
+
+    Returns
+    -------
+    list of int
+        The signals that came, as they come.
+    """
+    came: list[int] = []
 
     def on_signal(number: int, frame: Any) -> None:
+        came.append(number)
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one, which stays so
+    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in defaults:  # nohup ignores one, which stays so
             signal.signal(number, on_signal)
+    return came
 
 
 def _names_are_text() -> bool:
@@ -93,7 +107,7 @@ def _names_are_text() -> bool:
     return encoding == "utf-8"
 
 
-def _exit_code() -> int:
+def _exit_code(signals: Sequence[int]) -> int:
     try:
         cli.main(standalone_mode=False)
     except SystemExit as done:
@@ -108,7 +122,7 @@ def _exit_code() -> int:
         # The reader of our output went away, which is its right.
         return ExitCode.OK
     except (click.Abort, KeyboardInterrupt):
-        screen.tell("interrupted; finished work is recorded")
+        screen.tell(_INTERRUPTED)
         # Had it come while a text was executed, as dataclasses do when they are imported, CPython
         # would end the process by SIGINT although it was caught; making another undoes that.
         make_dataclass("Another", [])
@@ -117,6 +131,10 @@ def _exit_code() -> int:
         screen.tell(str(files.failure(error.filename or "this machine", "failed", error)))
         return ExitCode.FAILED
     except Exception as error:
+        if signals:
+            # Raised inside a library, such as the compiler, an interrupt may come out as anything.
+            screen.tell(_INTERRUPTED)
+            return ExitCode.INTERRUPTED
         if _raised_in(error) == "dask.config":
             # Dask reads its files when it is imported, whoever needs it first.
             screen.tell(

@@ -105,7 +105,7 @@ class SizeType(click.ParamType[int]):
 
         try:
             size = int(parse_bytes(value))
-        except ValueError:
+        except (ValueError, OverflowError):
             size = 0
         if size <= 0:
             self.fail(f"{value!r} is no size; write it like 4GiB", parameter, context)

@@ -28,6 +28,7 @@ from batchstack.batch.scoring import worst_first
 from batchstack.cli import screen
 from batchstack.cli.screen import tell
 from batchstack.cli.words import count, seconds_left
+from batchstack.options import DEFAULT_NAME
 
 if TYPE_CHECKING:  # rich is loaded only where there is a terminal
     from rich.console import RenderableType
@@ -221,8 +222,8 @@ def loss(what: str) -> str:
     return f"the reference frame has {what}; outputs do without"
 
 
-def closing_summary(summary: Summary, output: Path) -> str:
-    """The last words of a run."""
+def closing_summary(summary: Summary, output: Path, template: str = DEFAULT_NAME) -> str:
+    """The last words of a run, which names its outputs by a template."""
     counts = f"{summary.done} done, {summary.skipped} skipped, {len(summary.failures)} failed"
     if summary.remaining:
         counts += f", {summary.remaining} not started"
@@ -250,5 +251,7 @@ def closing_summary(summary: Summary, output: Path) -> str:
         lines.append("  stopped after so many failures, as --max-failures asks")
     if summary.interrupted:
         lines.append("  interrupted; run the same command again to resume")
-    lines.append(f"  outputs: {click.format_filename(output)}/<id>/")
+    shown = template.replace("{id}", "<id>").replace("{output}", "<output>")
+    shown = "<id>/" if template == DEFAULT_NAME else shown
+    lines.append(f"  outputs: {click.format_filename(output)}/{shown}")
     return "\n".join(lines)

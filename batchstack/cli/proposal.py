@@ -48,7 +48,7 @@ def write_proposal(folder: Path, output: Path, *, reverse: bool) -> Path:
         raise OptionError(f"{output}: is the folder of the photographs; give outputs their own")
     path = output / PROPOSAL
     _refuse_strange(path)
-    proposal = Folder(folder, skip=(output,)).propose()
+    proposal = Folder(folder, skip=(output,), by_scale=not reverse).propose()
     if reverse:
         proposal = proposal.back_first()
     text, unnamed = as_manifest(proposal, folder, path)

@@ -27,7 +27,7 @@ from batchstack.errors import BatchstackError, ExitCode
     group="Output",
     type=shared.folder_path,
     required=True,
-    help="Output directory; outputs go to OUTPUT/<id>/.",
+    help="Output directory; outputs go to OUTPUT/<id>/, unless --name says otherwise.",
 )
 @shared.run_options()
 @shared.scratch_option
@@ -107,7 +107,7 @@ def command(
             )
         if log:
             log.finish(summary)
-        say(closing_summary(summary, output.absolute()))
+        say(closing_summary(summary, output.absolute(), options.output.name))
         finished = not summary.interrupted and (no_report or _leave_report(output))
     if not finished:
         sys.exit(ExitCode.INTERRUPTED)

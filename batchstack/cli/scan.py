@@ -41,6 +41,13 @@ _LOOK_SECONDS = 2.0  # between two looks at a folder that is watched
     "--replace", group="Output", is_flag=True, help="Replace a manifest that is there already."
 )
 @shared.option(
+    "--as-taken",
+    group="Input",
+    is_flag=True,
+    help="Leave photographs in the order in which they were taken where no tag tells, and do not "
+    "look how scale changes; --reverse takes them from front to back instead.",
+)
+@shared.option(
     "--watch",
     group="Watch",
     is_flag=True,
@@ -67,6 +74,7 @@ def command(
     folder: Path,
     manifest: Path,
     replace: bool,
+    as_taken: bool,
     watch: bool,
     quiet: float,
     fuse_to: Path | None,
@@ -85,7 +93,8 @@ def command(
     if files.is_file(manifest) and not replace:
         raise OptionError(f"{manifest}: is there already; give --replace or another name")
     options = shared.take_run_options(settings)
-    content = Folder(folder, skip=(fuse_to,) if fuse_to else ())
+    by_scale = not (as_taken or options.reverse)
+    content = Folder(folder, skip=(fuse_to,) if fuse_to else (), by_scale=by_scale)
     if watch:
         _watch(Watch(content, quiet), folder, manifest, fuse_to, options)
     proposal = content.propose()
@@ -133,6 +142,6 @@ def _fuse(manifest: Path, fuse_to: Path, options: RunOptions) -> None:
     except BatchstackError as error:
         tell(str(error))
         return
-    say(closing_summary(summary, fuse_to.absolute()))
+    say(closing_summary(summary, fuse_to.absolute(), options.output.name))
     if summary.interrupted:
         sys.exit(ExitCode.INTERRUPTED)

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from batchstack import files
 from batchstack.batch.ledger import StackHistory, existing_ledger
 from batchstack.batch.placement import warnings
 from batchstack.batch.scoring import figure
@@ -67,12 +66,7 @@ def _describe(directory: Path, stack_id: str, history: StackHistory) -> dict[str
     known: dict[str, Any] = {
         "id": stack_id,
         "methods": sorted(history.records),
-        "missing": [
-            name
-            for record in records
-            for name, output in record.outputs.items()
-            if files.size_of(f"{directory}/{stack_id}/{name}") != output.size
-        ],
+        "missing": history.missing(directory, stack_id),
         "error": history.error,
         "scores": {name: scores for record in records for name, scores in record.scores.items()},
     }

@@ -8,8 +8,8 @@ Beyond the edges of a window everything is mirrored (reflect-101).
 An array may be a *ring* that holds the latest rows only: row y is at y modulo its rows, and
 the `height` that it stands for is given beside it.
 
-Every value is computed from its own neighbours in one fixed order, without fused or
-reordered arithmetic: it does not depend on where a block, a row or an array begins.
+Every value is computed from its own neighbours in one fixed order, without reordered arithmetic,
+and fused only where `fused` says so: it does not depend on where a block, a row or an array begins.
 
 Rows are cut out once, before the loop over them, and never chosen by a condition: this
 is what lets the compiler vectorise a loop and, where references are counted, keeps that out
@@ -18,24 +18,13 @@ Only rows are cut out: of a plane that is cut in two directions the compiler no 
 neighbours lie side by side, and does not vectorise.
 """
 
-import sys
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
-
-# Numba would load SciPy's matrix routines, a fifth of what it takes to load the kernels;
-# none of them multiplies matrices.
-_BLAS = "scipy.linalg.cython_blas"
-if _BLAS not in sys.modules:
-    sys.modules[_BLAS] = None  # type: ignore[assignment]
-    try:
-        import_module("numba.np.arraymath")
-    finally:
-        del sys.modules[_BLAS]
+from numba import njit, types
+from numba.extending import intrinsic
 
 Pixels = npt.NDArray[Any]
 Planes = npt.NDArray[np.float32]
@@ -50,7 +39,11 @@ COMPILED: list[str] = []
 
 
 def kernel(function: _Function) -> _Function:
-    """A function compiled when first called and kept on disk; it does not hold the GIL."""
+    """A function compiled when first called and kept on disk; it does not hold the GIL.
+
+    It is found on disk by its name and by what it closes over, which differs from process to
+    process if that is a routine: so it closes over nothing and stands at the top of a module.
+    """
     return cast(_Function, _kept(njit(nogil=True, error_model="numpy")(function)))
 
 
@@ -63,6 +56,8 @@ def bare_kernel(function: _Function) -> _Function:
 
 
 def _kept(compiled: Any) -> Any:
+    if compiled.py_func.__closure__:
+        raise TypeError(f"{compiled.py_func.__qualname__}: a kernel closes over nothing")
     try:
         from batchstack.compiled.kept import keep
 
@@ -88,6 +83,16 @@ def inlined(function: _Function) -> _Function:
     To hand over many arrays costs nothing then.
     """
     return cast(_Function, njit(error_model="numpy", _nrt=False, inline="always")(function))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c of float32, rounded once: one instruction, everywhere and in every loop the same."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.fma(*values)
+
+    return types.float32(types.float32, types.float32, types.float32), generate
 
 
 @routine

@@ -13,6 +13,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.runtime import rtsys
 
 from batchstack.compiled import COMPILED
 
@@ -73,17 +74,27 @@ class _Cache(FunctionCache):  # type: ignore[misc]
     """The code of one kernel; what cannot be read or written is compiled when needed."""
 
     _impl_class = _StampedCode
+    counts_references = True
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         code = None
         try:
-            code = super().load_overload(signature, target_context)
+            # Numba would first load all it knows of types and operators, which takes twice as
+            # long as the code.  Only to compile is it wanted, and Numba loads it then.
+            if self.counts_references:
+                rtsys.initialize(target_context)
+            code = self._load_overload(signature, target_context)
         except Exception:  # a torn file, or code that refers to what is no longer there
             with suppress(OSError):
                 self.flush()
         if code is None:
             COMPILED.append(self._impl.filename_base)
         return code
+
+    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        # Numba adds a digest of the function and of what it closes over, which for a routine is
+        # another in every process; the sources are known to be the same.
+        return signature, codegen.magic_tuple()
 
     def save_overload(self, signature: Any, code: Any) -> None:
         with suppress(OSError):  # such as a full disk
@@ -106,4 +117,5 @@ def keep(compiled: Any) -> None:
     cache = _Cache(compiled.py_func)
     if not (hasattr(compiled, "_cache") and isinstance(cache._impl, _StampedCode)):
         raise RuntimeError("this version of Numba keeps code in another way")
+    cache.counts_references = compiled.targetoptions.get("_nrt", True)
     compiled._cache = cache

@@ -12,6 +12,7 @@ from batchstack.fusion.rules import (
     SHARP_REACH,
     Weights,
     map_level,
+    prior_reach,
 )
 from batchstack.fusion.streams import (
     Reading,
@@ -97,8 +98,11 @@ class LevelFlow:
         return top - self.margin if top == self.found.top else top + self.margin
 
     def _read_by_first(self, top: int, bottom: int) -> Iterator[Reading]:
+        yield from self._read_others(max(top, self.held.top), min(bottom, self.held.bottom))
         yield from self._read_frames(self.fed_from(top), bottom + self.margin)
-        top, bottom = max(top, self.held.top), min(bottom, self.held.bottom)
+
+    def _read_others(self, top: int, bottom: int) -> Iterator[Reading]:
+        """All but frames, for what is made of the level."""
         if top >= bottom:
             return
         if self.coarser and any(method in self.coarser.now for method in self.now):
@@ -113,13 +117,13 @@ class LevelFlow:
             yield from self._read_cells(self._tile.bases, top, bottom)
 
     def _read_by_second(self, top: int, bottom: int) -> Iterator[Reading]:
+        if self.coarser and any(method in self.coarser.later for method in self.later):
+            yield self.coarser.second, *self._coarse_rows(top, bottom)
         found = self.found
         first, last = top - self.around - found.top, bottom + self.around - found.top
         first, last = mirrored_rows(first, last, found.shape[0])
         yield self.first, first + found.top, last + found.top
         yield from self._read_frames(top, bottom)
-        if self.coarser and any(method in self.coarser.later for method in self.later):
-            yield self.coarser.second, *self._coarse_rows(top, bottom)
 
     def _read_frames(self, top: int, bottom: int) -> Iterator[Reading]:
         first, last = mirrored_rows(top, bottom, self.height)
@@ -244,7 +248,7 @@ class TileFlow:
         self.cells = source if level else self._cell_stream(level, source, 0)
         if Weights.LIKELIHOOD in rules:
             self.candidates = self._cell_stream(level, self.cells, SHARP_REACH)
-            self.near[level] = self._cell_stream(level, self.candidates, options.prior_radius)
+            self.near[level] = self._cell_stream(level, self.candidates, prior_reach(options))
             self._add_finer(self.near, level)
             for coarser in range(level + 1, coarsest - 1):
                 self._add_coarser(self.near, coarser)

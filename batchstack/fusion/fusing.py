@@ -34,6 +34,7 @@ from batchstack.fusion.rules import (
     gaussian_reach,
     gaussian_taps,
     map_level,
+    prior_reach,
 )
 from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.stack import Canvas, Stack
@@ -52,8 +53,6 @@ STRENGTH_GAIN, STRENGTH_FLOOR = 3.0, 5.0
 SUPPORT_FLOOR = 0.02
 # So much of what the map gives to a frame counts beside what is sharper than that.
 SHARE_FLOOR = 0.01
-# Weights along edges are stretched by this round 1/2, which narrows the seam.
-EDGE_GAIN = 2.0
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _NO_PLANES: Planes = np.empty((0, 0, 0), np.float32)
@@ -196,7 +195,7 @@ class Fusion:
             at: self._cell_planes("near", stack.n_frames - 1, at, stream.rows)
             for at, stream in flow.near.items()
         }
-        widths = disc(stack.options.prior_radius)
+        widths = disc(prior_reach(stack.options))
         spare = self.scratch.array("spare near", (4, columns + widths.size), np.uint8)
         flow.near[level].make = lambda top, bottom: cell_rows.near(
             candidates, height, widths, self.trust, top, bottom, spare, near[level]
@@ -472,7 +471,6 @@ class _Level:
             gain,
             STRENGTH_FLOOR,
             options.prior,
-            EDGE_GAIN,
             SHARE_FLOOR,
             options.shrink,
             luma_shares(channels) / np.float32(CODE_MAX),

@@ -14,6 +14,7 @@ from batchstack.fusion.rules import (
     gaussian_reach,
     map_level,
     median_reach,
+    prior_reach,
 )
 from batchstack.options import FusionOptions, declared
 
@@ -44,8 +45,8 @@ class Method:
         Whether the frames' bases, which is what is left of them on the last level, are blended
         apart from their details, by the evidence around; no pixel leaves the frames' range then.
     drawn : bool
-        Whether pixels are drawn, by `shrink` at most, to what the weights of the finest level or
-        the frame that the decision map names would make of them alone.
+        Whether pixels are drawn, wholly from within `shrink`, to what the weights of the finest
+        level or the frame that the decision map names would make of them alone.
     decided : bool
         Whether it looks up the decision map of the whole image.
     algo_version : int
@@ -154,7 +155,7 @@ class Method:
         """How many pixels more it looks at round what coarser levels are made of."""
         if not self.based or level != map_level(options):
             return 0
-        candidates = options.prior_radius + SHARP_REACH
+        candidates = prior_reach(options) + SHARP_REACH
         return candidates if self.weights == Weights.LIKELIHOOD else SHARED_REACH
 
 
@@ -199,7 +200,7 @@ _ALL_METHODS = (
         based=True,
         drawn=True,
         decided=True,
-        algo_version=5,
+        algo_version=6,
     ),
     Method(
         "guided",
@@ -211,7 +212,7 @@ _ALL_METHODS = (
         based=True,
         drawn=True,
         decided=True,
-        algo_version=5,
+        algo_version=6,
     ),
     Method(
         "all_channels",

@@ -96,6 +96,14 @@ def map_level(options: FusionOptions) -> int:
     return options.map_level
 
 
+def prior_reach(options: FusionOptions) -> int:
+    """How many cells away from its own a frame may be right.
+
+    Twice as many where cells are larger than pixels: there blur is wider than in other images.
+    """
+    return options.prior_radius * (2 if map_level(options) else 1)
+
+
 def gaussian_taps(sigma: float) -> npt.NDArray[np.float32]:
     """Weights of a Gaussian from its centre outwards; on both sides they add up to one."""
     reach = gaussian_reach(sigma)

@@ -28,9 +28,11 @@ class Stream:
     top, bottom : int
         First and one past the last of its rows.
     step : int
-        Rows that are made at once.
+        Rows that are made at once, at most: as many as are asked for, because every row that
+        is made too early waits in its ring, and so do all that it is made of.
     readings : callable
-        First and one past the last row of a strip to what is read to make it.
+        First and one past the last row of a strip to what is read to make it.  What others of
+        these are made of stands behind them, so that its rows are asked for at once.
 
     Attributes
     ----------
@@ -56,8 +58,9 @@ class Stream:
 
     def until(self, bottom: int) -> None:
         """Make all rows above `bottom`, and before them what they are made of."""
-        while self.done < min(bottom, self.bottom):
-            top, end = self.done, min(self.done + self.step, self.bottom)
+        bottom = min(bottom, self.bottom)
+        while self.done < bottom:
+            top, end = self.done, min(self.done + self.step, bottom)
             reads = list(self.readings(top, end))
             for stream, _, last in reads:
                 stream.until(last)

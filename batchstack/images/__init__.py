@@ -10,6 +10,7 @@ from batchstack.images.inherit import scaled
 from batchstack.images.preview import is_shown, read_preview, reduced
 from batchstack.images.probe import image_kind, probe
 from batchstack.images.read import (
+    damaged_digest,
     file_digest,
     read_image,
     read_image_and_digest,
@@ -31,6 +32,7 @@ __all__ = [
     "Written",
     "check_image",
     "cropped",
+    "damaged_digest",
     "encoded",
     "file_digest",
     "image_kind",

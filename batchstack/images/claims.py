@@ -8,7 +8,7 @@ No encoding stands for endlessly many pixels, so that the bytes of the file boun
 from pathlib import Path
 from typing import BinaryIO
 
-from batchstack.errors import ImageError
+from batchstack.errors import DamagedError
 
 # A match of 258 bytes takes two bits.
 DEFLATE = 1032
@@ -72,7 +72,8 @@ def check_claim(
     ImageError
     """
     if needed > held * expansion:
-        raise ImageError(
-            f"{path}: is damaged or incomplete, its header claims {of} of {size[1]} x {size[0]} "
-            f"pixels, which {held} bytes cannot hold; copy it again from the source"
+        raise DamagedError(
+            path,
+            f"is damaged or incomplete, its header claims {of} of {size[1]} x {size[0]} "
+            f"pixels, which {held} bytes cannot hold; copy it again from the source",
         )

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import imagecodecs
 
-from batchstack.errors import ImageError, PageStackError
+from batchstack.errors import DamagedError, ImageError, PageStackError
 from batchstack.formats import FORMATS
 from batchstack.images import exif, iptc
 from batchstack.images.claims import DEFLATE, check_claim, file_size
@@ -81,7 +81,7 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     chunks = dict(pieces)
     ihdr = chunks.get(b"IHDR", b"")
     if len(ihdr) != 13:
-        raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
+        raise DamagedError(path, "has a broken PNG header; copy it again from the source")
     width, height, depth, colour, *methods = struct.unpack(">IIBBBBB", ihdr)
     if colour in (4, 6):
         raise ImageError(f"{path}: has an alpha channel; {_ALPHA_HINT}")
@@ -89,7 +89,7 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
         raise ImageError(f"{path}: has transparent colours (tRNS); {_ALPHA_HINT}")
     is_known = depth in _DEPTHS.get(colour, ()) and tuple(methods) in _METHODS
     if not is_known or not width or not height:
-        raise ImageError(f"{path}: has a broken PNG header; copy it again from the source")
+        raise DamagedError(path, "has a broken PNG header; copy it again from the source")
     # A byte before every row names its filter.
     stored = height * (1 + -(-width * depth * _SAMPLES[colour] // 8))
     check_claim(path, (height, width), stored, held, DEFLATE)
@@ -184,9 +184,10 @@ def critical_chunks(path: Path, file: BinaryIO) -> bytearray:
         payload, checksum = file.read(length), file.read(4)
         found = imagecodecs.deflate_crc32(payload, zlib.crc32(kind))
         if len(payload) != length or struct.pack(">I", found) != checksum:
-            raise ImageError(
-                f"{path}: is damaged or incomplete, the checksum of its {kind!r} chunk is wrong; "
-                "copy it again from the source"
+            raise DamagedError(
+                path,
+                f"is damaged or incomplete, the checksum of its {kind!r} chunk is wrong; "
+                "copy it again from the source",
             )
         data += struct.pack(">I4s", length, kind)
         data += payload

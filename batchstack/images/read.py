@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xxhash
 
 from batchstack import files
-from batchstack.errors import ImageError
+from batchstack.errors import DamagedError, ImageError
 from batchstack.images.codecs import codec
 from batchstack.images.colour import agree
 from batchstack.images.info import Empty, ImageInfo, Metadata, Pixels
@@ -99,6 +99,44 @@ def file_digest(path: Path | str) -> str:
     """
     with files.read_file(Path(path)) as file:
         return stream_digest(file)
+
+
+def damaged_digest(path: Path) -> str:
+    """Return `file_digest` of a file that cannot be read as an image for damage.
+
+    Raises
+    ------
+    FileError
+        The system does not let it be read.
+    ImageError
+        It can be read by now, or changes: somebody is still writing it.
+    """
+    before, digest = state(path), file_digest(path)
+    try:
+        with image_file(path) as (kind, file):
+            for _ in stored_pieces(codec(kind).read_header(path, file), file):
+                pass
+    except DamagedError:
+        if state(path) == before:
+            return digest
+    raise changed(path)
+
+
+def changed(path: Path) -> ImageError:
+    """What to say of a file that somebody is still writing."""
+    return ImageError(f"{path}: changed while it was read; run again when it is complete")
+
+
+def state(path: Path) -> tuple[int, int]:
+    """Size and time of a file, which change with its content.
+
+    Raises
+    ------
+    FileError
+    """
+    with files.told(path, "cannot be read"):
+        status = files.status(path)
+    return status.st_size, status.st_mtime_ns
 
 
 def stream_digest(file: BinaryIO) -> str:
@@ -202,7 +240,8 @@ def stored_pieces(
 
 
 def _broken_promise(info: ImageInfo, shape: tuple[int, ...], dtype: npt.DTypeLike) -> ImageError:
-    return ImageError(
-        f"{info.path}: is damaged, its header says {stored_shape(info)} {info.dtype} but "
-        f"{shape} {dtype} was decoded; copy it again from the source"
+    return DamagedError(
+        info.path,
+        f"is damaged, its header says {stored_shape(info)} {info.dtype} but "
+        f"{shape} {dtype} was decoded; copy it again from the source",
     )

@@ -20,7 +20,13 @@ from batchstack import files
 from batchstack.errors import ImageError
 from batchstack.images.info import ImageInfo, Pixels
 from batchstack.images.probe import probe
-from batchstack.images.read import read_image_and_digest, stored_pieces, stream_digest
+from batchstack.images.read import (
+    changed,
+    read_image_and_digest,
+    state,
+    stored_pieces,
+    stream_digest,
+)
 from batchstack.images.source import image_file, is_damage
 
 # Of a window's rows, pieces of this size are read at once, with what lies between them if it
@@ -54,7 +60,7 @@ def stage_image(path: Path | str, target: Path | str) -> str:
         As `read_image`; also when the file changes while it is read.
     """
     path, target = Path(path), Path(target)
-    before, info = _state(path), probe(path)
+    before, info = state(path), probe(path)
     if info.read_by_rows:
         return _stage_pieces(info, target, before)
     pixels, digest = read_image_and_digest(path)
@@ -84,14 +90,8 @@ def _unchanged_pieces(
 
 
 def _refuse_changed(path: Path, before: tuple[int, int]) -> None:
-    if _state(path) != before:
-        raise ImageError(f"{path}: changed while it was read; run again when it is complete")
-
-
-def _state(path: Path) -> tuple[int, int]:
-    with files.told(path, "cannot be read"):
-        status = files.status(path)
-    return status.st_size, status.st_mtime_ns
+    if state(path) != before:
+        raise changed(path)
 
 
 def write_npy(path: Path | str, array: npt.NDArray[Any]) -> None:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from batchstack import files
-from batchstack.errors import BatchstackError, ImageError
+from batchstack.errors import BatchstackError, DamagedError, ImageError
 from batchstack.formats import (
     FOREIGN_HEAD,
     FORMATS,
@@ -76,10 +76,11 @@ def image_in(path: Path, file: BinaryIO) -> Iterator[str]:
         if not is_damage(error):
             raise
         row = FORMATS[kind]
-        raise ImageError(
-            f"{path}: is damaged or incomplete, or has a {row.label} header that is "
+        raise DamagedError(
+            path,
+            f"is damaged or incomplete, or has a {row.label} header that is "
             f"not supported ({error}); copy it again from the source, or if it looks right in a "
-            f"viewer rewrite it, e.g. {row.rewrite}"
+            f"viewer rewrite it, e.g. {row.rewrite}",
         ) from error
     finally:
         _reading.files -= 1
@@ -115,13 +116,14 @@ def kind_of(path: Path, head: bytes) -> str:
     if found is not None:
         return found.name
     if not head:
-        raise ImageError(f"{path}: is empty (0 bytes); copy it again from the source")
+        raise DamagedError(path, "is empty (0 bytes); copy it again from the source")
     known = foreign(head)
     if known is not None:
         raise ImageError(f"{path}: is a {known.label} file, which is not read; {known.remedy}")
-    raise ImageError(
-        f"{path}: is not a {either(row.label for row in FORMATS.values())} file (it starts with "
-        f"{head[: longest_magic()]!r}); convert it first, e.g. to {widest().label}"
+    raise DamagedError(
+        path,
+        f"is not a {either(row.label for row in FORMATS.values())} file (it starts with "
+        f"{head[: longest_magic()]!r}); convert it first, e.g. to {widest().label}",
     )
 
 

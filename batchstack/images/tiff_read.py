@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from tifffile import TIFF, TiffFile
 
-from batchstack.errors import ImageError, PageStackError
+from batchstack.errors import DamagedError, ImageError, PageStackError
 from batchstack.formats import DEVELOP, DTYPES, FORMATS, RAW_SUFFIXES
 from batchstack.images import descriptions, exif, exif_block, iptc
 from batchstack.images.claims import check_claim, tiff_expansion
@@ -181,9 +181,10 @@ def _refuse_wrong_numbers(path: Path, page: Any, names: Iterable[str]) -> None:
 
 
 def _refuse_tag(path: Path, name: str, value: Any, wanted: str) -> None:
-    raise ImageError(
-        f"{path}: is damaged, its TIFF tag {name} is {reprlib.repr(value)} instead of {wanted}; "
-        "copy it again from the source"
+    raise DamagedError(
+        path,
+        f"is damaged, its TIFF tag {name} is {reprlib.repr(value)} instead of {wanted}; "
+        "copy it again from the source",
     )
 
 
@@ -339,9 +340,10 @@ def _refuse_claims(path: Path, page: Any) -> None:
     height, width, size = page.imagelength, page.imagewidth, page.parent.filehandle.size
     rows, columns = _segment_size(page)
     if not (height and width and page.imagedepth and rows and columns):
-        raise ImageError(
-            f"{path}: is damaged, its header claims {width} x {height} pixels in strips or tiles "
-            f"of {columns} x {rows}; copy it again from the source"
+        raise DamagedError(
+            path,
+            f"is damaged, its header claims {width} x {height} pixels in strips or tiles "
+            f"of {columns} x {rows}; copy it again from the source",
         )
     expansion, sample = tiff_expansion(page.compression), np.dtype(page.dtype).itemsize
     pixel = page.samplesperpixel * sample
@@ -420,9 +422,10 @@ def _refuse_missing(path: Path, page: Any, size: int) -> None:
         for offset, count in zip(offsets[:wanted], counts[:wanted], strict=False)
     )
     if held < wanted:
-        raise ImageError(
-            f"{path}: is incomplete, {wanted - held} of {wanted} strips or tiles are missing "
-            "or lie behind the end of the file; copy it again from the source"
+        raise DamagedError(
+            path,
+            f"is incomplete, {wanted - held} of {wanted} strips or tiles are missing "
+            "or lie behind the end of the file; copy it again from the source",
         )
 
 
@@ -542,8 +545,8 @@ def _refuse_odd_jpeg(path: Path, page: Any, data: bytes, index: int) -> None:
 
 
 def _refuse_segment(path: Path, index: int, what: str) -> None:
-    raise ImageError(
-        f"{path}: is damaged, strip or tile {index} {what}; copy it again from the source"
+    raise DamagedError(
+        path, f"is damaged, strip or tile {index} {what}; copy it again from the source"
     )
 
 

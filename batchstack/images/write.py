@@ -250,7 +250,8 @@ def _read_back(part: Path, wanted: ImageInfo) -> Written:
             file.seek(-len(end), SEEK_END)
             complete = file.read() == end
     except (FileError, ImageError) as error:
-        raise type(error)(
+        kind = FileError if isinstance(error, FileError) else ImageError
+        raise kind(
             f"{wanted.path}: does not read back after writing ({error}); {_RETRY}"
         ) from error
     if found != wanted or not complete:

@@ -21,12 +21,14 @@ from batchstack.options.kinds import (
     Odd,
     OddSizes,
     Switch,
+    Template,
     Whole,
 )
 
 __all__ = [
     "ALIGN_MODELS",
     "BORDERS",
+    "DEFAULT_NAME",
     "DEFAULT_TILE",
     "FORMATS",
     "AlignOptions",
@@ -40,6 +42,7 @@ __all__ = [
 
 FORMATS = ("auto", *(row.choice for row in formats.FORMATS.values()))
 DEFAULT_TILE = 1024  # pixels
+DEFAULT_NAME = "{id}/{output}"
 
 AlignModel = Literal["off", "auto", "translation", "similarity", "affine"]
 Border = Literal["crop", "fill"]
@@ -118,14 +121,14 @@ class FusionOptions(Options):
         used_by={"map"},
     )
     guide_radius: int = option(
-        2,
+        1,
         Whole(0, 100),
         group="Decision map",
         help="Half the side of the guided filter's window, in cells; 0 switches it off",
         used_by={"edges"},
     )
     guide_epsilon: float = option(
-        1e-3,
+        1e-2,
         Number(0, above=True),
         group="Decision map",
         help="Variance, of brightness from 0 to 1, that the guided filter takes for an edge",
@@ -142,7 +145,7 @@ class FusionOptions(Options):
         3,
         Whole(0, 100),
         group="Decision map",
-        help="How far near is, in cells",
+        help="How far near is, in cells, twice as many if they are larger than pixels",
         used_by={"likelihood"},
     )
     sharpness: float = option(
@@ -154,7 +157,7 @@ class FusionOptions(Options):
         used_by={"likelihood"},
     )
     shrink: float = option(
-        3.0,
+        4.5,
         Number(0, 255),
         group="Decision map",
         help="Departures from the map's frame taken for noise, in 8-bit code values",
@@ -287,6 +290,16 @@ class OutputOptions(Options):
         group="Output",
         help="Leave out of the outputs where on the earth their frames were taken",
         used_by={"stripped"},
+    )
+    name: str = option(
+        DEFAULT_NAME,
+        Template(("id", "output")),
+        group="Output",
+        help="What outputs are called below the output directory, without ending, the same in all "
+        "runs of one: '{id}_{output}' puts all into one folder, '{output}/{id}' has a folder for "
+        "each output",
+        used_by={"named"},
+        column=False,
     )
 
 

@@ -37,7 +37,8 @@ def option(
     used_by : collection of str
         The parts that it acts on: of methods (`Method.parts`), the format of an output without
         its dot, "alignment" for frames that are aligned, "resized" and "cropped" for
-        those that are, and "stripped" for metadata of which some is left out.  Outputs with any
+        those that are, "stripped" for metadata of which some is left out, and "named" for names
+        by another template than the usual.  Outputs with any
         of these parts are made anew when its value changes.
     shown : str, optional
         The default in words, if it is no value.

@@ -254,6 +254,38 @@ class FileName(Kind):
 
 
 @dataclass(frozen=True)
+class Template(Kind):
+    """The name of a file below a folder with `fields` in it, each at least once."""
+
+    fields: tuple[str, ...]
+    noun = "template"
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def accepts(self, value: Any) -> bool:
+        if not isinstance(value, str) or set(_FIELD.findall(value)) != set(self.fields):
+            return False
+        # Nothing may lead out of the folder or hide; what fields become is for others to check.
+        return all(_SEGMENT.fullmatch(part) for part in _FIELD.sub("x", value).split("/"))
+
+    @property
+    def wanted(self) -> str:
+        return (
+            f"a name below the output directory {self.limits} in it, and besides nothing but "
+            "letters, digits, spaces, / and any of _-+.,=()"
+        )
+
+    @property
+    def limits(self) -> str:
+        return "with " + " and ".join(f"{{{name}}}" for name in self.fields)
+
+
+_FIELD = re.compile(r"\{(.*?)\}")
+_SEGMENT = re.compile(r"(?!\.)[\w +.,=()-]+")
+
+
+@dataclass(frozen=True)
 class Names(Kind):
     """Names of which others know whether there are such."""
 

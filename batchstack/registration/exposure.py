@@ -291,9 +291,11 @@ def _block_means(
         samples = _sampled(frame, step)
         white = data_range or white_of(samples.dtype)
         values = _moved(curve(samples, white), transform, step)[seen]
-        clipped = _moved(_is_clipped(samples, white), transform, step)[seen]
         grid = _grid(values.shape)
-        mean, lost = (_averaged(part, grid) for part in (values, clipped))
+        mean, lost = _averaged(values, grid), np.zeros(1)
+        clipped = _is_clipped(samples, white)
+        if clipped.any():
+            lost = _averaged(_moved(clipped, transform, step)[seen], grid)
         means.append(np.where((lost > _CLIPPED) | (mean < _least(curve)), np.nan, mean))
     ticks = [
         2 * step * (part.start + (np.arange(n) + 0.5) * (part.stop - part.start) / n) / side - 1

@@ -7,10 +7,8 @@ Values proportional to light, with or without a dark level, follow the same line
 value that stays: nothing, or the dark level.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +62,9 @@ class Light:
         white : float
             The stored value that means 1.0.
         """
+        # Who only plans does not wait for the kernels.
+        from batchstack.registration.kernels.light import relight
+
         factors = np.zeros((len(self.gain), 6))
         factors[:, 0] = self.gain
         if self.slopes:
@@ -71,7 +72,7 @@ class Light:
         planes = np.ascontiguousarray(values).reshape(*values.shape[:2], -1)
         lit = np.empty_like(planes)
         at = np.array([box.top, box.left, *(max(side - 1, 1) for side in shape)], np.float64)
-        _relight()(planes, at, factors, self.dark * white, self.dark == SRGB_DARK, lit)
+        relight(planes, at, factors, self.dark * white, self.dark == SRGB_DARK, lit)
         return lit.reshape(values.shape)
 
 
@@ -83,33 +84,3 @@ def white_of(dtype: np.dtype[Any]) -> float:
 def terms(x: Numbers, y: Numbers) -> Numbers:
     """1, x, y, x^2, x y and y^2, along a new first axis."""
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])
-
-
-@cache
-def _relight() -> Callable[..., None]:
-    from batchstack.compiled import kernel
-
-    @kernel
-    def relight(
-        values: Values, at: Numbers, factors: Numbers, dark: float, has_toe: bool, lit: Values
-    ) -> None:
-        """Fill `lit`; the factor is found for each pixel anew, so that none depends on others."""
-        channels = factors.shape[0]
-        one, fixed = np.float32(1), np.float32(dark)
-        for i in range(values.shape[0]):
-            y = 2 * (at[0] + i) / at[2] - 1
-            for j in range(values.shape[1]):
-                x = 2 * (at[1] + j) / at[3] - 1
-                for c in range(channels):
-                    grow = factors[c, 1] * x + factors[c, 2] * y
-                    grow += factors[c, 3] * x * x + factors[c, 4] * x * y + factors[c, 5] * y * y
-                    factor = np.float32(factors[c, 0] + grow)
-                    value = values[i, j, c]
-                    line = factor * value + (one - factor) * fixed
-                    if has_toe:
-                        # Of small values light itself is held: the lines cross near the toe's end.
-                        toe = factor * factor * value
-                        line = max(line, toe) if factor < one else min(line, toe)
-                    lit[i, j, c] = line
-
-    return cast(Callable[..., None], relight)

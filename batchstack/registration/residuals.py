@@ -28,6 +28,8 @@ Bytes = npt.NDArray[np.uint8]
 # of each, and how many of them tell something.
 _PIXELS, _NEIGHBOURS, _WINDOWS, _LEAST_WINDOWS = 100_000, 4, 150, 30
 _SIDE, _NEAREST, _PERCENTILE = 21, 7, 95
+# Steps in which a window is followed at most, and the one that ends it, in pixels.
+_STEPS, _STILL = 10, 0.03
 
 
 def residual(
@@ -130,7 +132,8 @@ def _followed(one: Bytes, other: Bytes, inside: Bytes) -> tuple[Numbers, Numbers
     start = cv2.goodFeaturesToTrack(one, _WINDOWS, 0.02, spacing, mask=inside, blockSize=11)
     if start is None:
         return np.empty((0, 2)), np.empty((0, 2))
-    how: dict[str, Any] = {"winSize": (_SIDE, _SIDE), "maxLevel": 1}
+    until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _STEPS, _STILL)
+    how: dict[str, Any] = {"winSize": (_SIDE, _SIDE), "maxLevel": 1, "criteria": until}
     end, there, _ = cv2.calcOpticalFlowPyrLK(one, other, start, None, **how)
     again, back, _ = cv2.calcOpticalFlowPyrLK(other, one, end, None, **how)
     agree = np.linalg.norm(again - start, axis=2) < 0.3

@@ -1,8 +1,7 @@
 """Reduced views of two frames, as registration compares them: linear light, band-passed."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import cast
 
 import cv2
@@ -26,8 +25,8 @@ _CONTEXT, _FINE = 16, 2.5
 class View:
     """A frame reduced by whole factors, fetched strip by strip.
 
-    What is made of it is kept, so that comparing it with several frames costs it once: the finest
-    level that is looked at whole, which is read once, those below, and patches of finer ones.
+    What is made of it is kept, so that comparing it with several frames costs it once.
+    The frame is read once, to the level `base`; finer ones are read in patches.
     """
 
     pixels: Pixels
@@ -43,6 +42,14 @@ class View:
         """The factor of the finest level that is looked at whole."""
         return factor_for(self.shape, WHOLE)
 
+    @property
+    def base(self) -> int:
+        """The factor of the finest level that is held whole: patches of it touch most of a frame.
+
+        To read them apart, from scratch for example, would be to read the frame several times.
+        """
+        return max(1, self.finest // 2)
+
     def detail(self, box: Box, factor: int) -> Values:
         """Band-passed linear light of a box (sides divisible by the factor), in % of the mean.
 
@@ -57,20 +64,23 @@ class View:
 
     @cached_property
     def _scale(self) -> np.float32:
-        whole = self.light(whole_box(self.shape, self.finest), self.finest)
-        return np.float32(100 / max(float(whole.mean()), _DARKEST))
+        mean = float(self._whole(self.finest).mean())
+        return np.float32(100 / max(mean, _DARKEST))
 
     def light(self, box: Box, factor: int) -> Values:
-        """Grey linear light of the whole image, or of a patch of a level finer than `finest`."""
-        if factor < self.finest:
+        """Grey linear light of a box of a level; sides of the box are divisible by the factor."""
+        if factor < self.base:
             return self._linear(self._read(box, factor))
+        at = Box(*(side // factor for side in (box.top, box.left, box.bottom, box.right)))
+        return self._whole(factor)[at.slices]
+
+    def _whole(self, factor: int) -> Values:
         if factor not in self.kept:
-            if factor == self.finest:
+            if factor == self.base:
                 whole = self._read(whole_box(self.shape, factor), factor)
                 self.kept[factor] = self._linear(whole)
             else:
-                finer = self.light(whole_box(self.shape, factor // 2), factor // 2)
-                self.kept[factor] = _reduced(finer, 2)
+                self.kept[factor] = _reduced(self._whole(factor // 2), 2)
         return self.kept[factor]
 
     def _read(self, box: Box, factor: int) -> Pixels:
@@ -93,9 +103,12 @@ class View:
         if stored.dtype.kind == "f":
             # Squares of light must stay numbers; no type of whole numbers comes near.
             stored = stored.clip(-_BRIGHTEST * self._white, _BRIGHTEST * self._white)
+        # Who only plans does not wait for the kernels.
+        from batchstack.registration.kernels.light import linear_grey
+
         light = np.empty(stored.shape[:2], np.float32)
         planes = np.ascontiguousarray(stored).reshape(*light.shape, -1)
-        _linear_grey()(planes, np.float32(1 / self._white), light)
+        linear_grey(planes, np.float32(1 / self._white), light)
         return light
 
 
@@ -202,33 +215,5 @@ def _reduced(image: Pixels, factor: int) -> Pixels:
     if factor == 1:
         return image
     rows, columns = (side // factor for side in image.shape[:2])
-    image = np.ascontiguousarray(image[: rows * factor, : columns * factor])
+    image = image[: rows * factor, : columns * factor]
     return cast(Pixels, cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA))
-
-
-@cache
-def _linear_grey() -> Callable[..., None]:
-    """sRGB code values to linear light, 255 for white, by a cubic right to 0.002 of white."""
-    from batchstack.compiled import kernel
-
-    red, green, blue = (np.float32(255 * share) for share in (0.299, 0.587, 0.114))
-    third, second, first = (np.float32(c) for c in (0.305306, 0.682171, 0.012523))
-
-    @kernel
-    def linear_grey(stored: Pixels, unit: np.float32, light: Values) -> None:
-        colour = stored.shape[2] == 3
-        for y in range(light.shape[0]):
-            line, out = stored[y], light[y]
-            for x in range(light.shape[1]):
-                a = max(np.float32(line[x, 0]) * unit, np.float32(0))
-                a *= a * (a * third + second) + first
-                if colour:
-                    b = max(np.float32(line[x, 1]) * unit, np.float32(0))
-                    c = max(np.float32(line[x, 2]) * unit, np.float32(0))
-                    b *= b * (b * third + second) + first
-                    c *= c * (c * third + second) + first
-                    out[x] = red * a + green * b + blue * c
-                else:
-                    out[x] = np.float32(255) * a
-
-    return cast(Callable[..., None], linear_grey)

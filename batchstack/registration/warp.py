@@ -11,7 +11,6 @@ import numpy.typing as npt
 from batchstack.errors import StackError
 from batchstack.geometry import Box
 from batchstack.registration.light import Light, white_of
-from batchstack.registration.resampling import resampler
 
 Pixels = npt.NDArray[Any]
 Values = npt.NDArray[np.float32]
@@ -161,14 +160,18 @@ def _moved(
     shape: tuple[int, int],
     top: float,
 ) -> Pixels:
+    # Who only plans does not wait for the kernels.
+    from batchstack.registration.kernels.resampling import resample
+
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     moved = np.empty((*box.shape, channels), pixels.dtype)
-    resampler(pixels.dtype.kind != "f")(
+    matrix = tuple(map(float, transform.matrix))
+    resample(
         np.ascontiguousarray(pixels).reshape(*window.shape, channels),
         (window.top, window.left),
         shape,
-        transform.matrix,
-        across(transform.matrix),
+        matrix,
+        across(matrix),
         (box.top, box.left),
         np.float32(top),
         moved,

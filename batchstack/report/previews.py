@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from batchstack import files
 from batchstack.batch.previews import (
     SIDE,
@@ -47,11 +50,7 @@ def update(stack: Stack, top: Path, folder: Path, before: Kept) -> dict[str, Pre
     shown: dict[str, Preview] = {}
     for path, name, of in _wanted(stack, top):
         preview = before.previews.get(name)
-        if (
-            preview is None
-            or preview.of != of
-            or files.size_of(place(preview, path, folder)) is None
-        ):
+        if preview is None or preview.of != of or not files.is_file(place(preview, path, folder)):
             preview = _made(path, folder, name, of)
         if preview is not None:
             shown[str(path)] = preview
@@ -79,7 +78,7 @@ def _wanted(stack: Stack, top: Path) -> Iterable[tuple[Path, str, str]]:
         yield path, frame_name(index), of
     for name, output in stack.outputs.items():
         if is_known(name) and name not in stack.missing:
-            path = top / stack.id / name
+            path = top / stack.places[name]
             of = content(output.size, output.digest) if output.digest else _as_it_is(path)
             yield path, output_name(stem(name)), of
 
@@ -92,7 +91,20 @@ def _as_it_is(path: Path) -> str:
     return content(found.st_size, str(found.st_mtime_ns))
 
 
+def pixels(preview: Preview, path: Path, folder: Path, side: int) -> npt.NDArray[np.uint8] | None:
+    """What a preview shows, so many pixels on a side; None if it cannot be read.
+
+    A file that is shown itself may be damaged, of which its headers tell nothing.
+    """
+    try:
+        return read_preview(place(preview, path, folder), side)
+    except (FileError, ImageError):
+        return None
+
+
 def _made(path: Path, folder: Path, name: str, of: str) -> Preview | None:
+    if not files.is_file(path):  # a pipe would be waited for
+        return None
     try:
         info = probe(path)
         is_itself = is_small(info.shape) and is_shown(info)
@@ -116,14 +128,15 @@ def _update_thumb(
 ) -> None:
     """The picture in the list of stacks: of the recommended output, or else of a frame."""
     name = recommended(stack.outputs)
-    path = str(top / stack.id / name) if name else ""
-    if path not in shown:
-        path = next(iter(shown), "")
-    best = shown.get(path)
-    if best is None:
-        return
-    known = before.previews.get(THUMB)
-    if known is None or known.of != best.of or files.size_of(folder / THUMB) is None:
-        pixels = read_preview(place(best, Path(path), folder), SIDE)
-        known = _written(folder, thumb(best.of, pixels))
-    shown[THUMB] = known
+    best = str(top / stack.places[name]) if name else ""
+    for path in sorted(shown, key=lambda path: path != best):
+        if small := _thumb(shown[path], Path(path), folder, before.previews.get(THUMB)):
+            shown[THUMB] = small
+            return
+
+
+def _thumb(shown: Preview, path: Path, folder: Path, known: Preview | None) -> Preview | None:
+    if known is not None and known.of == shown.of and files.is_file(folder / THUMB):
+        return known
+    seen = pixels(shown, path, folder, SIDE)
+    return None if seen is None else _written(folder, thumb(shown.of, seen))

@@ -68,6 +68,15 @@ class Stack:
         }
 
     @property
+    def places(self) -> dict[str, str]:
+        """Where each of them is, from the output directory."""
+        return {
+            name: record.place(self.id, name)
+            for record in self.records.values()
+            for name in record.outputs
+        }
+
+    @property
     def frames(self) -> tuple[Input, ...]:
         """Its frames, back to front: as they were read, or as asked for if it only failed."""
         for record in self.records.values():

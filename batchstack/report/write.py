@@ -40,7 +40,6 @@ from batchstack.batch.previews import (
 )
 from batchstack.errors import OptionError
 from batchstack.fusion.methods import METHODS
-from batchstack.images import read_preview
 from batchstack.report import html, multiqc, previews
 from batchstack.report.stacks import (
     STATUSES,
@@ -218,12 +217,7 @@ def _lines(ledger: Ledger, directory: Path, folder: Path, told: Told) -> Iterato
 
 def _stacks(ledger: Ledger, directory: Path) -> Iterator[Stack]:
     for stack_id, history in ledger:
-        missing = [
-            name
-            for record in history.records.values()
-            for name, output in record.outputs.items()
-            if files.size_of(f"{directory}/{stack_id}/{name}") != output.size
-        ]
+        missing = history.missing(directory, stack_id)
         yield Stack(stack_id, history, tuple(ledger.lines(stack_id)), tuple(missing))
 
 
@@ -333,7 +327,7 @@ def _outputs(
 ) -> list[dict[str, Any]]:
     methods = {name: method for method, record in stack.records.items() for name in record.outputs}
     return [
-        _file(directory / stack.id / name, stem(name), output.size, folder, shown)
+        _file(directory / stack.places[name], stem(name), output.size, folder, shown)
         | {"method": methods[name], "is_missing": name in stack.missing}
         for name, output in stack.outputs.items()
     ]
@@ -366,7 +360,7 @@ def _pictures(
     """What the viewer can show, and what it shows first; pictures are named by their addresses."""
     maps = [*METHODS["depth_map"].outputs]
     frames = [(f"frame {n}", frame.path) for n, frame in enumerate(stack.frames, start=1)]
-    outputs = {name: str(directory / stack.id / name) for name in stack.outputs}
+    outputs = {name: str(directory / place) for name, place in stack.places.items()}
     fused = [(stem(name), path) for name, path in outputs.items() if stem(name) not in maps]
     listed = [(label, path) for label, path in [*frames, *fused] if path in shown]
     best = outputs.get(recommended(outputs) or "")
@@ -391,10 +385,10 @@ def _scene(
     """The depth map and the colours of the result at few points, for the surface."""
     if not (pictures["depth"] and pictures["second"]):
         return None
-    places = [previews.place(preview, Path(path), folder) for path, preview in shown.items()]
-    there = {link(place, folder): place for place in places}
-    depth, colours = (read_preview(there[pictures[name]], _POINTS) for name in ("depth", "second"))
-    if depth.shape[:2] != colours.shape[:2]:
+    there = {_src(Path(path), folder, preview): path for path, preview in shown.items()}
+    paths = [there[pictures[name]] for name in ("depth", "second")]
+    depth, colours = (previews.pixels(shown[path], Path(path), folder, _POINTS) for path in paths)
+    if depth is None or colours is None or depth.shape[:2] != colours.shape[:2]:
         return None
     if colours.ndim == 2:
         colours = colours[..., None].repeat(3, axis=2)

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from batchstack import files
 from batchstack.errors import BatchstackError
 from batchstack.formats import FORMATS
-from batchstack.scan.grouping import Left, Proposal, propose
+from batchstack.scan.breathing import Growth, growth
+from batchstack.scan.grouping import Group, Left, Proposal, ordered_by_scale, propose
 from batchstack.scan.looks import Look, look_at
+from batchstack.scan.makers import SeriesFacts
+from batchstack.scan.nikon import focus_shifts, is_nikon
 from batchstack.scan.shots import Shot, read_shot
 
 T = TypeVar("T")
@@ -25,12 +29,16 @@ class Folder:
     path : Path
     skip : collection of Path
         Folders below it that are none of its photographs, such as outputs.
+    by_scale : bool
+        Whether stacks that no tag orders are put in order by how large they show things, and not
+        left as they were taken.
     """
 
-    def __init__(self, path: Path, skip: tuple[Path, ...] = ()) -> None:
-        self.path = path
+    def __init__(self, path: Path, skip: tuple[Path, ...] = (), *, by_scale: bool = False) -> None:
+        self.path, self._by_scale = path, by_scale
         self._skip = {folder.absolute() for folder in skip}
         self._kept: dict[tuple[object, ...], object] = {}
+        self._shifts: dict[str, SeriesFacts | None] = {}
 
     def propose(self, *, steady_ids: bool = False) -> Proposal:
         """Propose stacks of what is there now.
@@ -47,11 +55,14 @@ class Folder:
         """
         with ThreadPoolExecutor(_THREADS) as pool:
             found = list(pool.map(self._shot, self.names()))
-            shots = [shot for shot in found if isinstance(shot, Shot)]
+            shots = self._with_shifts([shot for shot in found if isinstance(shot, Shot)])
             left = [one for one in found if isinstance(one, Left)]
             proposal = propose(
                 shots, lambda run: list(pool.map(self._look, run)), steady_ids=steady_ids
             )
+            if self._by_scale:
+                growths = list(pool.map(self._growth, proposal.groups))
+                proposal = ordered_by_scale(proposal, growths)
         return Proposal(proposal.groups, proposal.left + left)
 
     def names(self) -> list[str]:
@@ -87,9 +98,18 @@ class Folder:
                 return Left(name, str(error).removeprefix(f"{self.path / name}: "))
 
         try:
-            return self._once(name, read)
+            return self._once((name,), read)
         except OSError:
             return Left(name, "went away while the folder was read")
+
+    def _with_shifts(self, shots: list[Shot]) -> list[Shot]:
+        """The shots with what is known of Nikon's focus shifts, asked for once."""
+        new = [shot.name for shot in shots if is_nikon(shot) and shot.name not in self._shifts]
+        paths = {(self.path / name).absolute(): name for name in new}
+        told = focus_shifts(list(paths))
+        self._shifts |= {name: told.get(path) for path, name in paths.items()}
+        known = {name: facts for name, facts in self._shifts.items() if facts}
+        return [replace(shot, series=known.get(shot.name, shot.series)) for shot in shots]
 
     def _look(self, shot: Shot) -> Look | None:
         def read() -> Look | None:
@@ -99,13 +119,26 @@ class Folder:
                 return None
 
         try:
-            return self._once(shot.name, read)
+            return self._once((shot.name,), read)
         except OSError:
             return None
 
-    def _once(self, name: str, read: Callable[[], T]) -> T:
-        status = files.status(self.path / name)
-        key = (name, read.__qualname__, status.st_size, status.st_mtime_ns)
+    def _growth(self, group: Group) -> Growth | None:
+        def read() -> Growth | None:
+            try:
+                return growth([self.path / name for name in group.frames])
+            except BatchstackError:
+                return None
+
+        try:
+            return None if group.is_ordered else self._once(group.frames, read)
+        except OSError:
+            return None
+
+    def _once(self, names: tuple[str, ...], read: Callable[[], T]) -> T:
+        found = [files.status(self.path / name) for name in names]
+        states = tuple((status.st_size, status.st_mtime_ns) for status in found)
+        key = (names, read.__qualname__, states)
         if key not in self._kept:
             self._kept[key] = read()
         return self._kept[key]  # type: ignore[return-value]

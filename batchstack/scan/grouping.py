@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from natsort import natsort_keygen, ns
 
+from batchstack.scan.breathing import Growth
 from batchstack.scan.looks import Look, focus_moves, returns, show_one_scene
 from batchstack.scan.shots import Shot
 
@@ -76,6 +77,36 @@ class Proposal:
             for group in self.groups
         ]
         return replace(self, groups=groups)
+
+
+def ordered_by_scale(proposal: Proposal, growths: Sequence[Growth | None]) -> Proposal:
+    """Order what nothing else orders by how large it is shown: near focus shows things larger.
+
+    So does a lens that moves as a whole; some macro lenses, and cameras moved on a rail, do the
+    opposite.
+
+    Parameters
+    ----------
+    proposal : Proposal
+    growths : sequence of Growth, optional
+        Of each of its groups as taken; None where that is not known.
+    """
+    groups = [
+        _by_scale(group, grown) if grown and not group.is_ordered else group
+        for group, grown in zip(proposal.groups, growths, strict=True)
+    ]
+    return replace(proposal, groups=groups)
+
+
+def _by_scale(group: Group, grown: Growth) -> Group:
+    if not grown.is_sure:
+        doubt = "nothing tells which end is the back"
+        return replace(group, doubts=(*group.doubts, doubt))
+    why = (
+        f"{group.why.rpartition('; ')[0]}; order by scale, {abs(grown.change):.1%} larger in front"
+    )
+    frames = group.frames if grown.change > 0 else group.frames[::-1]
+    return replace(group, frames=frames, why=why, is_ordered=True)
 
 
 def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> Proposal:

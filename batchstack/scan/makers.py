@@ -1,7 +1,7 @@
 """What makers write of focus brackets in their own corner of Exif.
 
 The places are those of ExifTool's tag pages (https://exiftool.org/TagNames/).  Nikon keeps its
-place in an encrypted block and is not here; its cameras begin a new folder for each series.
+place in an encrypted block and is not here, see `nikon`.
 """
 
 from collections.abc import Callable

@@ -28,13 +28,13 @@ def files(workspace):
 
 def do_whole(job):
     """What one task makes of a job, as a run would hand it out."""
-    with claim(job.folder.parent) as held:
+    with claim(job.directory) as held:
         return do_stack(replace(job, claim=held))
 
 
 def do_split(job, shape):
     """The same of the tasks of a split stack."""
-    with claim(job.folder.parent) as held:
+    with claim(job.directory) as held:
         job = replace(job, claim=held)
         (result,) = dask.compute(split_graph(job, job.name, shape), scheduler="sync")
         return result

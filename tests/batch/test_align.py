@@ -111,7 +111,7 @@ def test_the_crop_is_a_part_of_the_filled_image_and_of_every_frame(workspace, fi
     for border in ("fill", "crop"):
         (step,) = plan(alignment=AlignOptions(border=border))
         result = do_whole(step.job)
-        images[border] = read_image(step.job.folder / FUSED)
+        images[border] = read_image(step.job.output_path(FUSED.removesuffix(".png")))
     assert images["fill"].shape == (*SHAPE, 3)
     rows, columns = images["crop"].shape[:2]
     places = [

@@ -4,8 +4,15 @@ import csv
 import json
 
 import pytest
+from PIL import Image
 
+from batchstack.batch.broken import without_broken
+from batchstack.batch.jobs import Result
 from batchstack.batch.ledger import Ledger
+from batchstack.batch.manifest import load_manifest
+from batchstack.batch.plan import make_plan
+from batchstack.images import read
+from batchstack.options import RunOptions
 
 # A frame whose header is damaged is found by the plan, one that is cut when it is decoded.
 DAMAGE = {"header": lambda data: b"no image", "pixels": lambda data: data[: len(data) // 2]}
@@ -126,3 +133,69 @@ def test_a_stack_in_tiles_on_workers_comes_again_without_the_frame(workspace, da
     assert "1 done" in workspace.run(*run).stderr
     workspace.run("fuse", "-o", "rest", "--methods", "direct", "--align", "off", *frames)
     assert list(workspace.pixels("out").values()) == list(workspace.pixels("rest").values())
+
+
+def test_what_is_mended_meanwhile_is_not_left_out(workspace, damaged, monkeypatch):
+    """The record must hold the bytes that were found damaged, not those of the mended file."""
+    frames = [workspace.root / frame for frame in damaged("pixels", 6, 3)]
+    options = RunOptions(methods=("direct",), skip_broken=True)
+    manifest = load_manifest(workspace.root / "pairs.csv")
+    out = workspace.root / "out"
+    (step,) = make_plan(manifest, out, options, Ledger(out))
+    result = Result(step.job, error=f"row s: {frames[3]}: is damaged", broken=frames[3])
+    assert without_broken(result).left_out[0].path == frames[3]
+    frames[3].write_bytes(frames[3].with_name("sound3").read_bytes())
+    assert without_broken(result) is None
+    # The card is still being copied: what is read is another file than that of the digest.
+    half = frames[3].read_bytes()[:-100]
+    frames[3].write_bytes(half)
+    digest = read.file_digest
+
+    def grow(path):
+        found = digest(path)
+        path.write_bytes(half + b"more")
+        return found
+
+    monkeypatch.setattr(read, "file_digest", grow)
+    assert without_broken(result) is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda path: Image.open(path).convert("RGBA").save(path), "has an alpha channel"),
+        (lambda path: path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(40)), "which is not read"),
+    ],
+)
+def test_what_is_not_damaged_is_refused_with_its_remedy(workspace, spoil, why):
+    frames = workspace.stack("s", n_frames=6)
+    spoil(workspace.root / frames[2])
+    workspace.manifest({"s": frames})
+    said = workspace.run(*RUN, SKIP, code=1).stderr
+    assert why in said and "left out" not in said
+
+
+def test_the_frame_is_told_from_one_whose_name_goes_on(workspace):
+    frames = workspace.stack("s", n_frames=6)
+    named = [workspace.root / f"a.png{f': {index}.png' if index else ''}" for index in range(6)]
+    for frame, path in zip(frames, named, strict=True):
+        (workspace.root / frame).rename(path)
+    named[2].write_bytes(DAMAGE["pixels"](named[2].read_bytes()))
+    (workspace.root / "pairs.yaml").write_text(
+        json.dumps([{"id": "s", "frames": [path.name for path in named]}])
+    )
+    said = workspace.run("run", "pairs.yaml", *RUN[2:], SKIP).stderr
+    assert f"frame 3 is left out, as --skip-broken allows: {named[2]}: " in said
+    assert said.count("left out") == 1
+
+
+@pytest.mark.parametrize("kind", ["header", "ihdr", "pixels"])
+def test_outputs_keep_their_format_where_the_first_frame_is_damaged(workspace, kind):
+    frames = workspace.stack("s", n_frames=6, suffix=".jpg")
+    (first,) = workspace.stack("first", n_frames=2)[:1]
+    damage = DAMAGE | {"ihdr": lambda data: data[:12] + b"JUNK" + data[16:]}
+    path = workspace.root / first
+    path.write_bytes(damage[kind](path.read_bytes()))
+    workspace.manifest({"s": [first, *frames[1:]]})
+    workspace.run(*RUN, SKIP)
+    assert "1 skipped" in workspace.run(*RUN, SKIP).stderr

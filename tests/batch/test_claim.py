@@ -199,6 +199,11 @@ def test_one_stack_leaves_outputs_and_nothing_else(workspace):
     assert [path.name for path in (workspace.root / "one").iterdir()] == [
         "focus_stacked_direct.png"
     ]
+    # Nor what one that was killed has left.
+    (workspace.root / "one" / ".batchstack").mkdir()
+    (workspace.root / "one" / ".batchstack" / "lock").touch()
+    workspace.run("fuse", "--back", back, "--front", front, "-o", "one", "--methods", "direct")
+    assert not (workspace.root / "one" / ".batchstack").exists()
     with claim(workspace.root / "one"):
         said = workspace.run(
             "fuse", "--back", back, "--front", front, "-o", "one", "--methods", "direct", code=2

@@ -98,14 +98,14 @@ def test_the_reference_is_the_source_of_metadata_though_nothing_is_aligned(works
     keys = {}
     for reference, camera in (("first", "Cam 5"), ("2", "Cam 6")):
         options = replace(OPTIONS, alignment=AlignOptions("off", reference=reference))
-        job = planned(names, options).job
-        keys[reference] = job.keys
-        for do in (do_whole, lambda job: do_split(job, planned(names, options).shape)):
-            assert do(job).error is None
-            found = [
-                read_metadata(workspace.root / "out" / one) for one in workspace.outputs("out")
-            ]
-            assert {parse(one.exif).text(0x0110) for one in found} == {camera}
+        step = planned(names, options)
+        keys[reference] = step.job.keys
+        for is_split in (False, True):
+            done = do_split(step.job, step.shape) if is_split else do_whole(step.job)
+            assert done.error is None
+            outputs = [workspace.root / "out" / one for one in workspace.outputs("out")]
+            found = {parse(read_metadata(one).exif).text(0x0110) for one in outputs}
+            assert found == {camera}
     assert keys["first"] != keys["2"]
 
 

@@ -72,7 +72,7 @@ def refuse_to_read(path):
 
 def test_what_is_recorded_and_untouched_is_done_without_reading(done):
     frames, record, folder = done
-    assert why_not_done(record, KEY, folder) is None
+    assert why_not_done(record, KEY, folder.parent, folder.name) is None
     assert what_changed(record.inputs, names(frames), refuse_to_read) is None
 
 
@@ -90,14 +90,14 @@ def test_what_is_recorded_and_untouched_is_done_without_reading(done):
 def test_every_change_is_noticed(done, change, reason):
     frames, record, folder = done
     change(frames, folder)
-    found = why_not_done(record, KEY, folder)
+    found = why_not_done(record, KEY, folder.parent, folder.name)
     found = found or what_changed(record.inputs, names(frames), file_digest)
     assert reason in found
 
 
 def test_a_changed_option_is_named(done):
     _, record, folder = done
-    reason = why_not_done(record, KEY | {"levels": 4}, folder)
+    reason = why_not_done(record, KEY | {"levels": 4}, folder.parent, folder.name)
     assert reason == "changed: levels 5 -> 4"
 
 
@@ -120,7 +120,7 @@ def test_another_file_of_the_same_size_and_time_is_another_frame(done):
 def test_an_option_that_is_gone_is_named_too(done):
     _, record, folder = done
     resized = replace(record, key=KEY | {"resize": True})
-    assert why_not_done(resized, KEY, folder) == "changed: resize True -> None"
+    assert why_not_done(resized, KEY, folder.parent, folder.name) == "changed: resize True -> None"
 
 
 def test_records_outlive_the_process(done):
@@ -313,7 +313,7 @@ def test_any_journal_is_read_and_takes_lines(tmp_path_factory, content):
             print(stack_id.encode(), str(history.error).encode())
             for record in history.records.values():
                 hash(record.inputs)
-                why_not_done(record, KEY, folder)
+                why_not_done(record, KEY, folder.parent, folder.name)
         write_records(folder / "failed.csv", [row or {} for _, _, row in ledger.failed()])
         ledger.append_done("appended", {"direct": RECORD})
         assert ledger.history("appended").records["direct"] == RECORD

@@ -80,6 +80,8 @@ def test_paths_are_relative_to_the_file(workspace):
         ("levels = 2000-01-01", "b.toml: levels: give a text, a number"),
         ("[rnu]\nlevels = 3", "b.toml: unknown table 'rnu'; did you mean 'run'?"),
         ("levels = ", "b.toml: is not TOML: "),
+        (f"levels = {'[' * 20_000}", "b.toml: is not TOML: "),
+        ("memory-limit = '1e400'", "b.toml: memory-limit: '1e400' is no size"),
         ("levels = '\udcff'", "b.toml: is not UTF-8 text"),
     ],
 )

@@ -101,6 +101,35 @@ def test_the_same_sources_need_no_compiling_whenever_they_were_written(package):
     assert package.run() == {"row": RIGHT, "loaded": 1, "kept": True, "compiled": 0}
 
 
+def test_kept_code_is_loaded_without_what_only_compiling_needs(package):
+    """Types and operators of Numba take longer to load than the code."""
+    none = "from numba.core.registry import cpu_target\ncpu_target.target_context.refresh = None"
+    assert package.run(none) == {"row": RIGHT, "loaded": 1, "kept": True, "compiled": 0}
+
+
+def test_code_of_a_kernel_that_was_made_in_a_function_is_found_by_the_next_process(tmp_path):
+    script = (
+        "import numpy as np\n"
+        "from batchstack.registration.blocks import _SUMS, _summed\n"
+        "from batchstack.compiled import COMPILED\n"
+        "sums = np.zeros((1, 1, _SUMS), np.float32)\n"
+        "_summed()(*np.zeros((2, 12, 12), np.float32), 4, 2, sums)\n"
+        "print(COMPILED)"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    ]
+    assert "summed" in said[0]
+    assert said[1].strip() == "[]"
+
+
 def test_code_of_a_routine_that_has_changed_in_another_file_is_not_run(package):
     before, own = package.code(), (package.sources / "fusion/kernels/pyramid.py").stat()
     package.replace("compiled/__init__.py", MIRRORED, REPEATED)
@@ -145,6 +174,40 @@ def test_code_that_cannot_be_written_is_used_all_the_same(package):
         "shutil.rmtree(folder); folder.touch()"
     )
     assert package.run(blocked)["row"] == RIGHT
+
+
+ALIGNS = """
+import numpy as np
+from batchstack import compiled, scenes
+from batchstack.geometry import Box
+from batchstack.registration import Light, estimate_stack, warp_window
+
+camera = scenes.Camera(breathing=0.01)
+frames = scenes.make_stack((96, 128), camera=camera).frames
+moved = estimate_stack(frames)[1]
+warp_window(frames[1], moved, Box(0, 0, 96, 128))
+warp_window(frames[1], moved, Box(0, 0, 96, 128), light=Light((1.1,) * 3))
+print(moved.is_identity, compiled.COMPILED)
+"""
+
+
+def test_what_one_process_has_compiled_to_align_no_other_compiles():
+    # A kernel that closes over a routine would be compiled by each.
+    said = [
+        subprocess.run([sys.executable, "-c", ALIGNS], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert said[1].stdout.split() == ["False", "[]"]
+
+
+def test_a_kernel_that_no_other_process_would_find_is_refused():
+    held = np.float32(1)
+
+    def made(values):
+        values[0] = held
+
+    with pytest.raises(TypeError, match="closes over nothing"):
+        compiled.kernel(made)
 
 
 def test_kernels_do_not_share_files():

@@ -47,7 +47,7 @@ def job(number):
         tile=None,
         hold=False,
         score=False,
-        folder=Path("/out") / f"s{number}",
+        directory=Path("/out"),
         number=number,
         claim=CLAIM,
     )

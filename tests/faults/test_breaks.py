@@ -4,12 +4,17 @@ import errno
 import os
 import shutil
 import signal
+import time
+from contextlib import suppress
 
 import pytest
 
 from batchstack import files
 from batchstack.batch.claim import claim
+from batchstack.batch.machine import ClusterOptions
+from batchstack.batch.main_job import run
 from batchstack.cli import main
+from batchstack.options import AlignOptions, RunOptions
 from tests.processes import wait_for
 
 FUSE = ("fuse", "-o", "out", "--methods", "direct")
@@ -207,3 +212,70 @@ def test_what_stands_in_the_way_of_an_output_is_named_with_a_remedy(workspace):
     assert "Is a directory; rename the folder" in said
     assert "1 done, 0 skipped, 2 failed" in said
     assert (out / "file").read_text() == "a stranger's"
+
+
+def test_copies_made_of_links_do_not_share_their_records(workspace):
+    """As of `cp -al`: what is done in one directory would count as done in the other."""
+    workspace.manifest({"a": workspace.stack("a", suffix=".tif")})
+    run = (*RUN, "--no-report")
+    workspace.run(*run, "-o", "out", "--beta", 0.1)
+    shutil.copytree(workspace.root / "out", workspace.root / "copy", copy_function=os.link)
+    before = workspace.outputs("out")
+    workspace.run(*run, "-o", "copy", "--beta", 0.9)
+    assert workspace.outputs("out") == before
+    assert "everything is up to date" in workspace.run(*run, "-o", "out", "--beta", 0.1).stderr
+    assert "1 done" in workspace.run(*run, "-o", "out", "--beta", 0.9).stderr
+    assert workspace.outputs("out") == workspace.outputs("copy")
+
+
+def test_what_is_whole_again_has_not_failed(workspace):
+    frames = workspace.stack("a")
+    workspace.manifest({"a": frames, "b": workspace.stack("b")})
+    run = (*RUN, "-o", "out", "--no-report")
+    workspace.run(*run)
+    frame = workspace.root / frames[0]
+    whole, times = frame.read_bytes(), frame.stat()
+    frame.write_bytes(whole[: len(whole) // 2])
+    workspace.run(*run, code=1)
+    assert "1 failed" in workspace.run("status", "out", code=1).stdout
+    frame.write_bytes(whole)
+    os.utime(frame, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "everything is up to date" in workspace.run(*run).stderr
+    assert "0 failed" in workspace.run("status", "out").stdout
+    assert not (workspace.root / "out" / "failed.csv").exists()
+
+
+def test_a_record_is_never_longer_than_what_is_read(workspace, monkeypatch):
+    """What people wrote about a stack goes before what was done."""
+    monkeypatch.setattr(files, "LONGEST_LINE", 5000)
+    frames = workspace.stack("a")
+    workspace.manifest({"a": frames}, columns=[("meta_note", ["x" * 6000])])
+    out = workspace.root / "out"
+    options = RunOptions(methods=("direct",), alignment=AlignOptions(align="off"))
+    for done, skipped in ((1, 0), (0, 1)):
+        summary = run(workspace.root / "pairs.csv", out, options, ClusterOptions(workers=0))
+        assert (summary.done, summary.skipped) == (done, skipped)
+
+
+def test_an_interrupt_is_one_whatever_a_library_makes_of_it(workspace, monkeypatch, capfd):
+    """Raised inside the compiler it is ignored there, and the compiler fails."""
+
+    def interrupted(*arguments, **options):
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        raise ValueError("no machine code")
+
+    monkeypatch.setattr("batchstack.cli.fuse.make_plan", interrupted)
+    before = {n: signal.signal(n, signal.SIG_DFL) for n in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    frames = [str(workspace.root / frame) for frame in workspace.stack("a")]
+    monkeypatch.setattr("sys.argv", ["batchstack", "fuse", *frames, "-o", str(workspace.root)])
+    try:
+        with pytest.raises(SystemExit) as end:
+            main.main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert end.value.code == 130
+    assert capfd.readouterr().err == "batchstack: interrupted; finished work is kept\n"

@@ -777,7 +777,7 @@ def test_a_second_signal_ends_the_run_at_once(ward, second):
     run.signal(signal.SIGINT)
     run.wait_until_said("stopping after the stacks under way")
     run.signal(second)
-    assert "interrupted; finished work is recorded" in run.end(130, seconds=240)
+    assert "interrupted; finished work is kept" in run.end(130, seconds=240)
     oracle.judge()
 
 

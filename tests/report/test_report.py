@@ -24,7 +24,7 @@ from batchstack.images import read_image, read_preview
 from batchstack.options import RunOptions
 from batchstack.report.write import write_report
 from tests.processes import wait_for
-from tests.report.conftest import HANDLER, SCRIPT
+from tests.report.conftest import BEST, HANDLER, SCRIPT
 from tests.report.pages import folder_of, listed, page_of, pages
 
 MAPS = ("depth_map.png", "depth_confidence.png")
@@ -222,6 +222,48 @@ def test_a_small_file_that_is_gone_is_not_shown(outputs):
     page = page_of(outputs.top, "s")
     assert all(target.exists() for target in page.targets)
     assert "not there" in page.text
+
+
+def halve(path):
+    """Cut a file in the middle; its headers stay."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def scramble(path):
+    """Damage the pixels of a file whose headers, and size, stay."""
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes(len(content) - 100))
+
+
+@pytest.mark.parametrize("damage", [halve, scramble])
+@pytest.mark.parametrize("again", [False, True])
+def test_small_files_that_are_damaged_cost_their_pictures_alone(outputs, damage, again):
+    frames = outputs.fused("s", ALL, shape=(40, 60))
+    outputs.fused("t", ALL, shape=(40, 60))
+    if again:
+        outputs.report()
+        outputs.fused("s", ALL, shape=(40, 60), seconds=3.0)
+        (folder_of(outputs.top, "s") / "thumb.jpg").unlink()
+    damage(Path(frames[0].path))
+    for name in ALL[:2]:
+        damage(outputs.top / "s" / name)
+    outputs.report()
+    assert {line["id"] for line in listed(outputs.top)} == {"s", "t"}
+    assert read_preview(folder_of(outputs.top, "s") / "thumb.jpg", 60).any()  # of the other frame
+    assert all(target.exists() for target in page_of(outputs.top, "s").targets)
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(workspace, outputs):
+    frames = outputs.fused("s", ALL, shape=(40, 60))
+    outputs.fused("large", ALL)
+    outputs.report()
+    for path in (Path(frames[0].path), outputs.top / "s" / BEST, outputs.top / "large" / BEST):
+        path.unlink()
+        os.mkfifo(path)
+    workspace.run("report", "out")
+    (folder_of(outputs.top, "s") / "kept.json").unlink()
+    workspace.run("report", "out")
 
 
 # --- previews that tasks leave

@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -12,26 +13,26 @@ from PIL.Image import Exif
 from batchstack.images import Encoding, Metadata, read_preview, write_image
 from batchstack.scan.folder import Folder
 from batchstack.scan.watch import Watch
-from batchstack.scenes import make_stack
+from batchstack.scenes import Camera, make_stack
 
 SHAPE = (120, 160)
 
 
-def exif(seconds):
+def exif(seconds, maker="Maker"):
     block = Exif()
-    block[0x010F], block[0x0110] = "Maker", "Body"
+    block[0x010F], block[0x0110] = maker, "Body"
     inner = block.get_ifd(0x8769)
     inner[0x9003] = time.strftime("%Y:%m:%d %H:%M:%S", time.gmtime(seconds))
     inner[0x9291] = f"{int(seconds % 1 * 100):02}"
     return block.tobytes().removeprefix(b"Exif\0\0")
 
 
-def take(folder, frames, first, seconds, step=0.5):
+def take(folder, frames, first, seconds, step=0.5, maker="Maker"):
     """Write frames as a camera does; return their names."""
     names = []
     for index, frame in enumerate(frames):
         name = f"IMG_{first + index:04}.jpg"
-        metadata = Metadata(exif=exif(seconds + step * index))
+        metadata = Metadata(exif=exif(seconds + step * index, maker))
         write_image(folder / name, frame, encoding=Encoding(metadata=metadata))
         names.append(name)
     return names
@@ -64,6 +65,71 @@ def test_a_card_becomes_a_manifest_that_runs(workspace, card):
         "2 done"
         in workspace.run("run", "m.csv", "-o", "out", "--workers", 0, "--methods", "direct").stderr
     )
+
+
+@pytest.mark.parametrize("change", [0.01, -0.01])
+def test_the_end_that_shows_the_scene_larger_is_the_front(workspace, card, change):
+    """Also where it was taken first; whoever knows better says so."""
+    camera = Camera(noise=2.0, breathing=change, shift=(2.0, -1.0))
+    frames = make_stack((300, 400), frames=5, scene="lace", blur=4.0, seed=3, camera=camera).frames
+    names = take(card, frames, 1, 1000.0)
+    turned = names[::-1]
+    back_first = names if change > 0 else turned
+    assert scanned(workspace) == [(back_first, "order by scale, 1.0% larger in front", "")]
+    assert scanned(workspace, "--as-taken") == [(names, "order as taken", "")]
+    assert scanned(workspace, "--reverse") == [(turned, "order as taken, turned round", "")]
+
+
+def test_an_order_that_scale_does_not_tell_is_marked(workspace, card):
+    names = take(card, rendered(0), 1, 1000.0)
+    doubt = "nothing tells which end is the back"
+    assert scanned(workspace) == [(names, "order as taken", doubt)]
+
+
+def scanned(workspace, *options):
+    """Frames, the order and doubts of each stack in the manifest of a card."""
+    workspace.run("scan", "card", "-o", "m.csv", "--replace", *options)
+    with (workspace.root / "m.csv").open(newline="") as file:
+        return [
+            (
+                [name.removeprefix("card/") for name in row["frames"].split("|")],
+                row["meta_why"].rpartition("; ")[2],
+                row["meta_doubts"],
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def test_focus_shifts_of_nikon_are_read_where_exiftool_is_installed(card, tmp_path, monkeypatch):
+    """Two series without a wait between them, and a single shot; by what ExifTool would say."""
+    frames = rendered(0, frames=4)
+    names = take(card, [*frames, *frames, frames[0]], 1, 1000.0, maker="NIKON CORPORATION")
+    places = dict(zip(names, [1, 2, 3, 4, 1, 2, 3, 4, 0], strict=True))
+    tool = tmp_path / "bin" / "exiftool"
+    tool.parent.mkdir()
+    tool.write_text(
+        f"#!{sys.executable}\nimport json, sys\n"
+        f"places = {places}\n"
+        "told = [line.strip() for line in sys.stdin]\n"
+        "print(json.dumps([{'SourceFile': p, 'FocusShiftShooting': places[p[-12:]]}"
+        " for p in told]))\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent))
+    found = Folder(card).propose()
+    # A focus shift goes from near to far.
+    assert [list(group.frames) for group in found.groups] == [names[3::-1], names[7:3:-1]]
+    assert [left.name for left in found.left] == names[8:]
+    for broken in ("#!/bin/sh\necho no json", "#!/bin/sh\necho '[{}]'", "#!/nowhere"):
+        tool.write_text(broken)
+        assert len(Folder(card).propose().groups) == len(untold(card, monkeypatch).groups)
+
+
+def untold(card, monkeypatch):
+    """What is proposed where there is no ExifTool."""
+    with monkeypatch.context() as without:
+        without.setenv("PATH", str(card / "nowhere"))
+        return Folder(card).propose()
 
 
 def test_a_manifest_is_replaced_only_when_asked(workspace, card):

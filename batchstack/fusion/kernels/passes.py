@@ -103,10 +103,10 @@ class Table(NamedTuple):
         As for `weights.soft`.
     gain, floor, odds : float
         As for `weights.likelihood`.
-    edge_gain, share_floor : float
-        As for `weights.along_edges`; the floor is that of `weights.stronger` too.
+    share_floor : float
+        As for `weights.stronger`.
     shrink : float
-        How far pixels are drawn at most.
+        From how far away pixels are drawn wholly.
     luma : ndarray of float32, shape (channels,)
         Shares of the channels in the guide.
     """
@@ -122,7 +122,6 @@ class Table(NamedTuple):
     gain: float
     floor: float
     odds: float
-    edge_gain: float
     share_floor: float
     shrink: float
     luma: Planes
@@ -549,8 +548,7 @@ def _weigh(
             rows.sums, table.gain, table.floor, near, odds, rows.spare, weights, plane, row, column
         )
     elif rule == EDGES:
-        lines, guide, gain, few = rows.lines, rows.guide, table.edge_gain, table.share_floor
-        along_edges(lines, guide, gain, few, rows.spare, weights, plane, row, column)
+        along_edges(rows.lines, rows.guide, rows.spare, weights, plane, row, column)
     elif rule == STRONGER:
         stronger(
             rows.sums,
@@ -805,8 +803,17 @@ def _pack(
 
 @inlined
 def _draw(line: Planes, rows: Rows, weights: Planes, channel: int, skip: int, by: float) -> None:
-    """Draw details to their sum by weights, by at most `by` where the map is trusted."""
+    """Draw details to their sum by weights where the map is trusted, wholly from within `by`.
+
+    From further away they are drawn by `by`^2 / distance: what is far off is more than noise [1]_.
+
+    References
+    ----------
+    .. [1] L. Breiman, "Better subset regression using the nonnegative garrote", Technometrics,
+       1995.
+    """
     close, named, trust = np.float32(by), rows.spare[0], rows.trust[skip:]
+    tiny = np.float32(1e-20)  # where there is no distance and no trust
     for j in range(line.size):
         named[j] = np.float32(0)
     for i in range(len(weights)):
@@ -815,7 +822,8 @@ def _draw(line: Planes, rows: Rows, weights: Planes, channel: int, skip: int, by
             named[j] += hit[j] * value[j]
     for j in range(line.size):
         away, most = line[j] - named[j], close * trust[j]
-        line[j] -= min(max(away, -most), most)
+        limit = most * most
+        line[j] -= away * (limit / max(max(away * away, limit), tiny))
 
 
 @inlined

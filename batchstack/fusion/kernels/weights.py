@@ -222,34 +222,29 @@ def stronger(
 def along_edges(
     lines: Planes,
     guide: Planes,
-    gain: float,
-    few: float,
     spare: Planes,
     weights: Planes,
     plane: int,
     row: int,
     column: int,
 ) -> None:
-    """w_i ~ clip(gain (f_i - 1/2) + 1/2, 0, 1) + few max(f_i, 0), f a line of the guide.
+    """w_i ~ max(f_i, 0), with f_i a line of the guide.
 
-    `lines` are slopes, then offsets of all frames but the first; those of all add up to one.
-    Where many frames share a window none reaches the first term; they are weighed by the second.
+    `lines` are slopes, then offsets of all frames but the first; the f_i of all add up to one.
     """
-    half, one, zero, part = np.float32(0.5), np.float32(1), np.float32(0), np.float32(few)
-    times, left, total, others = np.float32(gain), spare[0], spare[1], len(lines) // 2
+    one, zero = np.float32(1), np.float32(0)
+    left, total, others = spare[0], spare[1], len(lines) // 2
     for j in range(left.size):
-        left[j] = one
+        left[j], total[j] = one, zero
     for i in range(others):
         slope, offset = lines[i], lines[others + i]
         out = weights[plane + i, row, column:]
         for j in range(left.size):
             line = slope[j] * guide[j] + offset[j]
             left[j] -= line
-            steep = min(max(times * (line - half) + half, zero), one)
-            out[j] = steep + part * max(line, zero)
+            out[j] = max(line, zero)
     for j in range(left.size):
-        steep = min(max(times * (left[j] - half) + half, zero), one)
-        total[j] = steep + part * max(left[j], zero)
+        total[j] += max(left[j], zero)
     for i in range(others):
         out = weights[plane + i, row, column:]
         for j in range(left.size):

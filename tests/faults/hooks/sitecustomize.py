@@ -87,7 +87,9 @@ def _gates(tasks):
 
     def held_write(path, image, *, publish, finish, **options):
         def held_publish():
-            hold(f"publish-{path.parent.name}")
+            # The stack is the folder, or what the name begins with.
+            stack, is_flat, _ = path.name.partition("_focus")
+            hold(f"publish-{stack if is_flat else path.parent.name}")
             publish()
 
         def told(step):

@@ -1,0 +1,58 @@
+"""Pixels to linear light, and to the light of another exposure."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from batchstack.compiled import kernel
+
+Pixels = npt.NDArray[Any]
+Values = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.float64]
+
+_RED, _GREEN, _BLUE = (np.float32(255 * share) for share in (0.299, 0.587, 0.114))
+_THIRD, _SECOND, _FIRST = (np.float32(c) for c in (0.305306, 0.682171, 0.012523))
+
+
+@kernel
+def linear_grey(stored: Pixels, unit: np.float32, light: Values) -> None:
+    """sRGB code values to linear light, 255 for white, by a cubic right to 0.002 of white."""
+    colour = stored.shape[2] == 3
+    for y in range(light.shape[0]):
+        line, out = stored[y], light[y]
+        for x in range(light.shape[1]):
+            a = max(np.float32(line[x, 0]) * unit, np.float32(0))
+            a *= a * (a * _THIRD + _SECOND) + _FIRST
+            if colour:
+                b = max(np.float32(line[x, 1]) * unit, np.float32(0))
+                c = max(np.float32(line[x, 2]) * unit, np.float32(0))
+                b *= b * (b * _THIRD + _SECOND) + _FIRST
+                c *= c * (c * _THIRD + _SECOND) + _FIRST
+                out[x] = _RED * a + _GREEN * b + _BLUE * c
+            else:
+                out[x] = np.float32(255) * a
+
+
+@kernel
+def relight(
+    values: Values, at: Numbers, factors: Numbers, dark: float, has_toe: bool, lit: Values
+) -> None:
+    """Fill `lit`; the factor is found for each pixel anew, so that none depends on others."""
+    channels = factors.shape[0]
+    one, fixed = np.float32(1), np.float32(dark)
+    for i in range(values.shape[0]):
+        y = 2 * (at[0] + i) / at[2] - 1
+        for j in range(values.shape[1]):
+            x = 2 * (at[1] + j) / at[3] - 1
+            for c in range(channels):
+                grow = factors[c, 1] * x + factors[c, 2] * y
+                grow += factors[c, 3] * x * x + factors[c, 4] * x * y + factors[c, 5] * y * y
+                factor = np.float32(factors[c, 0] + grow)
+                value = values[i, j, c]
+                line = factor * value + (one - factor) * fixed
+                if has_toe:
+                    # Of small values light itself is held: the lines cross near the toe's end.
+                    toe = factor * factor * value
+                    line = max(line, toe) if factor < one else min(line, toe)
+                lit[i, j, c] = line
