@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 import click
 
 from batchstack import files
+from batchstack.batch.engines import StopRequest
 from batchstack.batch.machine import ClusterOptions
 from batchstack.batch.main_job import run
 from batchstack.batch.manifest import load_manifest
+from batchstack.batch.run import interruptible
 from batchstack.cli import options as shared
 from batchstack.cli.progress import closing_summary
 from batchstack.cli.proposal import lines, refuse_none, with_allowed_ids
@@ -176,14 +178,17 @@ class _Fusing:
     def _fuse(self) -> str:
         """Why something could not be fused, empty if all is."""
         try:
-            cluster = ClusterOptions(workers=0)
-            summary = run(self._manifest, self._output, self._options, cluster, say=tell)
+            cluster, stop = ClusterOptions(workers=0), StopRequest()
+            with interruptible(stop, tell):
+                summary = run(
+                    self._manifest, self._output, self._options, cluster, say=tell, stop=stop
+                )
         except BatchstackError as error:
             return str(error)
         trouble = "\n".join(failure.message for failure in summary.failures)
         if summary.done or trouble != self._trouble:
             name = self._options.output.name
             say(closing_summary(summary, self._output.absolute(), name))
-        if summary.interrupted:
+        if stop.drain:  # also if nothing was left to do when it came
             sys.exit(ExitCode.INTERRUPTED)
         return trouble
