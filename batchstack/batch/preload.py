@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 # All that is imported stays: no use to look through it for garbage again and again.
-gc.set_threshold(100_000)
+gc.set_threshold(250_000)
 
 import distributed  # noqa: E402, F401
 

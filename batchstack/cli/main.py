@@ -68,8 +68,9 @@ def main() -> None:
     # inherit the setting.
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     # Half a million objects of the libraries live until the end: to look through them for
-    # garbage while they are loaded, and again at the exit, takes half a second.
-    gc.set_threshold(100_000)
+    # garbage while they are loaded, and again at the exit, takes half a second.  Fewer than so
+    # many are looked through at once when all is loaded.
+    gc.set_threshold(250_000)
     atexit.register(gc.freeze)
     screen.protect()
     signals = _end_in_order()

@@ -182,7 +182,7 @@ def test_likelihood_is_the_eighth_power_times_the_prior(odds, n_frames):
     rng = np.random.default_rng(1)
     strengths = (rng.uniform(0, 1, (n_frames, 900)) ** 4 * 2000).astype(np.float32)
     candidates = rng.uniform(0, 1, (n_frames, 900)).astype(np.float32)
-    near, found = candidates[1:] - candidates[0], empty(n_frames - 1, 1, 900)
+    near, found = (candidates[1:] - candidates[0])[:, None], empty(n_frames - 1, 1, 900)
     expected = (3 * strengths.astype(float) + 5) ** 8 * np.exp(odds * candidates)
     weights.likelihood(strengths, 3.0, 5.0, near, odds, empty(2, 900), found, 0, 0, 0)
     np.testing.assert_allclose(found[:, 0], (expected / expected.sum(axis=0))[1:], atol=3e-6)
@@ -190,7 +190,7 @@ def test_likelihood_is_the_eighth_power_times_the_prior(odds, n_frames):
 
 def test_likelihood_survives_values_without_bound():
     strengths = np.array([[1e20, 0, 1e38], [0, 1e20, 1e38]], np.float32)
-    near, found = np.zeros((1, 3), np.float32), empty(1, 1, 3)
+    near, found = np.zeros((1, 1, 3), np.float32), empty(1, 1, 3)
     weights.likelihood(strengths, 3.0, 5.0, near, 8.0, empty(2, 3), found, 0, 0, 0)
     np.testing.assert_allclose(found[0, 0], [0, 1, 0.5], atol=1e-6)
 
@@ -211,7 +211,7 @@ def test_weights_along_edges_are_lines_of_the_guide(n_frames):
     rng = np.random.default_rng(3)
     slopes, offsets = rng.normal(0, 0.5, (2, n_frames - 1, 300)).astype(np.float32)
     guide = rng.random(300).astype(np.float32)
-    lines = np.concatenate([slopes, offsets])
+    lines = np.concatenate([slopes, offsets])[:, None]
     found = empty(n_frames - 1, 1, 300)
     weights.along_edges(lines, guide, empty(2, 300), found, 0, 0, 0)
     others = slopes.astype(float) * guide + offsets

@@ -61,11 +61,12 @@ def candidates(
             for channel in range(channels):
                 line, base = values[channel, y % window], level[0, channel, row]
                 inner, other = line[edge : edge + width], level[i, channel, row]
-                for j in range(width):
-                    inner[j] = base[j]
                 if i:
                     for j in range(width):
-                        inner[j] += other[j]
+                        inner[j] = base[j] + other[j]
+                else:
+                    for j in range(width):
+                        inner[j] = base[j]
                 mirror_ends(line[: width + 2 * edge], -edge, width)
             here = y - spacing
             if here < top - reach:
@@ -89,8 +90,6 @@ def _spaced(values: Planes, y: int, spacing: int, edge: int, out: Planes) -> Non
     """Root mean square of the channels' second differences of pixels `spacing` apart."""
     channels, window = values.shape[:2]
     two, mean_of = np.float32(2), np.float32(1 / channels)
-    for j in range(out.size):
-        out[j] = np.float32(0)
     for channel in range(channels):
         above, below = (
             values[channel, (y - spacing) % window, edge:],
@@ -101,10 +100,16 @@ def _spaced(values: Planes, y: int, spacing: int, edge: int, out: Planes) -> Non
             values[channel, y % window, edge - spacing :],
             values[channel, y % window, edge + spacing :],
         )
-        for j in range(out.size):
-            twice = two * here[j]
-            size = abs(twice - (left[j] + right[j])) + abs(twice - (above[j] + below[j]))
-            out[j] += size * size
+        if channel == 0:
+            for j in range(out.size):
+                twice = two * here[j]
+                size = abs(twice - (left[j] + right[j])) + abs(twice - (above[j] + below[j]))
+                out[j] = size * size
+        else:
+            for j in range(out.size):
+                twice = two * here[j]
+                size = abs(twice - (left[j] + right[j])) + abs(twice - (above[j] + below[j]))
+                out[j] += size * size
     for j in range(out.size):
         out[j] = np.sqrt(out[j] * mean_of)
 

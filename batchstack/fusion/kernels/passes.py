@@ -233,8 +233,8 @@ class Rows(NamedTuple):
         Measures before they are summed; narrower by one column on each side.
     sums : ndarray of float32, shape (frames, columns)
     weights : ndarray of float32, shape (frames - 1, 1, columns)
-    near : ndarray of float32, shape (frames - 1, columns)
-    lines : ndarray of float32, shape (2 * (frames - 1), columns)
+    near : ndarray of float32, shape (frames - 1, 1, columns)
+    lines : ndarray of float32, shape (2 * (frames - 1), 1, columns)
     hits : ndarray of float32, shape (frames - 1, 1, columns)
         1 where the decision map has a frame.
     chosen : ndarray of uint16, shape (columns,)
@@ -598,7 +598,7 @@ def _look_up(
         _cell_row(cells, cells.lines, y, left, wide, held, rows.lines)
     if cells.shares.size:
         wide, held = rows.cells[3 * others :], rows.cells_held[3 * others :]
-        _cell_row(cells, cells.shares, y, left, wide, held, rows.shares[:, 0])
+        _cell_row(cells, cells.shares, y, left, wide, held, rows.shares)
     if rows.chosen.size:
         nearest(cells.winners, cells.step, y, left, rows.chosen)
         one_hot(rows.chosen, rows.hits)
@@ -618,12 +618,12 @@ def _base_row(cells: Cells, rows: Rows, y: int, left: int, level: Planes, margin
         i, channel = p // channels, p % channels
         wide, held = rows.bases[p], rows.bases_held[p]
         line = rows.base[channel] if i == others else rows.detail[i + 1, channel]
-        found = widen(cells.bases[p], cells.bases_height, y, left, line.size, wide, held)
-        expanded_row(wide, found, y, line)
         if i < others:
             value = level[i + 1, channel, margin:]
-            for j in range(line.size):
-                line[j] = value[j] - line[j]
+            band_row(value, cells.bases[p], cells.bases_height, y, left, wide, held, line)
+        else:
+            found = widen(cells.bases[p], cells.bases_height, y, left, line.size, wide, held)
+            expanded_row(wide, found, y, line)
 
 
 @inlined
@@ -637,13 +637,13 @@ def _cell_row(
     out: Planes,
 ) -> None:
     """Row `y` of planes that lie on the cells of this level or of the next coarser one."""
-    columns = out.shape[1]
+    columns = out.shape[2]
     for p in range(len(planes)):
         if cells.coarser:
             found = widen(planes[p], cells.height, y, left, columns, wide[p], held[p])
-            expanded_row(wide[p], found, y, out[p])
+            expanded_row(wide[p], found, y, out[p, 0])
         else:
-            line, to = planes[p, y % planes.shape[1], left:], out[p]
+            line, to = planes[p, y % planes.shape[1], left:], out[p, 0]
             for j in range(columns):
                 to[j] = line[j]
 
@@ -718,15 +718,7 @@ def write_channel(
     one, other = weights[plane, row, skip:], values[1, channel, margin + skip :]
     if others > 1:
         one, other = rows.spare[0, :size], rows.ones[:size]
-        for i in range(others):
-            weight = weights[plane + i, row, skip:]
-            value = values[i + 1, channel, margin + skip :]
-            if i == 0:
-                for j in range(size):
-                    one[j] = weight[j] * value[j]
-            else:
-                for j in range(size):
-                    one[j] += weight[j] * value[j]
+        _sum_weighted(weights, plane, row, skip, values, channel, margin + skip, one)
     if target.images.size == 0:
         ring, start = target.deviation, low - target.left
         out = ring[method[SLOT], channel, (y - target.top) % ring.shape[2], start : start + size]
@@ -746,6 +738,34 @@ def write_channel(
         _round(line, factor, white, out)
     else:
         _pack(base, one, other, wide, found, coarse_y, factor, white, out)
+
+
+@inlined
+def _sum_weighted(
+    weights: Planes,
+    plane: int,
+    row: int,
+    skip: int,
+    values: Planes,
+    channel: int,
+    column: int,
+    out: Planes,
+) -> None:
+    """The sum of weights times values of all frames but the first."""
+    others = len(values) - 1
+    weight, value = weights[plane, row, skip:], values[1, channel, column:]
+    for j in range(out.size):
+        out[j] = weight[j] * value[j]
+    # Two frames at once, so that sums are stored and fetched half as often.
+    for i in range(1, others - 1, 2):
+        weight, value = weights[plane + i, row, skip:], values[i + 1, channel, column:]
+        weight2, value2 = weights[plane + i + 1, row, skip:], values[i + 2, channel, column:]
+        for j in range(out.size):
+            out[j] = (out[j] + weight[j] * value[j]) + weight2[j] * value2[j]
+    if others > 1 and others % 2 == 0:
+        weight, value = weights[plane + others - 1, row, skip:], values[others, channel, column:]
+        for j in range(out.size):
+            out[j] += weight[j] * value[j]
 
 
 @routine
@@ -812,14 +832,9 @@ def _draw(line: Planes, rows: Rows, weights: Planes, channel: int, skip: int, by
     .. [1] L. Breiman, "Better subset regression using the nonnegative garrote", Technometrics,
        1995.
     """
-    close, named, trust = np.float32(by), rows.spare[0], rows.trust[skip:]
+    close, named, trust = np.float32(by), rows.spare[0, : line.size], rows.trust[skip:]
     tiny = np.float32(1e-20)  # where there is no distance and no trust
-    for j in range(line.size):
-        named[j] = np.float32(0)
-    for i in range(len(weights)):
-        hit, value = weights[i, 0, skip:], rows.detail[i + 1, channel, skip:]
-        for j in range(line.size):
-            named[j] += hit[j] * value[j]
+    _sum_weighted(weights, 0, 0, skip, rows.detail, channel, skip, named)
     for j in range(line.size):
         away, most = line[j] - named[j], close * trust[j]
         limit = most * most
@@ -830,13 +845,16 @@ def _draw(line: Planes, rows: Rows, weights: Planes, channel: int, skip: int, by
 def _rest(line: Planes, rows: Rows, level: Planes, channel: int, column: int, skip: int) -> None:
     """Put details on the blended base, within the range that the frames span at each pixel."""
     lowest, highest, base = rows.spare[2], rows.spare[3], rows.base[channel, skip:]
+    last, zero = len(level) - 1, np.float32(0)
+    value = level[1, channel, column:]
     for j in range(line.size):
-        lowest[j] = highest[j] = np.float32(0)
-    for i in range(1, len(level)):
-        value = level[i, channel, column:]
+        lowest[j] = min(zero, value[j])
+        highest[j] = max(zero, value[j])
+    for i in range(2, last + 1, 2):  # the last one twice if nothing is left beside it
+        value, value2 = level[i, channel, column:], level[min(i + 1, last), channel, column:]
         for j in range(line.size):
-            lowest[j] = min(lowest[j], value[j])
-            highest[j] = max(highest[j], value[j])
+            lowest[j] = min(min(lowest[j], value[j]), value2[j])
+            highest[j] = max(max(highest[j], value[j]), value2[j])
     for j in range(line.size):
         line[j] = min(max(line[j] + base[j], lowest[j]), highest[j])
 

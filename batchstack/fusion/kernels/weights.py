@@ -138,7 +138,8 @@ def likelihood(
 ) -> None:
     """w_i ~ E_i^8 exp(odds c_i), with E = gain s + floor of the `strengths` s of all frames.
 
-    `near` are c_i - c_0 of all frames but the first, up to 1; odds up to 20.
+    `near` are c_i - c_0 of all frames but the first, in the first row of each plane, up to 1; odds
+    up to 20.
     """
     one, times, plus = np.float32(1), np.float32(gain), np.float32(floor)
     part, peak, total = np.float32(odds / 64), spare[0], spare[1]
@@ -160,7 +161,7 @@ def likelihood(
         fourth = square * square
         total[j] = fourth * fourth
     for i in range(len(near)):
-        line, candidate, out = strengths[i + 1], near[i], weights[plane + i, row, column:]
+        line, candidate, out = strengths[i + 1], near[i, 0], weights[plane + i, row, column:]
         for j in range(peak.size):
             ratio = line[j] * peak[j]
             square = ratio * ratio
@@ -230,14 +231,15 @@ def along_edges(
 ) -> None:
     """w_i ~ max(f_i, 0), with f_i a line of the guide.
 
-    `lines` are slopes, then offsets of all frames but the first; the f_i of all add up to one.
+    `lines` are slopes, then offsets of all frames but the first, in the first row of each plane;
+    the f_i of all add up to one.
     """
     one, zero = np.float32(1), np.float32(0)
     left, total, others = spare[0], spare[1], len(lines) // 2
     for j in range(left.size):
         left[j], total[j] = one, zero
     for i in range(others):
-        slope, offset = lines[i], lines[others + i]
+        slope, offset = lines[i, 0], lines[others + i, 0]
         out = weights[plane + i, row, column:]
         for j in range(left.size):
             line = slope[j] * guide[j] + offset[j]
