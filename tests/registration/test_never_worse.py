@@ -81,7 +81,7 @@ def apart(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 @pytest.mark.parametrize(
     ("camera", "blur"),
     [(camera, blur) for camera in (STILL, BARELY, HANDHELD) for blur in (5.0, 30.0)],
-    ids=lambda value: NAMES[value] if value in NAMES else f"blur of {value:.0f} px",
+    ids=lambda value: NAMES.get(value, str(value)),
 )
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_no_frame_is_moved_away_from_where_it_belongs(
