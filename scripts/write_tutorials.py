@@ -11,9 +11,11 @@ from pathlib import Path
 
 TUTORIALS = Path(__file__).parent.parent / "docs" / "tutorials"
 _BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# How far a run is, every few seconds; and numbers, which another machine has otherwise.
+# What is said only if it takes long; and numbers, which another machine has otherwise.
 _PROGRESS = re.compile(
-    r"^batchstack: (\d+ of \d+ stacks|no stack has finished for).*\n", re.MULTILINE
+    r"^(batchstack: )?(\d+ of \d+ stacks|no stack has finished for|waiting for workers"
+    r"|compiling for this machine).*\n",
+    re.MULTILINE,
 )
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 

@@ -7,7 +7,7 @@ Fusion works on the whole image whatever moved; outputs are cropped when they ar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -134,7 +134,8 @@ def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Align
         If pixels are not finite, or the moved frames have no area in common.
     """
     if job.is_as_it_is:
-        return not_aligned(len(frames), frames[0].size)
+        named = job.alignment.reference_among(len(frames))
+        return replace(not_aligned(len(frames), frames[0].size), reference=named or 0)
     share = 1 - _LINKING if links else _ESTIMATING
     transforms, reference, reason = _transforms(job, _Counted(frames, share), links)
     done(ALIGNING, share)
@@ -160,12 +161,13 @@ def _transforms(
     """Where the frames lie, relative to which, and why to that one, if it was found out."""
     if job.device:
         return job.device.transforms, 0, ""
+    named = job.alignment.reference_among(len(frames))
     if not job.is_linked:
-        return (Transform(),) * len(frames), 0, ""
+        return (Transform(),) * len(frames), named or 0, ""
     # Frames can be sliced like arrays, which is all that is asked of them.
     sliceable = cast(Sequence[Pixels], frames)
     how: Any = {"model": job.alignment.align, "data_range": job.fusion.data_range}
-    reference, reason = job.alignment.reference_among(len(frames)), ""
+    reference, reason = named, ""
     if reference is None:
         links = links or link_all(sliceable, **how)
         reference, reason = choose_reference(links)

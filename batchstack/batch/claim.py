@@ -125,6 +125,11 @@ def claim(directory: Path, scratch: Path | None = None, *, lasting: bool = True)
         yield held
 
 
+def is_claimed(directory: Path) -> bool:
+    """Whether an output directory has the token of a run: of one that goes on, or was killed."""
+    return files.size_of(directory / FOLDER / _TOKEN) is not None
+
+
 def refuse_scratch(scratch: Path | None, directory: Path, frames: Iterable[Path]) -> None:
     """Refuse a scratch folder in which people keep something.
 

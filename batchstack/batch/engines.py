@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from batchstack.batch.jobs import Job, Result
-from batchstack.batch.progress import Told, hearing, nobody
+from batchstack.batch.progress import Told, UnderWay, hearing, nobody
 
 if TYPE_CHECKING:  # one stack on one thread needs no Dask
     from dask.delayed import Delayed
@@ -75,7 +75,7 @@ class Engine(Protocol):
         fault : callable
             Why what a result promises is not there, or None.
         told : callable
-            Told now and then how far a stack is that takes longer than a second.
+            Told when a stack begins, and now and then how far one is that lasts.
         """
 
 
@@ -92,6 +92,7 @@ class LoopEngine:
         for one in work:
             if stop.drain:
                 return
+            told(UnderWay(one.job, 0.0, ""))
             with hearing(told):
                 result = compute_here(one.graph(one.job, one.job.name))
             reason = result.unfit or (None if result.error else fault(result))

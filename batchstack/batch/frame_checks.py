@@ -15,7 +15,7 @@ _FEW = 16
 # Proportions that differ by more are not those of one picture in two sizes.
 _ONE_SHAPE = 0.02
 # Where cameras begin to count anew (DCF), and names as they give them.
-_FULL, _NUMBER = 10_000, re.compile(r"(.*?)(\d{4})(\D*)", re.DOTALL)
+_COUNTERS = {10**digits: re.compile(rf"(.*?)(\d{{{digits}}})(\D*)", re.DOTALL) for digits in (4, 5)}
 _TOO_FAR = f"; --crop-to-common takes sides that differ by less than {CLOSE:.0%}"
 _LIST_THEM = (
     "if the order of the frames is wrong, list them back to front, with | between them, or rename "
@@ -164,19 +164,33 @@ def _out_of_order(frames: Sequence[ImageInfo]) -> Iterable[str]:
             f"{other.path}: was taken at {other.shot.time}, {one.path.name} before it in the "
             f"stack at {one.shot.time}, unlike most other frames; {_LIST_THEM}"
         )
+    else:  # times of whole seconds are often equal
+        yield from _full_counter(frames)
 
 
 def _full_counter(frames: Sequence[ImageInfo]) -> Iterable[str]:
     """A gap in the numbers of files from the lowest ones to the highest, as behind 9999."""
-    parts = [_NUMBER.fullmatch(frame.path.stem) for frame in frames]
+    for full, name in _COUNTERS.items():
+        yield from _full_at(frames, full, name)
+
+
+def _full_at(frames: Sequence[ImageInfo], full: int, name: re.Pattern[str]) -> Iterable[str]:
+    parts = [name.fullmatch(frame.path.stem) for frame in frames]
     if not all(parts) or len({(part[1], part[3]) for part in parts if part}) > 1:
         return
     numbers = [int(part[2]) for part in parts if part]
     if numbers not in (sorted(numbers), sorted(numbers, reverse=True)):
         return
     for (one, other), ends in zip(pairwise(frames), pairwise(numbers), strict=True):
-        if min(ends) <= len(frames) and max(ends) >= _FULL - len(frames):
+        low, high = (one, other) if ends[0] < ends[1] else (other, one)
+        is_far = min(ends) <= len(frames) and max(ends) >= full - len(frames)
+        if is_far and not _is_earlier(low, high):
             yield (
-                f"{other.path}: follows {one.path.name}, though behind {_FULL - 1} a camera counts "
+                f"{other.path}: follows {one.path.name}, though behind {full - 1} a camera counts "
                 f"on from 1; {_LIST_THEM}"
             )
+
+
+def _is_earlier(one: ImageInfo, other: ImageInfo) -> bool:
+    times = one.shot.time, other.shot.time
+    return bool(times[0] and times[1] and times[0] < times[1])

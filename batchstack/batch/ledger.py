@@ -95,6 +95,17 @@ class StackHistory:
     row: dict[str, str] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def frames(self) -> tuple[Input, ...]:
+        """Its frames, back to front: as they were read, or as asked for if it only failed."""
+        for record in self.records.values():
+            return record.inputs
+        row = self.row or {}
+        paths = (
+            row["frames"].split("|") if row.get("frames") else [row.get("back"), row.get("front")]
+        )
+        return tuple(Input(path, 0, 0, "") for path in paths if path)
+
     def take(self, later: "StackHistory") -> None:
         """Add what a later line says."""
         self.error, self.row = later.error, later.row
@@ -132,7 +143,11 @@ class Ledger:
         self._offsets = array("q")  # of each line
         self._before = array("q")  # the number of the stack's line before it, or -1
         self._failed: dict[str, None] = {}  # stacks of which the last line is a failure
+        self.is_under_way = False
+        """Whether a run has begun and left no word of its end."""
         for offset, line in self._file.lines():
+            if (about := about_run(line)) is not None:
+                self.is_under_way = "started" in about
             self._learn(offset, line)
 
     def __enter__(self) -> "Ledger":
@@ -220,9 +235,20 @@ class Ledger:
         known = {} if row is None else {"row": row_record(row)}
         self._append({"id": stack_id, "error": error, **known})
 
-    def append_start(self, stacks: int, megapixels: float) -> None:
-        """Note that a run begins, and how much it is to do, for those who look on."""
-        self._append_run({"started": time.time(), "stacks": stacks, "megapixels": megapixels})
+    def append_start(self, stacks: int, megapixels: float, refused: int = 0) -> None:
+        """Note that a run begins, and how much it is to do, for those who look on.
+
+        Parameters
+        ----------
+        stacks : int
+            Those that are to be fused, and those that were refused.
+        megapixels : float
+            Of those that are to be fused.
+        refused : int
+            Of which what was wrong is recorded already.
+        """
+        about = {"started": time.time(), "stacks": stacks, "megapixels": megapixels}
+        self._append_run(about | {"refused": refused})
 
     def append_end(self, how: str) -> None:
         """Note that a run is over: "finished", "interrupted" or "lost"."""
@@ -230,6 +256,7 @@ class Ledger:
 
     def _append_run(self, about: dict[str, Any]) -> None:
         # No record: it names no stack, so that nothing depends on it.
+        self.is_under_way = "started" in about
         self._file.append(json.dumps({"run": about} | _VERSION, separators=(",", ":")).encode())
 
     def sync(self) -> None:

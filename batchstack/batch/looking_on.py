@@ -36,6 +36,8 @@ class RunSeen:
         The last stacks with the seconds that each took.
     how : str
         How it ended; empty while it goes on.
+    refused : int
+        Stacks among those of the run that were refused before it began.
     """
 
     pace: Pace
@@ -44,6 +46,7 @@ class RunSeen:
     failures: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT))
     finished: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     how: str = ""
+    refused: int = 0
 
     @property
     def seconds(self) -> float:
@@ -63,6 +66,7 @@ class Onlooker:
         self._file = files.LineFile(directory / FOLDER / JOURNAL)
         self._read = 0  # bytes
         self._changed = time.monotonic()
+        self._refused: deque[str] = deque(maxlen=_KEPT)  # recorded before their run begins
         self.run: RunSeen | None = None
 
     def look(self) -> RunSeen | None:
@@ -89,30 +93,38 @@ class Onlooker:
         about = about_run(line)
         if about is not None:
             self._take_run(about)
-        elif self.run is not None and (known := said(line)) is not None:
-            _take_stack(self.run, *known)
+        elif (known := said(line)) is not None:
+            self._take_stack(*known)
 
     def _take_run(self, about: Mapping[str, Any]) -> None:
         if "started" in about:
             began = _number(about["started"])
             stacks, megapixels = _number(about.get("stacks")), _number(about.get("megapixels"))
-            self.run = RunSeen(Pace(int(stacks), megapixels), began, began)
+            self.run = RunSeen(Pace(int(stacks), megapixels), began, began, self._refused.copy())
+            self.run.refused = min(int(_number(about.get("refused"))), int(stacks))
+            for _ in range(self.run.refused):
+                self.run.pace.give_up(0.0)
+            self._refused.clear()
         elif self.run is not None:
             self.run.how = str(about.get("how", "finished"))
             self.run.told = max(self.run.told, _number(about.get("ended")))
 
-
-def _take_stack(run: RunSeen, stack: str, history: StackHistory) -> None:
-    if history.error is not None:
-        # What it would have been is not recorded.
-        run.pace.give_up(run.pace.megapixels / max(run.pace.stacks, 1))
-        run.failures.append(history.error)
-        return
-    facts, frames = history.facts, len(next(iter(history.records.values())).inputs)
-    if "finished" in facts and _number(facts["finished"]) >= int(run.began):
-        run.pace.take(_number(facts.get("megapixels")) * frames)
-        run.told = max(run.told, _number(facts["finished"]))
-        run.finished.append((stack, _number(facts.get("seconds"))))
+    def _take_stack(self, stack: str, history: StackHistory) -> None:
+        run = self.run
+        if run is None or run.how:
+            if history.error is not None:
+                self._refused.append(history.error)
+            return
+        if history.error is not None:
+            # What it would have been is not recorded.
+            run.pace.give_up(run.pace.megapixels / max(run.pace.stacks - run.refused, 1))
+            run.failures.append(history.error)
+            return
+        facts, frames = history.facts, len(next(iter(history.records.values())).inputs)
+        if "finished" in facts:
+            run.pace.take(_number(facts.get("megapixels")) * frames)
+            run.told = max(run.told, _number(facts["finished"]))
+            run.finished.append((stack, _number(facts.get("seconds"))))
 
 
 def _number(value: Any) -> float:

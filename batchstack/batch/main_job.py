@@ -10,9 +10,9 @@ from batchstack.batch import fork_server
 from batchstack.batch.claim import Claim, claim, refuse_scratch
 from batchstack.batch.dispatch import Dispatcher
 from batchstack.batch.engines import Engine, LoopEngine, Say, StopRequest
-from batchstack.batch.ledger import ledger_to_write
+from batchstack.batch.ledger import Ledger, ledger_to_write
 from batchstack.batch.machine import ClusterOptions, worker_memory
-from batchstack.batch.manifest import load_manifest
+from batchstack.batch.manifest import Manifest, load_manifest
 from batchstack.batch.plan import Step, make_plan
 from batchstack.batch.run import Event, Plan, Summary, interruptible, refuse_strange_list, run_plan
 from batchstack.batch.warm import needed, warm_up
@@ -22,7 +22,7 @@ from batchstack.options import RunOptions
 
 
 def run(
-    manifest: str | Path,
+    manifest: str | Path | Callable[[Ledger], Path],
     output: str | Path,
     options: RunOptions | None = None,
     cluster: ClusterOptions | None = None,
@@ -36,8 +36,9 @@ def run(
 
     Parameters
     ----------
-    manifest : str or Path
-        CSV, TSV, JSONL or YAML; see `load_manifest`.
+    manifest : str, Path or callable
+        CSV, TSV, JSONL or YAML; see `load_manifest`.  A function is given the ledger when the
+        output directory is the run's, and writes the manifest.
     output : str or Path
         Output directory; outputs go to `output/<id>/`, unless the options name them otherwise.
     options : RunOptions, optional
@@ -92,12 +93,11 @@ def run(
     """
     options, cluster = options or RunOptions(), cluster or ClusterOptions()
     select_methods(options.methods)
-    stacks = load_manifest(manifest)
     output = Path(output).absolute()
     scratch = cluster.scratch and cluster.scratch.absolute()
-    refuse_scratch(scratch, output, (frame for row in stacks.rows for frame in row.frames))
-    refuse_strange_list(output, stacks.path)
+    given = None if callable(manifest) else _load(manifest, output, scratch)
     with claim(output, scratch) as held, ledger_to_write(output) as ledger:
+        stacks = given or _load(manifest(ledger), output, scratch)  # type: ignore[operator]
 
         def plan(memory_limit: int | None) -> Plan:
             steps = make_plan(stacks, output, options, ledger, memory_limit=memory_limit)
@@ -117,6 +117,14 @@ def run(
                 )
             except FileError as error:  # of the records: what is not recorded is done again
                 raise OutputLostError(str(error)) from error
+
+
+def _load(path: str | Path, output: Path, scratch: Path | None) -> Manifest:
+    """The stacks of a manifest, unless what a run keeps would replace what is not its own."""
+    stacks = load_manifest(path)
+    refuse_scratch(scratch, output, (frame for row in stacks.rows for frame in row.frames))
+    refuse_strange_list(output, stacks.path)
+    return stacks
 
 
 def _refuse_hopeless(steps: Sequence[Step]) -> None:

@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchstack.batch.manifest_formats import COLUMNS, META_PREFIX, READERS, Report, manifest_text
-from batchstack.batch.manifest_rows import OWN_NAMES, PROPOSAL, OptionValue, Row, RowChecker
+from batchstack.batch.manifest_patterns import same_name
+from batchstack.batch.manifest_rows import (
+    OWN_NAMES,
+    PROPOSAL,
+    OptionValue,
+    Row,
+    RowChecker,
+    allowed_id,
+)
 from batchstack.errors import ManifestError
 from batchstack.files import part_file
 
@@ -26,9 +34,11 @@ __all__ = [
     "Manifest",
     "Report",
     "Row",
+    "allowed_id",
     "collector_paused",
     "load_manifest",
     "row_record",
+    "same_name",
     "write_manifest",
     "write_records",
 ]

@@ -6,8 +6,10 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from batchstack import files
 from batchstack.batch.frame_names import (
@@ -391,3 +393,32 @@ def _segment_fault(segment: str) -> str | None:
     if is_output_file(segment):
         return f"{segment!r} is the name of an output, which the stack of that folder may write"
     return None
+
+
+def allowed_id(text: str) -> str:
+    """An id that is as near to a text as ids may be, and the text itself if that is one.
+
+    What folders cannot have everywhere is written as in addresses, such as %3A; of what is too
+    long the beginning stays, with what tells it from others.
+    """
+    segments = [_allowed_segment(segment) for segment in text.split("/")]
+    if same_name(segments[0]) in OWN_NAMES:
+        segments[0] = f"_{segments[0]}"
+    return _shortened("/".join(segments), _LONGEST_ID)
+
+
+def _allowed_segment(text: str) -> str:
+    text = _FORBIDDEN.sub(lambda found: quote(found[0], safe="", errors="surrogatepass"), text)
+    text = re.sub(r"^ +|[. ]+$", lambda found: "_" * len(found[0]), text)
+    text = _shortened(text, _LONGEST_SEGMENT)
+    return f"_{text}" if _segment_fault(text) else text
+
+
+def _shortened(text: str, most: int) -> str:
+    """A text of at most so many bytes, some left for one character more."""
+    content = text.encode(errors="replace")
+    if len(content) < most:
+        return text
+    mark = f"-{sha256(content).hexdigest()[:12]}"
+    beginning = content[: most - len(mark) - 1].decode(errors="ignore")
+    return f"{beginning.rstrip('./ ')}{mark}"

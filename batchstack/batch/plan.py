@@ -256,6 +256,8 @@ def output_key(
     if not options.alignment.is_off:
         parts.add("alignment")
         key["registration"] = REGISTRATION_VERSION
+    elif options.alignment.reference not in ("first", "auto"):
+        key["reference"] = options.alignment.reference  # the source of metadata
     if device:
         key["transforms"] = device.digest
     if resized:

@@ -35,7 +35,7 @@ _SUFFIX = lossy()[0].suffix
 THUMB = f"thumb{_SUFFIX}"
 """The picture in the list of stacks."""
 
-_KEPT = "kept.json"
+_KEPT, _PAGE = "kept.json", "index.html"
 _ENCODING = Encoding(quality=80)
 # Raised when previews of the same file change.
 _VERSION = 2
@@ -117,6 +117,16 @@ def frame_name(index: int) -> str:
 def output_name(output: str) -> str:
     """The preview of an output, given its name without ending."""
     return f"{output}{_SUFFIX}"
+
+
+def is_of_report(name: str) -> bool:
+    """Whether a file in the folder of a stack may be one that a report or a task has made."""
+    if name in (_PAGE, _KEPT, THUMB):
+        return True
+    stem, _, suffix = name.rpartition(".")
+    outputs = {output for method in METHODS.values() for output in method.outputs}
+    is_frame = stem.removeprefix("frame-").isdecimal()
+    return f".{suffix}" == _SUFFIX and (is_frame or stem in outputs)
 
 
 def spread(count: int, most: int = MOST_FRAMES) -> list[int]:
@@ -246,7 +256,7 @@ def remember(job: Job, previews: Iterable[Preview]) -> None:
 def clear_leftovers(job: Job) -> None:
     """Remove what a killed process has left of previews that it was writing."""
     if job.previews:
-        files.remove_parts(stack_folder(job), lambda name: True)
+        files.remove_parts(stack_folder(job), is_of_report)
 
 
 def stack_folder(job: Job) -> Path:

@@ -288,18 +288,22 @@ class _Recorder:
             sum(step.all_megapixels for step in self._steps.values()),
             self.summary.skipped,
         )
-        if started.stacks:
-            self._ledger.append_start(started.stacks, started.megapixels)
+        if self._ledger.is_under_way:  # whoever looks on waits for the end of one that was killed
+            self._ledger.append_end("lost")
         self._listener(started)
         for step in self._refused:
             row = step.row
             self._fail(row, f"{row.place} {row.id}: {step.reasons[0]}", broken=step.broken)
         for row in self._stale:
             self._refresh(row)
+        # What comes after it in the journal is what the run does.
+        refused = len(self._refused)
+        if started.stacks or refused:
+            self._ledger.append_start(started.stacks + refused, started.megapixels, refused)
 
     def end(self, how: str) -> None:
         """Record that the run is over."""
-        if self._steps:
+        if self._ledger.is_under_way:
             self._ledger.append_end(how)
 
     def fault(self, result: Result) -> str | None:

@@ -90,7 +90,8 @@ def _value(context: click.Context, option: click.Option, path: Path, key: str, v
         kind = getattr(option.type, "known", None)
         text = _text(value)
         if isinstance(option.type, click.Path) or (kind and isinstance(kind.kind, FileName)):
-            text = str(path.absolute().parent / Path(text).expanduser())
+            is_dash = text == "-" and getattr(option.type, "allow_dash", False)
+            text = text if is_dash else str(path.absolute().parent / Path(text).expanduser())
         found = option.type_cast_value(context, text)
         if kind:
             kind.check(found)
@@ -145,6 +146,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, Path):
-        value = str(value.absolute())
+        value = "-" if value == Path("-") else str(value.absolute())
     # Texts, numbers and truth are written alike, but for one character.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

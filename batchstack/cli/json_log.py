@@ -15,6 +15,7 @@ from batchstack.cli.progress import Progress
 from batchstack.errors import FileError, OptionError
 
 STDERR = Path("-")
+_START = b'{"event": '  # of every line
 SECONDS_BETWEEN = 10.0  # lines that say how far the run is
 
 
@@ -31,7 +32,7 @@ class JsonLog(ExitStack):
     Raises
     ------
     OptionError
-        If the file cannot be appended to.
+        If the file cannot be appended to, or holds something else.
     """
 
     def __init__(self, path: Path, progress: Progress) -> None:
@@ -42,6 +43,7 @@ class JsonLog(ExitStack):
         if self._file is None:
             self.enter_context(screen.shown_by(lambda text: None))
         else:
+            _refuse_strange(path)
             try:
                 self._file.make_ready()
             except FileError as error:
@@ -124,3 +126,16 @@ class JsonLog(ExitStack):
             of_megapixels=round(pace.megapixels, 3),
             seconds_left=None if left is None else round(left, 1),
         )
+
+
+def _refuse_strange(path: Path) -> None:
+    """Refuse to append to a file that is no such log, such as a photograph."""
+    try:
+        if not files.is_file(path):  # a pipe, or a device, is read by somebody else
+            return
+        with files.open_to_read(path) as file:
+            start = file.read(len(_START))
+    except OSError:  # which whoever appends meets too
+        return
+    if start and start != _START:
+        raise OptionError(f"--json-log {path}: holds something else; give a file of its own")

@@ -219,7 +219,7 @@ def _by_worker(doing: "Doing") -> tuple[str, str]:
 
 def loss(what: str) -> str:
     """That outputs do not have something of the metadata of their frames."""
-    return f"the first frame has {what}; outputs do without"
+    return f"the reference frame has {what}; outputs do without"
 
 
 def closing_summary(summary: Summary, output: Path, template: str = DEFAULT_NAME) -> str:

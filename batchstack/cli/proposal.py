@@ -1,16 +1,24 @@
 """Which photographs of a folder are stacks: the proposal as people see it, and for a run."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+import click
+
 from batchstack import files
-from batchstack.batch.manifest import PROPOSAL
+from batchstack.batch.claim import refused
+from batchstack.batch.jobs import Input
+from batchstack.batch.ledger import Ledger
+from batchstack.batch.manifest import PROPOSAL, allowed_id, same_name
 from batchstack.cli.screen import say
-from batchstack.errors import ManifestError, OptionError, OutputInUseError
+from batchstack.errors import FileError, ManifestError, OptionError, OutputInUseError
+from batchstack.images import file_digest
 from batchstack.scan.folder import Folder
-from batchstack.scan.grouping import Group, Left, Proposal
-from batchstack.scan.manifests import COLUMNS, as_manifest
+from batchstack.scan.grouping import Group, Left, Proposal, with_unique_ids
+from batchstack.scan.manifests import COLUMNS, as_manifest, nameable
 
 _SHOWN = 5  # photographs named for one reason
 _HEAD = ",".join(COLUMNS).encode()  # how a proposal starts
@@ -22,8 +30,8 @@ def lines(groups: Sequence[Group], left: Iterable[Left]) -> Iterator[str]:
     yield from _reasons(left)
 
 
-def write_proposal(folder: Path, output: Path, *, reverse: bool) -> Path:
-    """Show which photographs of a folder are stacks, and leave the manifest for a run.
+class FolderRun:
+    """A run of a folder: first what is in it, then the manifest in the output directory.
 
     Parameters
     ----------
@@ -40,23 +48,113 @@ def write_proposal(folder: Path, output: Path, *, reverse: bool) -> Path:
     OutputInUseError
         If a file of the manifest's name is no proposal.
     ManifestError
-        If there are no stacks.
+        If there are no stacks; the reasons are shown before.
     FileError
-        If the folder cannot be read, or the manifest not written.
+        If the folder cannot be read.
     """
-    if folder.resolve() == output.resolve():
-        raise OptionError(f"{output}: is the folder of the photographs; give outputs their own")
-    path = output / PROPOSAL
-    _refuse_strange(path)
-    proposal = Folder(folder, skip=(output,), by_scale=not reverse).propose()
-    if reverse:
-        proposal = proposal.back_first()
-    text, unnamed = as_manifest(proposal, folder, path)
-    for line in lines(proposal.groups, [*proposal.left, *unnamed]):
-        say(line)
-    refuse_none(proposal, folder)
-    files.replace_file(path, text.encode())
-    return path
+
+    def __init__(self, folder: Path, output: Path, *, reverse: bool) -> None:
+        if folder.resolve() == output.resolve():
+            raise OptionError(f"{output}: is the folder of the photographs; give outputs their own")
+        self._folder, self._path = folder, output / PROPOSAL
+        _refuse_strange(self._path)
+        proposal = Folder(folder, skip=(output,), by_scale=not reverse).propose()
+        if reverse:
+            proposal = proposal.back_first()
+        self._proposal = nameable(proposal, folder, self._path)
+        if not self._proposal.groups:
+            self._show(self._proposal)
+        refuse_none(self._proposal, folder)
+
+    def write(self, ledger: Ledger) -> Path:
+        """Show which photographs are stacks, and leave the manifest, of a directory that is held.
+
+        Raises
+        ------
+        OutputInUseError
+            If it cannot be written.
+        """
+        proposal = with_known_ids(self._proposal, self._folder, ledger)
+        self._show(proposal)
+        with refused():
+            content = as_manifest(proposal.groups, self._folder, self._path)
+            files.replace_file(self._path, content)
+        return self._path
+
+    def _show(self, proposal: Proposal) -> None:
+        for line in lines(proposal.groups, proposal.left):
+            say(line)
+
+
+def with_allowed_ids(proposal: Proposal) -> Proposal:
+    """The proposal with ids that folders can have everywhere, each another."""
+    groups = [replace(group, id=allowed_id(group.id)) for group in proposal.groups]
+    return replace(proposal, groups=with_unique_ids(groups, same_name))
+
+
+def with_known_ids(proposal: Proposal, folder: Path, ledger: Ledger) -> Proposal:
+    """The proposal with the ids that its stacks have in a ledger, and none of another stack.
+
+    A frame is known by its path; by its name and content if it is no longer where it was.
+    """
+    known = _known_ids(proposal.groups, folder, ledger)
+    taken = {same_name(stack_id) for stack_id in ledger.ids()}
+    kept = {number: replace(proposal.groups[number], id=name) for number, name in known.items()}
+    new = {}
+    for number, group in enumerate(proposal.groups):
+        if number not in kept:
+            stack_id = allowed_id(group.id)
+            if same_name(stack_id) in taken:  # of a stack that was there before
+                stack_id = allowed_id(str(PurePosixPath(min(group.frames)).with_suffix("")))
+            new[number] = replace(group, id=stack_id)
+    free = with_unique_ids(new.values(), same_name, taken)
+    groups = kept | dict(zip(new, free, strict=True))
+    return replace(proposal, groups=[groups[number] for number in sorted(groups)])
+
+
+def _known_ids(groups: Sequence[Group], folder: Path, ledger: Ledger) -> dict[int, str]:
+    """The ids of groups in a ledger, each of the stack that it shares most frames with."""
+    by_path, by_name = defaultdict(set), defaultdict(set)
+    for number, group in enumerate(groups):
+        for name in group.frames:
+            path = _absolute(folder / name)
+            by_path[path].add(number)
+            by_name[PurePosixPath(name).name].add(path)
+
+    def found_as(frame: Input) -> Collection[int]:
+        if there := by_path.get(_absolute(frame.path)):
+            return there
+        others = by_name.get(PurePosixPath(frame.path).name, ())
+        if not others or files.size_of(frame.path) is not None:
+            return ()
+        return {n for path in others if _is_moved(frame, path) for n in by_path[path]}
+
+    shared = []
+    for order, (stack_id, history) in enumerate(ledger):
+        counts = Counter(number for frame in history.frames for number in found_as(frame))
+        for number, count in counts.items():
+            usual = stack_id != groups[number].id
+            shared.append((-count, usual, order, stack_id, number))
+    known: dict[int, str] = {}
+    given: set[str] = set()
+    for *_, stack_id, number in sorted(shared):
+        if number not in known and stack_id not in given:
+            known[number] = stack_id
+            given.add(stack_id)
+    return known
+
+
+def _absolute(path: Path | str) -> str:
+    return os.path.normpath(Path(path).absolute())
+
+
+def _is_moved(frame: Input, path: str) -> bool:
+    """Whether a file has the content that a frame had elsewhere."""
+    try:
+        is_it = files.size_of(path) == frame.size and file_digest(path) == frame.digest
+    except FileError:
+        return False
+    return is_it
 
 
 def refuse_none(proposal: Proposal, folder: Path) -> None:
@@ -93,7 +191,7 @@ def _reasons(left: Iterable[Left]) -> Iterator[str]:
     """What is of no stack, one line a reason."""
     names = defaultdict(list)
     for one in left:
-        names[one.why].append(one.name)
+        names[one.why].append(click.format_filename(one.name))
     for why, those in names.items():
         more = f" and {len(those) - _SHOWN} more" if len(those) > _SHOWN else ""
         yield f"left out, {why}: {', '.join(those[:_SHOWN])}{more}"

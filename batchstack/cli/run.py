@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from batchstack import files
+from batchstack.batch.ledger import Ledger
 from batchstack.batch.main_job import run
 from batchstack.batch.run import Event, RunStarted
 from batchstack.cli import options as shared
@@ -78,11 +80,6 @@ def command(
     """
     settings["previews"] = not no_report
     cluster, options = shared.take_cluster_options(settings), shared.take_run_options(settings)
-    if files.is_folder(manifest):
-        from batchstack.cli.proposal import write_proposal
-
-        manifest = write_proposal(manifest, output, reverse=options.reverse)
-        options = replace(options, reverse=False)  # which the manifest is by now
     hint = shared.is_default("methods")
     with ExitStack() as until_it_ends:
         progress = Progress(verbose=verbose)
@@ -96,8 +93,14 @@ def command(
                 if log:
                     log(event)
 
+            source: Path | Callable[[Ledger], Path] = manifest
+            if files.is_folder(manifest):
+                from batchstack.cli.proposal import FolderRun
+
+                source = FolderRun(manifest, output, reverse=options.reverse).write
+                options = replace(options, reverse=False)  # which the manifest is by now
             summary = run(
-                manifest,
+                source,
                 output,
                 options,
                 cluster,

@@ -4,26 +4,31 @@ import shlex
 import sys
 import time
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from batchstack import files
+from batchstack.batch.engines import StopRequest
 from batchstack.batch.machine import ClusterOptions
 from batchstack.batch.main_job import run
 from batchstack.batch.manifest import load_manifest
+from batchstack.batch.run import interruptible
 from batchstack.cli import options as shared
 from batchstack.cli.progress import closing_summary
-from batchstack.cli.proposal import lines, refuse_none
+from batchstack.cli.proposal import lines, refuse_none, with_allowed_ids
 from batchstack.cli.screen import say, tell
-from batchstack.errors import BatchstackError, ExitCode, OptionError
+from batchstack.errors import BatchstackError, ExitCode, FileError, OptionError
 from batchstack.options import RunOptions
 from batchstack.scan.folder import Folder
-from batchstack.scan.manifests import as_manifest
+from batchstack.scan.grouping import Proposal
+from batchstack.scan.manifests import as_manifest, nameable
 from batchstack.scan.watch import Watch
 
 _LOOK_SECONDS = 2.0  # between two looks at a folder that is watched
+_LONGEST_PAUSE = 600.0  # seconds between two tries to fuse what could not be
 
 
 @click.command("scan", cls=shared.ConfiguredCommand)
@@ -97,51 +102,93 @@ def command(
     content = Folder(folder, skip=(fuse_to,) if fuse_to else (), by_scale=by_scale)
     if watch:
         _watch(Watch(content, quiet), folder, manifest, fuse_to, options)
-    proposal = content.propose()
-    if options.reverse:
-        proposal = proposal.back_first()
-    text, unnamed = as_manifest(proposal, folder, manifest)
-    for line in lines(proposal.groups, [*proposal.left, *unnamed]):
+    proposal = _named(content.propose(), folder, manifest, options)
+    for line in lines(proposal.groups, proposal.left):
         click.echo(line)
     refuse_none(proposal, folder)
-    files.replace_file(manifest, text.encode())
+    files.replace_file(manifest, as_manifest(proposal.groups, folder, manifest))
     load_manifest(manifest)
     say(f"{len(proposal.groups)} stacks in {manifest}; look through it, then")
     say(f"  batchstack run {shlex.quote(str(manifest))} -o OUTPUT")
 
 
+def _named(proposal: Proposal, folder: Path, manifest: Path, options: RunOptions) -> Proposal:
+    """What of a proposal a manifest can name, in the order that was asked for."""
+    if options.reverse:
+        proposal = proposal.back_first()
+    return with_allowed_ids(nameable(proposal, folder, manifest))
+
+
 def _watch(
     watch: Watch, folder: Path, manifest: Path, fuse_to: Path | None, options: RunOptions
 ) -> NoReturn:
-    """Look at the folder until the process is ended; write and fuse what has ended."""
-    before = ""
+    """Look at the folder until the process is ended; write and fuse what has ended.
+
+    What keeps it from looking or writing is told once, and tried again.
+    """
+    before, stacks, trouble = b"", 0, ""
+    fusing = _Fusing(manifest, fuse_to, options) if fuse_to is not None else None
     tell(f"watching {folder}; end with Ctrl-C")
     while True:
-        proposal = watch.ended()
-        if options.reverse:
-            proposal = proposal.back_first()
-        text, _ = as_manifest(proposal, folder, manifest)
-        if proposal.groups and text != before:
-            files.replace_file(manifest, text.encode())
-            new = len(proposal.groups) - max(0, before.count("\n") - 1)
-            say(f"{new:+d} stacks, {len(proposal.groups)} in {manifest}")
-            before = text
-            if fuse_to is not None:
-                _fuse(manifest, fuse_to, options)
+        told, trouble = trouble, ""
+        try:
+            groups = _named(watch.ended(), folder, manifest, options).groups
+            content = as_manifest(groups, folder, manifest)
+            if groups and content != before:
+                files.replace_file(manifest, content)
+                say(f"{len(groups) - stacks:+d} stacks, {len(groups)} in {manifest}")
+                before, stacks = content, len(groups)
+                if fusing:
+                    fusing.begin()
+        except FileError as error:
+            trouble = str(error)
+            if trouble != told:
+                tell(f"{trouble}; the watch goes on")
+        if fusing:
+            fusing.go_on()
         time.sleep(_LOOK_SECONDS)
 
 
-def _fuse(manifest: Path, fuse_to: Path, options: RunOptions) -> None:
-    """Fuse what is not done yet; whatever keeps it from being done, the watch goes on.
+class _Fusing:
+    """Fuses what a watch has found, and again what could not be, at ever longer intervals.
 
     Frames that belong to a stack after all make it a new one, which is fused anew.
     """
-    options = replace(options, reverse=False)  # which the manifest is by now
-    try:
-        summary = run(manifest, fuse_to, options, ClusterOptions(workers=0), say=tell)
-    except BatchstackError as error:
-        tell(str(error))
-        return
-    say(closing_summary(summary, fuse_to.absolute(), options.output.name))
-    if summary.interrupted:
-        sys.exit(ExitCode.INTERRUPTED)
+
+    def __init__(self, manifest: Path, fuse_to: Path, options: RunOptions) -> None:
+        self._manifest, self._output = manifest, fuse_to
+        self._options = replace(options, reverse=False)  # which the manifest is by now
+        self._due = inf  # on the clock that nobody sets
+        self._pause, self._trouble = _LOOK_SECONDS, ""
+
+    def begin(self) -> None:
+        """There is something new."""
+        self._due, self._pause, self._trouble = time.monotonic(), _LOOK_SECONDS, ""
+
+    def go_on(self) -> None:
+        """Fuse what is not done, if it is time."""
+        if time.monotonic() < self._due:
+            return
+        told, self._trouble = self._trouble, self._fuse()
+        self._due = time.monotonic() + self._pause if self._trouble else inf
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        if self._trouble and self._trouble != told:
+            tell(f"{self._trouble}\nit is tried again now and then")
+
+    def _fuse(self) -> str:
+        """Why something could not be fused, empty if all is."""
+        try:
+            cluster, stop = ClusterOptions(workers=0), StopRequest()
+            with interruptible(stop, tell):
+                summary = run(
+                    self._manifest, self._output, self._options, cluster, say=tell, stop=stop
+                )
+        except BatchstackError as error:
+            return str(error)
+        trouble = "\n".join(failure.message for failure in summary.failures)
+        if summary.done or trouble != self._trouble:
+            name = self._options.output.name
+            say(closing_summary(summary, self._output.absolute(), name))
+        if stop.drain:  # also if nothing was left to do when it came
+            sys.exit(ExitCode.INTERRUPTED)
+        return trouble

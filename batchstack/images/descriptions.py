@@ -10,12 +10,18 @@ from collections.abc import Iterator
 from typing import Any
 
 _MARK = "\ufeff"  # of the order of bytes, which some programs put before their XML
-# A document of XML or JSON, or lines of ImageJ, SCIFIO, Aperio or ScanImage; of XML any, because
-# people do not begin a caption with a tag or a comment.
+# How a document of XML or JSON begins, of whatever kind and cut off or not, or lines of ImageJ,
+# SCIFIO, tifffile, Aperio, ScanImage, FITS or Pilatus, or a section of settings.
 _MACHINE = re.compile(
-    r"\s*(<[?!]|<[A-Za-z][\w:]*(\s*/?>|\s+[\w:]+\s*=)|\{\s*[\"}]|\[\s*[\[{\"]"
-    r"|ImageJ=|SCIFIO=|Aperio |SI\.|state\.)"
+    r"""\s*(<[?!]|<[A-Za-z][\w:]*\s*(/>|>\s*(<|$)|>.*</[\w:]+>\s*$|\s[\w:]+\s*=)
+    |\{\s*(\}\s*$|"[^"]*"\s*:)|\[\s*\{\s*"[^"]*"\s*:
+    |ImageJ=|SCIFIO=|shape=\(|Aperio\ |(SI|scanimage|state)\.[\w.]+\s*=|frameNumbers\s*=
+    |SIMPLE\s*=\s+T\b|\#\s(Detector:|Pixel_size\s)
+    |\[[\w.\ -]+\](,[\w.\ -]+=|\s*[\r\n]+\s*[\w.\ -]+=))""",
+    re.VERBOSE | re.DOTALL,
 )
+# The lines that tifffile wrote in its early versions.
+_SHAPE = re.compile(r"\s*shape=\(([\d, ]+)\)")
 _METRE = {
     "m": 1.0,
     "dm": 0.1,
@@ -62,6 +68,17 @@ _OF_MICRO_MANAGER = ("PixelSizeUm", "PixelSize_um")
 def is_machine(text: str) -> bool:
     """Whether a description is meant for programs and tells of its file."""
     return _MACHINE.match(text.lstrip(_MARK)) is not None
+
+
+def stated_shape(text: str) -> tuple[int, ...]:
+    """The shape of all that a file holds, as tifffile notes it; empty if it does not."""
+    found = _SHAPE.match(text)
+    if found:
+        return tuple(int(one) for one in found[1].split(",") if one.strip())
+    facts = _json(text) if text.startswith('{"shape"') else None
+    shape = facts.get("shape") if isinstance(facts, dict) else None
+    sides = shape if isinstance(shape, list) else []
+    return tuple(sides) if all(isinstance(one, int) and one > 0 for one in sides) else ()
 
 
 def of_text(text: str, per_unit: tuple[float, float] | None = None) -> tuple[float, float] | None:

@@ -28,10 +28,23 @@ DESCRIPTIVE = frozenset(
     {
         *(0x010D, DESCRIPTION, 0x010F, 0x0110, SOFTWARE, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749),
         *(0x8298, *range(0x9C9B, 0x9CA0), 0xC4A5),
-        # Of the directory of EXIF, but some programs write them here.
-        *range(0xA401, 0xA40D),
     }
 )
+# Tags of the directory of EXIF, that some programs write to the main one.
+TAKING = frozenset(
+    {
+        *(0x829A, 0x829D, 0x8822, 0x8824, 0x8827, 0x8828, *range(0x8830, 0x8836)),
+        *(0x9000, 0x9003, 0x9004, *range(0x9010, 0x9013), *range(0x9201, 0x920B)),
+        *(0x9214, 0x9286, *range(0x9290, 0x9293), 0xA20B),
+        *(*range(0xA20E, 0xA211), 0xA215, 0xA217, *range(0xA300, 0xA303)),
+        *(*range(0xA401, 0xA40D), 0xA420, *range(0xA430, 0xA438), *range(0xA460, 0xA463)),
+    }
+)
+# Tags of TIFF that hold what other formats keep elsewhere: XMP, IPTC, Photoshop's, a profile.
+XMP_PACKET, _ELSEWHERE = 0x02BC, frozenset({0x02BC, 0x83BB, 0x8649, 0x8773})
+MAP = frozenset({0x830E, 0x8480, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1})
+"""Tags of TIFF that say where pixels lie on a map (GeoTIFF)."""
+_SUBJECT, _FOCAL_PLANE = frozenset({0x9214, 0xA214}), (0xA20E, 0xA20F)
 _PHOTO, _GPS, _INTEROP, _SUB_IMAGES = 0x8769, 0x8825, 0xA005, 0x014A
 _POINTERS = {_PHOTO, _GPS, _INTEROP, _SUB_IMAGES}
 _COLOUR_SPACE, _INTEROP_INDEX, _USER_COMMENT = 0xA001, 0x0001, 0x9286
@@ -44,9 +57,11 @@ _SIZES |= {16: 8, 17: 8, 18: 8}
 _NUMBERS = _SIZES | {5: 4, 10: 4}
 # A damaged directory can claim anything; these are more than any camera writes.
 _MOST_TAGS, _MOST_BYTES = 2**12, 2**22
+# Resolutions that differ by less are roundings of one: JFIF has whole numbers.
+_ALIKE = 0.01
 # Maker notes that lie behind so many bytes are moved, rather than as much space left empty.
 _KEPT_PLACE = 2**16
-_FINE = 10_000  # pixels per inch
+_FINE, _EXACT = 10_000, 10_000  # pixels per inch, and parts of one that are told apart
 
 
 class Tag(NamedTuple):
@@ -151,34 +166,51 @@ class Exif:
     def without_main(self, tag: int) -> "Exif":
         return replace(self, main=_without(self.main, {tag}))
 
+    def in_place(self) -> "Exif":
+        """The same with each tag in its directory, without what other parts of a file hold."""
+        strays = {tag: value for tag, value in self.main.items() if tag in TAKING}
+        main = _without(self.main, TAKING | _ELSEWHERE | MAP)
+        return replace(self, main=main, photo={**strays, **self.photo})
+
     def turned(self, orientation: int) -> "Exif":
         """The same of the picture turned the right way up."""
-        main = {**self.main, **({ORIENTATION: self._short(1)} if self else {})}
-        x, y = (main.get(tag) for tag in RESOLUTION)
-        if orientation >= 5 and x and y:
-            main |= zip(RESOLUTION, (y, x), strict=True)
-        return replace(self, main=main)
+        main: Tags = {**self.main, **({ORIENTATION: self._short(1)} if self else {})}
+        photo: Tags = _without(self.photo, _SUBJECT if orientation > 1 else ())
+        if orientation >= 5:
+            main, photo = _exchanged(main, RESOLUTION), _exchanged(photo, _FOCAL_PLANE)
+        return replace(self, main=main, photo=photo)
+
+    def scaled(self, columns: float, rows: float) -> "Exif":
+        """The same of a picture with so many more pixels, which says no resolution yet."""
+        ratios = {
+            tag: _rational(self._ratio(self.photo.get(tag)) * factor)
+            for tag, factor in zip(_FOCAL_PLANE, (columns, rows), strict=True)
+        }
+        known = {tag: self._fraction(ratio) for tag, ratio in ratios.items() if ratio}
+        photo = {**_without(self.photo, _FOCAL_PLANE), **known}
+        return replace(self, main=_without(self.main, RESOLUTION), photo=photo)
 
     def with_size(self, height: int, width: int) -> "Exif":
         """The same of a picture of this size."""
         size = (width, height)
-        main, interop = (
-            {**tags, **{tag: self._long(one) for tag, one in zip(names, size, strict=True)}}
-            if names[0] in tags
-            else tags
-            for tags, names in ((self.main, _MAIN_SIZE), (self.interop, _INTEROP_SIZE))
-        )
-        photo = dict(self.photo)
+        main, photo, interop = dict(self.main), dict(self.photo), dict(self.interop)
+        for tags, names in ((main, _MAIN_SIZE), (main, _INTEROP_SIZE), (interop, _INTEROP_SIZE)):
+            if names[0] in tags:
+                tags |= zip(names, map(self._long, size), strict=True)
+        if tuple(self._number(photo, tag) for tag in _PHOTO_SIZE) != size:
+            photo = _without(photo, _SUBJECT)  # which lie in the picture as it was
         if photo:
             photo |= zip(_PHOTO_SIZE, map(self._long, size), strict=True)
         return replace(self, main=main, photo=photo, interop=interop)
 
     def with_density(self, density: Density) -> "Exif":
-        """The same with pixels per unit of length, unless it states some."""
-        if self.main.keys() & {*RESOLUTION}:
-            return self
+        """The same with pixels per unit of length, unless it states about as many."""
         unit, *ratios = density
-        values = (Tag(RATIONAL, 1, packed(f"{self.order}II", *ratio)) for ratio in ratios)
+        per_inch = {INCH: 1.0, CENTIMETRE: 2.54}[unit]
+        wanted = [per_inch * top / bottom for top, bottom in ratios]
+        if self.resolution and np.allclose(self.resolution, wanted, rtol=_ALIKE):
+            return self
+        values = (self._fraction(ratio) for ratio in ratios)
         main = {**self.main, **dict(zip(RESOLUTION, values, strict=True))}
         return replace(self, main=main | {RESOLUTION_UNIT: self._short(unit)})
 
@@ -198,6 +230,9 @@ class Exif:
             return 0.0
         top, bottom = unpack(f"{self.order}II", tag.data)
         return float(top / bottom) if bottom else 0.0
+
+    def _fraction(self, ratio: Ratio) -> Tag:
+        return Tag(RATIONAL, 1, packed(f"{self.order}II", *ratio))
 
     def _short(self, value: int) -> Tag:
         return Tag(SHORT, 1, packed(f"{self.order}H", value))
@@ -223,8 +258,13 @@ class Exif:
         head = b"II*\0" if self.order == "<" else b"MM\0*"
         return head + packed(form.offset, start) + room.data()
 
+    @property
+    def order_in_tiff(self) -> str:
+        """The order of bytes for a TIFF: notes of many makers hold numbers in that of the file."""
+        return self.order if MAKER_NOTE in self.photo else "<"
+
     def beside(self, *, big: bool) -> tuple[bytes, dict[int, int]]:
-        """All but the main directory, to follow the header of a little-endian TIFF.
+        """All but the main directory, to follow the header of a TIFF in `order_in_tiff`.
 
         Returns
         -------
@@ -232,7 +272,8 @@ class Exif:
         dict of int to int
             For each directory the tag that leads to it, and the place in the file.
         """
-        exif, form = self.in_order("<"), _Form("<", big)
+        order = self.order_in_tiff
+        exif, form = self.in_order(order), _Form(order, big)
         room = _Room(form.start, exif._pinned(form))
         places = {tag: _lay(room, form, *node) for tag, node in _children(exif).items()}
         return (room.data() if places else b""), places
@@ -263,7 +304,9 @@ def density_of(resolution: tuple[float, float] | None) -> Density | None:
 def _rational(value: float) -> Ratio | None:
     if not 0 < value < 2**32:
         return None
-    ratio = Fraction(value).limit_denominator(10_000)
+    # As exact for small values as for large ones, as far as 32 bits go.
+    finest = min(max(_EXACT, _EXACT / value), (2**32 - 1) / max(value, 1.0))
+    ratio = Fraction(value).limit_denominator(max(int(finest), 1))
     return ratio.as_integer_ratio() if 0 < ratio.numerator < 2**32 else None
 
 
@@ -275,6 +318,12 @@ def _children(exif: Exif) -> dict[int, Node]:
     interop: dict[int, Node] = {_INTEROP: (exif.interop, {})} if exif.interop else {}
     nodes: dict[int, Node] = {_PHOTO: (exif.photo, interop), _GPS: (exif.gps, {})}
     return {tag: node for tag, node in nodes.items() if any(node)}
+
+
+def _exchanged(tags: Tags, names: tuple[int, int]) -> Tags:
+    """Tags with the values along x and y exchanged, if there are both."""
+    x, y = (tags.get(tag) for tag in names)
+    return {**tags, names[0]: y, names[1]: x} if x and y else tags
 
 
 def _without(tags: Tags, names: Collection[int]) -> dict[int, Tag]:

@@ -13,12 +13,15 @@ from batchstack.images.colour import stated_profile
 from batchstack.images.exif_block import (
     DESCRIPTION,
     MAKER_NOTE,
-    RESOLUTION,
+    MAP,
+    XMP_PACKET,
     Exif,
     density_of,
     parse,
 )
 from batchstack.images.info import ImageInfo, Metadata
+
+LOST_MAP = "the places of its pixels on a map (GeoTIFF)"
 
 
 def inheritable(stored: Metadata, orientation: int, *, strip_gps: bool = False) -> Metadata:
@@ -33,13 +36,19 @@ def inheritable(stored: Metadata, orientation: int, *, strip_gps: bool = False) 
     strip_gps : bool
         Whether to leave out where on the earth a picture was taken.
     """
-    exif, lost = parse(stored.exif).turned(orientation), list(stored.lost)
+    as_stored, lost = parse(stored.exif), list(stored.lost)
+    exif = as_stored.in_place().turned(orientation)
+    if as_stored.main.keys() & MAP:
+        lost.append(LOST_MAP)
+    in_exif = as_stored.main.get(XMP_PACKET)
+    if in_exif and not stored.xmp:
+        stored = replace(stored, xmp=in_exif.data)
     if descriptions.is_machine(exif.text(DESCRIPTION)):
         exif = exif.without_main(DESCRIPTION)
         lost.append("the description that a program wrote of the file")
     if strip_gps:
         exif = exif.without_gps()
-    packet = _packet(stored.xmp, lost, strip_gps)
+    packet = _packet(stored.xmp, lost, strip_gps, is_turned=orientation != 1)
     resolution = stored.resolution
     if resolution and orientation >= 5:
         resolution = resolution[::-1]
@@ -51,17 +60,20 @@ def scaled(metadata: Metadata, rows: float, columns: float) -> Metadata:
     if metadata.resolution is None:
         return metadata
     x, y = metadata.resolution
-    exif = parse(metadata.exif)
-    for tag in RESOLUTION:
-        exif = exif.without_main(tag)
+    exif = parse(metadata.exif).scaled(columns, rows)
     return replace(metadata, exif=_block(exif), resolution=(x * columns, y * rows))
 
 
-def _packet(stored: bytes | None, lost: list[str], strip_gps: bool) -> bytes | None:
+def _packet(
+    stored: bytes | None, lost: list[str], strip_gps: bool, *, is_turned: bool
+) -> bytes | None:
     if not stored:
         return None
-    packet = xmp.stripped(xmp.upright(stored))
-    if packet is not None and len(packet) < len(stored):
+    plain = xmp.upright(xmp.in_utf8(stored))
+    if is_turned:
+        plain = xmp.without_regions(plain)
+    packet = xmp.stripped(plain)
+    if packet is not None and len(packet) < len(plain) and xmp.is_announcing(plain):
         lost.append("XMP that announces what is stored behind the picture")
     if packet is not None and strip_gps:
         packet = xmp.without_gps(packet)
@@ -88,6 +100,8 @@ def inherited(metadata: Metadata, wanted: ImageInfo, software: str | None = None
         exif = exif.with_software(software)
     exif = _with_resolution(exif, metadata).with_size(wanted.height, wanted.width)
     packet = metadata.xmp and xmp.fitted(xmp.upright(metadata.xmp), wanted.height, wanted.width)
+    if packet and xmp.region_size(packet) not in (None, (str(wanted.width), str(wanted.height))):
+        packet = xmp.without_regions(packet)
     if packet and len(packet) > row.block_room:
         packet = None
         lost.append(f"XMP, which is too long for {row.label}")

@@ -40,6 +40,7 @@ _KNOWN = (
     *(_EXIF_PREFIX, _XMP_PREFIX, _EXTENDED_PREFIX, _ICC_PREFIX, _PHOTOSHOP_PREFIX),
     *(b"JFIF", b"JFXX", b"MPF\0", b"Adobe", b"Exif"),
 )
+_NO_RESOLUTION = (72.0, 72.0)
 _NOT_PLAIN = (_EXIF_PREFIX, _ICC_PREFIX)
 _SEGMENT_ROOM = 65533
 # Bytes that are read to find the size of an ordinary file, and the segments before it:
@@ -281,15 +282,32 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
         exif=exif,
         xmp=image.info.get("xmp"),
         icc=joined(_profile_pieces(file)),
-        resolution=_jfif_resolution(image) or parse(exif).resolution,
-        iptc=image.info.get("photoshop", {}).get(iptc.IPTC) or None,
+        resolution=_resolution(_jfif_resolution(image), parse(exif).resolution),
+        iptc=iptc.of_resources(_resources(image)),
         lost=_lost(image),
     )
     return metadata, exif_orientation(exif)
 
 
+def _resources(image: JpegImageFile) -> bytes:
+    """The resources of Photoshop, which may be too long for one segment."""
+    pieces = (data for kind, data in image.applist if kind == "APP13")
+    return b"".join(
+        data.removeprefix(_PHOTOSHOP_PREFIX)
+        for data in pieces
+        if data.startswith(_PHOTOSHOP_PREFIX)
+    )
+
+
+def _resolution(
+    jfif: tuple[float, float] | None, exif: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """That of JFIF, unless it is what programs write that know of none."""
+    return exif if jfif is None or (exif and jfif == _NO_RESOLUTION) else jfif
+
+
 def _lost(image: JpegImageFile) -> tuple[str, ...]:
-    others = image.info.get("photoshop", {}).keys() - {iptc.IPTC}
+    others = iptc.has_others(_resources(image))
     extended = [data for _, data in image.applist if data.startswith(_EXTENDED_PREFIX)]
     unknown = [one for one in image.applist if not one[1].startswith(_KNOWN)]
     found = {

@@ -3,6 +3,8 @@
 Pillow would do for the headers but loads all pixels to find an EXIF chunk behind them.
 """
 
+import json
+import shlex
 import struct
 import textwrap
 import zlib
@@ -13,11 +15,12 @@ from typing import BinaryIO
 
 import imagecodecs
 
-from batchstack.errors import DamagedError, ImageError
+from batchstack.errors import DamagedError, ImageError, PageStackError
 from batchstack.formats import FORMATS
 from batchstack.images import exif, iptc
 from batchstack.images.claims import DEFLATE, check_claim, file_size
 from batchstack.images.colour import CHUNKS, key
+from batchstack.images.exif_block import parse
 from batchstack.images.icc import FAULT, is_sound
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
 from batchstack.images.orientation import exif_orientation, oriented_size
@@ -39,6 +42,11 @@ _SOFTWARE_KEY = b"Software"
 _RAW_KEY = b"Raw profile type "
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_LOST = {
+    b"sCAL": "the scale of its subject (sCAL)",
+    b"mDCV": "the colours of the screen that it was made on (mDCV)",
+    b"cLLI": "the light of its brightest places (cLLI)",
+}
 _METRES_PER_INCH = 0.0254
 _TEXT_ROOM = 2**24  # bytes that a profile or an XMP packet may have when it is inflated
 _WRONG_SUM = "incorrect data check"  # of libpng, about the sum behind all pixels
@@ -85,6 +93,7 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
     # A byte before every row names its filter.
     stored = height * (1 + -(-width * depth * _SAMPLES[colour] // 8))
     check_claim(path, (height, width), stored, held, DEFLATE)
+    _refuse_films(path, chunks.get(b"acTL", b""))
     metadata = _metadata(pieces)
     orientation = exif_orientation(metadata.exif)
     height, width = oriented_size(height, width, orientation)
@@ -101,6 +110,22 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
         notes=_notes(chunks, metadata),
         colours=key(metadata),
     )
+
+
+def _refuse_films(path: Path, control: bytes) -> None:
+    """Refuse what holds several pictures (APNG), of which others are shown than the first."""
+    count = int.from_bytes(control[:4])
+    if count > 1:
+        stem = str(path.with_suffix(""))
+        split = (
+            "from PIL import Image, ImageSequence as s; "
+            f'[one.convert("RGB").save({json.dumps(stem)} + f"-{{n:04}}.png") '
+            f"for n, one in enumerate(s.Iterator(Image.open({json.dumps(str(path))})))]"
+        )
+        raise PageStackError(
+            f"{path}: holds {count} pages, a frame must be one image; split it, e.g. "
+            f"python -c {shlex.quote(split)}, and give {stem + '-*.png'!r}"
+        )
 
 
 def _notes(chunks: dict[bytes, bytes], metadata: Metadata) -> tuple[str, ...]:
@@ -179,23 +204,25 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
 def _metadata(chunks: Iterable[tuple[bytes, bytes]]) -> Metadata:
     found: dict[bytes, bytes] = {}
     raw: dict[bytes, bytes] = {}
-    lost: tuple[str, ...] = ()
+    lost: dict[str, None] = {}
     for kind, payload in chunks:
         name, text = _text(kind, payload) if kind in _TEXTS else (kind, payload)
         if name.startswith(_RAW_KEY):
             raw |= _raw(name.removeprefix(_RAW_KEY), text)
         elif kind in _TEXTS and name not in (_XMP_KEY, _SOFTWARE_KEY):
-            lost = ("texts in chunks of their own",)
+            lost |= {"texts in chunks of their own": None}
         else:
             found[name] = text
+            lost |= {_LOST[name]: None} if name in _LOST else {}
+    block = found.get(b"eXIf", raw.get(b"exif", b"")).removeprefix(b"Exif\0\0")
     return Metadata(
-        exif=found.get(b"eXIf", raw.get(b"exif", b"")).removeprefix(b"Exif\0\0") or None,
+        exif=block or None,
         xmp=found.get(_XMP_KEY) or raw.get(b"xmp"),
         icc=_profile(found.get(b"iCCP", b"")) or raw.get(b"icc") or raw.get(b"icm"),
-        resolution=_physical(found.get(b"pHYs", b"")),
+        resolution=_physical(found.get(b"pHYs", b"")) or parse(block).resolution,
         iptc=iptc.either(raw.get(b"iptc", b"")),
         chunks=tuple((kind, found[kind]) for kind in CHUNKS if kind in found),
-        lost=lost,
+        lost=tuple(lost),
     )
 
 

@@ -41,7 +41,8 @@ _JPEG, _PNG = 7, 34933
 _SENSOR, _DNG_VERSION = (32803, 34892), 50706
 _HEADER_END, _RAW_MARK = 8, re.compile(rb"CR\x02\x00.{4}|IIII.waR|MMMMRaw.", re.DOTALL)
 _ICC, _LARGEST = 34675, (281, 341)  # MaxSampleValue, SMaxSampleValue
-_EXIF, _XMP = 34665, 700
+_EXIF, _XMP, _PLANES = 34665, 700, 33629  # UIC2 of MetaMorph has an entry for each plane
+_CENTIMETRES = 2.54  # of an inch
 _DESCRIBING = {_EXIF: "EXIF", 34853: "GPS", _IPTC: "IPTC", _XMP: "XMP"}
 # Bytes of pixels that a strip of doubtful length is decoded to already with the header.
 _TRIED = 2**28
@@ -284,18 +285,54 @@ def _refuse_stacks(path: Path, page: Any) -> None:
         _refuse_wrong_numbers(path, other, (*_SIDES, "subfiletype"))
         smaller = other.imagelength < page.imagelength or other.imagewidth < page.imagewidth
         pages += not (int(other.subfiletype) & 0b101 or smaller)
-    planes = (page.parent.imagej_metadata or {}).get("images", 1)
-    count = max(pages, page.imagedepth, planes if isinstance(planes, int) else 1)
+    count = max(pages, page.imagedepth, _planes_behind(page))
     if count > 1:
         stem = str(path.with_suffix(""))
-        split = (
-            f'import tifffile as t; [t.imwrite({json.dumps(stem)} + f"-{{n:04}}.tif", page) '
-            f"for n, page in enumerate(t.imread({json.dumps(str(path))}))]"
-        )
         raise PageStackError(
             f"{path}: holds {count} pages, a frame must be one image; split it, e.g. "
-            f"python -c {shlex.quote(split)}, and give {stem + '-*.tif'!r}"
+            f"python -c {shlex.quote(_splitting(path, stem, page, pages))}, "
+            f"and give {stem + '-*.tif'!r}"
         )
+
+
+def _planes_behind(page: Any) -> int:
+    """How many images lie one behind the other in the place of the first, if the file has them.
+
+    ImageJ, MetaMorph and tifffile say so beside the tags, and what they say may be left over.
+    """
+    said, stated = page.parent.imagej_metadata or {}, page.tags.get(_PLANES)
+    shape = descriptions.stated_shape(page.description)
+    one = page.imagelength * page.imagewidth * page.samplesperpixel
+    planes = max(
+        *(_whole(said.get("images")), stated.count if stated else 1),
+        math.prod(shape) // one if one and shape[-len(page.shape) :] == page.shape else 1,
+    )
+    if planes < 2 or not page.dataoffsets:
+        return 1
+    size = page.nbytes if page.compression == 1 else sum(page.databytecounts)
+    return planes if page.dataoffsets[0] + planes * size <= page.parent.filehandle.size else 1
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 1
+
+
+def _splitting(path: Path, stem: str, page: Any, pages: int) -> str:
+    """Lines of Python that save each page, with the size of its pixels, to a file of its own."""
+    name, file = f'{json.dumps(stem)} + f"-{{n:04}}.tif"', json.dumps(str(path))
+    kind = "rgb" if page.samplesperpixel == 3 else "minisblack"
+    how = f'photometric="{kind}", metadata=None'
+    text = exif_block.read(page.parent.filehandle, (exif_block.DESCRIPTION,))
+    stated = _stated_resolution(page.tags, text.text(exif_block.DESCRIPTION))
+    if stated:
+        x, y = (f"{value / _CENTIMETRES:.9g}" for value in stated)
+        how += f', resolution=({x}, {y}), resolutionunit="CENTIMETER"'
+    each = f"t.imread({file}).reshape(-1, *{page.shape})"
+    if pages > 1:
+        each = f"(one.asarray() for one in t.TiffFile({file}).pages)"
+    return (
+        f"import tifffile as t; [t.imwrite({name}, page, {how}) for n, page in enumerate({each})]"
+    )
 
 
 def _refuse_claims(path: Path, page: Any) -> None:
@@ -528,7 +565,7 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     EXIF is what describes the picture in the directory of the image, and the directories of
     EXIF and GPS that it leads to.
     """
-    stored = exif_block.read(file, exif_block.DESCRIPTIVE)
+    stored = exif_block.read(file, exif_block.DESCRIPTIVE | exif_block.TAKING | exif_block.MAP)
     file.seek(0)
     with open_page(path, file) as page:
         tags = page.tags
@@ -537,8 +574,7 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
             exif=stored.block() if stored else None,
             xmp=_raw_bytes(page, _XMP) or None,
             icc=_icc(page),
-            resolution=_described_resolution(tags, stored.text(exif_block.DESCRIPTION))
-            or _resolution(tags),
+            resolution=_stated_resolution(tags, stored.text(exif_block.DESCRIPTION)),
             iptc=iptc.trimmed(_raw_bytes(page, _IPTC)) or iptc.of_resources(resources),
             lost=("resources of Photoshop",) if iptc.has_others(resources) else (),
         )
@@ -578,6 +614,11 @@ def _counts(tags: Any) -> tuple[float, float] | None:
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     return (x, y) if x > 0 and y > 0 else None
+
+
+def _stated_resolution(tags: Any, description: str) -> tuple[float, float] | None:
+    """Pixels per inch, by the description or the tags."""
+    return _described_resolution(tags, description) or _resolution(tags)
 
 
 def _described_resolution(tags: Any, text: str) -> tuple[float, float] | None:

@@ -21,7 +21,7 @@ import numpy as np
 from tifffile import TIFF, TiffWriter
 
 from batchstack.formats import FORMATS
-from batchstack.images.exif_block import DESCRIPTIVE, density_of, parse
+from batchstack.images.exif_block import DESCRIPTIVE, Exif, density_of, parse
 from batchstack.images.info import Encoding, ImageInfo, Metadata, Pixels
 
 _TILE = FORMATS["tiff"].rows_written
@@ -55,8 +55,9 @@ def write_rows(
         layout |= {"compressionargs": {"level": 1}, "predictor": 3 if dtype == np.float32 else 2}
         pixels = _tiles(blocks, side)
     big = math.prod(shape) * dtype.itemsize > CLASSIC_BYTES
-    beside, places = parse(encoding.metadata.exif).beside(big=big)
-    with TiffWriter(file, bigtiff=big, byteorder="<") as writer:
+    exif = parse(encoding.metadata.exif)
+    order, (beside, places) = exif.order_in_tiff, exif.beside(big=big)
+    with TiffWriter(file, bigtiff=big, byteorder=order) as writer:
         file.write(beside)
         place = writer.write(
             pixels,
@@ -68,12 +69,13 @@ def write_rows(
             maxworkers=1,
             metadata=None,
             software=False,
-            **_tags(encoding.metadata, places, big=big),
+            **_tags(encoding.metadata, exif, places, big=big),
         )
     if place is not None:
         file.seek(place[0])
+        stored = np.dtype(order + dtype.str[1:])
         for block in blocks:
-            file.write(block.data)
+            file.write(block.astype(stored, copy=False).data)
 
 
 def _shrinks(pixels: Pixels) -> bool:
@@ -96,7 +98,9 @@ def _tiles(blocks: Iterator[Pixels], width: int) -> Iterator[Pixels]:
             yield tile if tile.ndim == 3 else tile[..., np.newaxis]
 
 
-def _tags(metadata: Metadata, places: Mapping[int, int], *, big: bool) -> dict[str, Any]:
+def _tags(
+    metadata: Metadata, exif: Exif, places: Mapping[int, int], *, big: bool
+) -> dict[str, Any]:
     """What tifffile is to write besides the pixels."""
     tags: dict[str, Any] = {}
     extra: list[tuple[int | str, int | str, int, Any, bool]] = [(_ORIENTATION, "H", 1, 1, True)]
@@ -106,7 +110,7 @@ def _tags(metadata: Metadata, places: Mapping[int, int], *, big: bool) -> dict[s
     ]
     extra += [
         (tag, value.kind, value.values, value.data, True)
-        for tag, value in parse(metadata.exif).in_order("<").main.items()
+        for tag, value in exif.in_order(exif.order_in_tiff).main.items()
         # tifffile counts fractions that are given as bytes twice; those tags hold none.
         if tag in DESCRIPTIVE and value.kind not in _FRACTIONS
     ]

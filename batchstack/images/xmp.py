@@ -6,13 +6,16 @@ a film, a map of depth.  None of these is copied, so the announcements are not e
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from xml.dom import XMLNS_NAMESPACE, minidom
 from xml.parsers.expat import ExpatError
 
 _TIFF, _EXIF = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/"
 _XAP = "http://ns.adobe.com/xap/1.0/"
+Name = tuple[str, str]
+# minidom has no types of its own that tell elements from other nodes.
+Element = Any
 # Namespaces whose properties announce what follows the picture, by how they begin.
 _ANNOUNCING = (
     "http://ns.google.com/photos/1.0/camera",
@@ -37,36 +40,92 @@ _ANNOUNCING = (
     "http://ns.samsung.com/",
 )
 _THUMBNAILS = (_XAP, "Thumbnails")
-_SIZES = {
-    (_TIFF, "ImageWidth"): 1,
-    (_TIFF, "ImageLength"): 0,
-    (_EXIF, "PixelXDimension"): 1,
-    (_EXIF, "PixelYDimension"): 0,
+_UPRIGHT = (_TIFF, "Orientation")
+# Of the whole of a packet in letters of more bytes than one: how it begins.
+_WIDE = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+    b"<\0\0\0": "utf-32-le",
+    b"\0\0\0<": "utf-32-be",
+    b"<\0": "utf-16-le",
+    b"\0<": "utf-16-be",
 }
-_PLACE = re.compile("gps|latitude|longitude|altitude", re.IGNORECASE)
+_PLACE = re.compile(
+    r"(?i:gps|latitude|longitude|altitude)|^lat$|^long?$|[a-z](Lat|Long?|Alt)$|^alt$"
+)
+_OF_PLACES = "http://www.w3.org/2003/01/geo/"
+_SEEMS_PLACE = re.compile(rb"(?i:gps|latitude|longitude|altitude|:lat\b|:long?\b)|[a-z](Lat|Lon)\b")
+_REGIONS = ("http://www.metadataworkinggroup.com/schemas/regions/", "Regions")
 # What stands in a packet that says such things, whether it is XML or not.
 _WORDS = (*(one.encode() for one in _ANNOUNCING), b"GCamera:", b"Container:", b"hdrgm:")
+_OF_MORE_XMP = b"http://ns.adobe.com/xmp/note/"
 # Packets that are taken apart; they take 20 to 50 times as much memory meanwhile.
 _MOST_BYTES = 2**20
+# Of packets that are not taken apart.
 _ORIENTATION = re.compile(rb"(tiff:Orientation(?:>|\s*=\s*[\"']))[1-8](?=[<\"'])")
 
-Name = tuple[str, str]
-# minidom has no types of its own that tell elements from other nodes.
-Element = Any
+
+def in_utf8(xmp: bytes) -> bytes:
+    """The same packet in UTF-8, which outputs have; as it is if it is in no other encoding."""
+    coding = next((name for head, name in _WIDE.items() if xmp.startswith(head)), None)
+    try:
+        return xmp.decode(coding).rstrip("\0").encode() if coding else xmp
+    except UnicodeError:
+        return xmp
 
 
 def upright(xmp: bytes) -> bytes:
-    """The same packet saying orientation 1, of the same length."""
-    return _ORIENTATION.sub(rb"\g<1>1", xmp)
+    """The same packet saying orientation 1."""
+    said = _with_values(xmp, {_UPRIGHT: "1"})
+    return _ORIENTATION.sub(rb"\g<1>1", xmp) if said is None else said
 
 
 def fitted(xmp: bytes, height: int, width: int) -> bytes:
     """The same packet for a picture of this size."""
+    columns, rows = str(width), str(height)
+    sizes = {(_TIFF, "ImageWidth"): columns, (_TIFF, "ImageLength"): rows}
+    sizes |= {(_EXIF, "PixelXDimension"): columns, (_EXIF, "PixelYDimension"): rows}
+    return _with_values(xmp, sizes) or xmp
+
+
+def without_regions(xmp: bytes) -> bytes:
+    """The packet without the places of faces and other subjects in the picture."""
+    return _without(xmp, lambda name: name == _REGIONS, False) or xmp
+
+
+def region_size(xmp: bytes) -> tuple[str, str] | None:
+    """Columns and rows that the places of subjects suppose; None if there are no places."""
+    packet = _parsed(xmp) if _REGIONS[0].encode() in xmp else None
+    for one in _elements(packet) if packet is not None else ():
+        if _name(one) == (_REGIONS[0], "AppliedToDimensions"):
+            return _stated(one, "w"), _stated(one, "h")
+    return None
+
+
+def _stated(element: Element, letter: str) -> str:
+    """A value of an element, in whichever notation; empty if it has none."""
+    for attribute in (element.attributes or {}).values():
+        if _name(attribute)[1] == letter:
+            return str(attribute.value).strip()
+    for child in element.getElementsByTagName("*"):
+        if child.localName == letter and child.firstChild is not None:
+            return str(child.firstChild.nodeValue or "").strip()
+        for attribute in (child.attributes or {}).values():
+            if _name(attribute)[1] == letter:
+                return str(attribute.value).strip()
+    return ""
+
+
+def _with_values(xmp: bytes, values: Mapping[Name, str]) -> bytes | None:
+    """The packet with these values where it states such; None if it is no XML."""
     packet = _parsed(xmp)
-    size = (height, width)
-    if packet is None or not sum(_resized(one, size) for one in _elements(packet)):
+    if packet is None:
+        return None
+    if not sum(_set(one, values) for one in _elements(packet)):  # all, not any
         return xmp
-    return _written(packet) or xmp
+    return _written(packet)
 
 
 def stripped(xmp: bytes) -> bytes | None:
@@ -81,9 +140,14 @@ def stripped(xmp: bytes) -> bytes | None:
     return _without(xmp, _announces, any(word in xmp for word in _WORDS))
 
 
+def is_announcing(xmp: bytes) -> bool:
+    """Whether a packet seems to announce bytes behind the picture, other than more XMP."""
+    return any(word in xmp for word in _WORDS if word != _OF_MORE_XMP)
+
+
 def without_gps(xmp: bytes) -> bytes | None:
     """The packet without places on the earth; None if it is no XML and seems to have some."""
-    return _without(xmp, _is_place, _PLACE.search(xmp.decode("latin-1")) is not None)
+    return _without(xmp, _is_place, _SEEMS_PLACE.search(xmp) is not None)
 
 
 def _announces(name: Name) -> bool:
@@ -91,7 +155,7 @@ def _announces(name: Name) -> bool:
 
 
 def _is_place(name: Name) -> bool:
-    return _PLACE.search(name[1]) is not None
+    return name[0].startswith(_OF_PLACES) or _PLACE.search(name[1]) is not None
 
 
 def _without(xmp: bytes, unwanted: Callable[[Name], bool], seems: bool) -> bytes | None:
@@ -164,15 +228,15 @@ def _remove(element: Element, child: Element) -> None:
     element.removeChild(child)
 
 
-def _resized(element: Element, size: tuple[int, int]) -> bool:
-    """Set the sizes that an element states; whether any was another."""
+def _set(element: Element, values: Mapping[Name, str]) -> bool:
+    """Set the values that an element states; whether any was another."""
     changed = False
     for attribute in (element.attributes or {}).values():
-        wanted = _SIZES.get(_name(attribute))
-        if wanted is not None and attribute.value != str(size[wanted]):
-            attribute.value, changed = str(size[wanted]), True
-    wanted, text = _SIZES.get(_name(element)), element.firstChild
+        wanted = values.get(_name(attribute))
+        if wanted is not None and attribute.value != wanted:
+            attribute.value, changed = wanted, True
+    wanted, text = values.get(_name(element)), element.firstChild
     if wanted is not None and text is not None and text.nodeType == text.TEXT_NODE:
-        changed |= text.data != str(size[wanted])
-        text.data = str(size[wanted])
+        changed |= text.data != wanted
+        text.data = wanted
     return changed

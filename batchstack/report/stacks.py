@@ -79,13 +79,7 @@ class Stack:
     @property
     def frames(self) -> tuple[Input, ...]:
         """Its frames, back to front: as they were read, or as asked for if it only failed."""
-        for record in self.records.values():
-            return record.inputs
-        row = self.history.row or {}
-        paths = (
-            row["frames"].split("|") if row.get("frames") else [row.get("back"), row.get("front")]
-        )
-        return tuple(Input(path, 0, 0, "") for path in paths if path)
+        return self.history.frames
 
     @property
     def scores(self) -> dict[str, Scores]:

@@ -25,13 +25,15 @@ from typing import Any
 from urllib.parse import quote
 
 from batchstack import files
-from batchstack.batch.claim import FOLDER
+from batchstack.batch.claim import FOLDER, is_claimed
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest_rows import MULTIQC, REPORT
 from batchstack.batch.previews import (
     THUMB,
     Kept,
     Preview,
+    folder_name,
+    is_of_report,
     keep,
     kept_in,
     output_name,
@@ -53,6 +55,7 @@ from batchstack.report.stacks import (
 )
 
 _MARK = b"<!doctype html>\n<!-- a report of batchstack -->"
+_DATA = ("stacks.js", "order.js")
 _FAILURES_SHOWN = 10
 # Sides of the surface in points, and of the picture that is laid over it in pixels.
 _POINTS, _TEXTURE = 96, 96
@@ -143,13 +146,15 @@ def write_report(ledger: Ledger, directory: Path, told: Told = lambda done: None
     for name in html.ASSETS:
         _replace(folder / name, html.source(name))
     table = _script("batchstackStacks", _table(lines))
-    _replace(folder / "stacks.js", table)
-    _replace(folder / "order.js", _script("batchstackOrder", [line.page for line in lines]))
+    stacks, order = _DATA
+    _replace(folder / stacks, table)
+    _replace(folder / order, _script("batchstackOrder", [line.page for line in lines]))
     _replace(directory / MULTIQC, multiqc.table(lines))
     digest = sha256((html.fingerprint() + table.decode()).encode()).hexdigest()
     if not _holds(directory / REPORT, digest.encode()):
         _replace(directory / REPORT, _index(directory, lines, digest))
-    _remove_others(folder, {line.page for line in lines})
+    files.remove_parts(folder, {*html.ASSETS, *_DATA}.__contains__)
+    _remove_others(directory, folder, {line.page for line in lines})
     return directory / REPORT
 
 
@@ -171,12 +176,21 @@ def _refuse_strangers(directory: Path) -> None:
             )
 
 
-def _remove_others(folder: Path, pages: set[str]) -> None:
+def _remove_others(directory: Path, folder: Path, pages: set[str]) -> None:
     """Remove the pages of stacks that the ledger does not know any more."""
-    for name in files.names_in(folder):
-        is_page = len(name) == 16 and not set(name) - set("0123456789abcdef")
-        if is_page and name not in pages:
+    others = [name for name in files.names_in(folder) if name not in pages and _is_page(name)]
+    # Tasks leave previews before their stack is recorded, and stacks were recorded meanwhile.
+    if not others or is_claimed(directory):
+        return
+    with Ledger(directory) as now:
+        known = set(map(folder_name, now.ids()))
+    for name in others:
+        if name not in known:
             files.remove_tree(folder / name)
+
+
+def _is_page(name: str) -> bool:
+    return len(name) == 16 and not set(name) - set("0123456789abcdef")
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -239,7 +253,8 @@ def _page(directory: Path, top: Path, one_by_one: Lock, stack: Stack) -> Line:
         values["scene"] = _scene(folder, values["pictures"], shown)
         _replace(path, html.render("stack.html", **values))
     kept = Kept({preview.name: preview for preview in shown.values()}, page)
-    if kept != before:
+    if kept != before:  # which a killed process has not come to either
+        files.remove_parts(folder, is_of_report)
         keep(folder, kept)
     return _line(stack, confidence, shown.get(THUMB))
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import TypeVar
 
 from batchstack import files
@@ -68,6 +69,8 @@ class Folder:
     def names(self) -> list[str]:
         """Names of all image files, relative to the folder; hidden ones are none.
 
+        A folder below it that goes away meanwhile has none.
+
         Raises
         ------
         FileError
@@ -78,6 +81,10 @@ class Folder:
             at = todo.pop()
             try:
                 content = files.system.scan(self.path / at)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if at.parts:  # it went away since the folder around it was read
+                    continue
+                raise files.failure(self.path, "cannot be read", error) from error
             except OSError as error:
                 raise files.failure(self.path / at, "cannot be read", error) from error
             for name, is_folder in content:
@@ -98,6 +105,8 @@ class Folder:
                 return Left(name, str(error).removeprefix(f"{self.path / name}: "))
 
         try:
+            if not S_ISREG(files.status(self.path / name).st_mode):
+                return Left(name, "is not a regular file")  # a pipe would be waited for
             return self._once((name,), read)
         except OSError:
             return Left(name, "went away while the folder was read")

@@ -2,9 +2,9 @@
 
 import re
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, pairwise
+from itertools import chain, count, groupby, pairwise
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypeAlias
 
@@ -132,7 +132,7 @@ def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> 
         if len(found) == 1 and place[0] not in ("", ".") and not steady_ids:
             found = [replace(found[0], id=place[0])]
         proposal.groups.extend(found)
-    return _with_unique_ids(proposal)
+    return replace(proposal, groups=with_unique_ids(proposal.groups))
 
 
 def _place(shot: Shot) -> tuple[str, str]:
@@ -314,13 +314,25 @@ def _back_to_front(shots: Sequence[Shot]) -> tuple[tuple[str, ...], str]:
     return names, "order by the camera's direction" if nearer == {True} else ""
 
 
-def _with_unique_ids(proposal: Proposal) -> Proposal:
-    """Ids that differ also where names differ in their case only."""
-    seen: dict[str, int] = {}
-    groups = []
-    for group in proposal.groups:
-        key = group.id.casefold()
-        seen[key] = seen.get(key, 0) + 1
-        count = f"-{seen[key]}" if seen[key] > 1 else ""
-        groups.append(replace(group, id=f"{group.id}{count}"))
-    return replace(proposal, groups=groups)
+def with_unique_ids(
+    groups: Iterable[Group],
+    same: Callable[[str], str] = str.casefold,
+    taken: Collection[str] = (),
+) -> list[Group]:
+    """Groups with ids that are no other's, with a number after those that would be.
+
+    Parameters
+    ----------
+    groups : iterable of Group
+    same : callable
+        Gives the same for ids that cannot be told apart.
+    taken : collection of str
+        What it gives for ids that are no longer free.
+    """
+    seen, found = set(taken), []
+    for group in groups:
+        wanted = chain([group.id], (f"{group.id}-{number}" for number in count(2)))
+        free = next(name for name in wanted if same(name) not in seen)
+        seen.add(same(free))
+        found.append(replace(group, id=free))
+    return found

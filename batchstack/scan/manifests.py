@@ -2,15 +2,16 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
-from batchstack.scan.grouping import Left, Proposal
+from batchstack.scan.grouping import Group, Left, Proposal
 
 COLUMNS = ("id", "frames", "meta_why", "meta_doubts")
 
 
-def as_manifest(proposal: Proposal, folder: Path, manifest: Path) -> tuple[str, list[Left]]:
-    """The text of a manifest, and what it could not name.
+def nameable(proposal: Proposal, folder: Path, manifest: Path) -> Proposal:
+    """The proposal without stacks that a manifest cannot name, whose photographs are left out.
 
     Parameters
     ----------
@@ -18,21 +19,50 @@ def as_manifest(proposal: Proposal, folder: Path, manifest: Path) -> tuple[str, 
     folder : Path
         That its names are relative to.
     manifest : Path
-        Where the text is to be written: frames below its folder are named relative to that.
+        Where it is to be written.
     """
-    place, beside = folder.absolute(), manifest.absolute().parent
-    base = str(place.relative_to(beside) if place.is_relative_to(beside) else place)
+    groups, left = [], list(proposal.left)
+    for group in proposal.groups:
+        if why := _why_not(_frames(group, folder, manifest)):
+            left.extend(Left(name, f"a stack with {why}; rename them") for name in group.frames)
+        else:
+            groups.append(group)
+    return Proposal(groups, left)
+
+
+def _why_not(names: list[str]) -> str | None:
+    if any("|" in name for name in names):
+        return "| in a name, which parts frames in a manifest"
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError:
+        return "a name that is not UTF-8, which a manifest is"
+    return None
+
+
+def as_manifest(groups: Iterable[Group], folder: Path, manifest: Path) -> bytes:
+    """The content of a manifest of groups that are `nameable`.
+
+    Parameters
+    ----------
+    groups : iterable of Group
+    folder : Path
+        That their names are relative to.
+    manifest : Path
+        Where it is to be written: frames below its folder are named relative to that.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    left: list[Left] = []
-    for group in proposal.groups:
-        frames = [name if base == "." else f"{base}/{name}" for name in group.frames]
-        # A name that begins with a tilde would mean someone's home.
-        frames = [f"./{name}" if name.startswith("~") else name for name in frames]
-        if any("|" in name for name in frames):
-            reason = "a stack with | in a name, which parts frames in a manifest; rename them"
-            left.extend(Left(name, reason) for name in group.frames)
-            continue
-        writer.writerow((group.id, "|".join(frames), group.why, "; ".join(group.doubts)))
-    return text.getvalue(), left
+    for group in groups:
+        frames = "|".join(_frames(group, folder, manifest))
+        writer.writerow((group.id, frames, group.why, "; ".join(group.doubts)))
+    return text.getvalue().encode()
+
+
+def _frames(group: Group, folder: Path, manifest: Path) -> list[str]:
+    place, beside = folder.absolute(), manifest.absolute().parent
+    base = str(place.relative_to(beside) if place.is_relative_to(beside) else place)
+    frames = [name if base == "." else f"{base}/{name}" for name in group.frames]
+    # A name that begins with a tilde would mean someone's home.
+    return [f"./{name}" if name.startswith("~") else name for name in frames]

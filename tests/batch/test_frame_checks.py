@@ -168,6 +168,19 @@ def test_a_full_counter_is_told_by_names_where_there_are_no_times(names, odd):
     assert [text.partition(":")[0] for text in found] == ([f"/d/{odd}.jpg"] if odd else [])
 
 
+@pytest.mark.parametrize(("digits", "prefix"), [(4, "IMG_"), (5, "IMG_"), (4, "DSC0")])
+@pytest.mark.parametrize("times", [("04", "04", "03", "03"), ("03",) * 4])
+def test_a_full_counter_is_told_where_times_are_whole_seconds(digits, prefix, times):
+    numbers = (1, 2, 10**digits - 2, 10**digits - 1)
+    names = [f"{prefix}{number:0{digits}}" for number in numbers]
+    (said,) = oddities(shots(*times, names=names))
+    assert f"{names[2]}: follows {names[1]}, though" in said
+    backwards = oddities(shots(*times[::-1], names=names[::-1]))
+    assert len(backwards) == 1
+    # They may as well be taken in this order.
+    assert oddities(shots("01", "01", "02", "02", names=names)) == ()
+
+
 def test_a_stacked_picture_among_frames_is_told_unless_all_are():
     made = Shot(made_of="was stacked in the camera, says its maker note")
     some = [frame("a.jpg"), frame("b.jpg"), frame("c.jpg", shot=made)]

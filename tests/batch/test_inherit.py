@@ -1,6 +1,7 @@
 """What outputs of a stack inherit of its first frame."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from batchstack.images import (
     resized,
     write_image,
 )
-from batchstack.images.exif_block import SOFTWARE, parse
+from batchstack.images.exif_block import SOFTWARE, Exif, Tag, parse
 from batchstack.options import AlignOptions, OutputOptions, RunOptions
 from tests.batch.conftest import do_split, do_whole
 from tests.images import sources
@@ -88,6 +89,24 @@ def test_asking_for_other_metadata_makes_outputs_anew(workspace, planned):
     kept = planned(workspace.stack("s"), RunOptions()).job
     assert plain.keys["direct"]["strip_gps"] is True
     assert "strip_gps" not in kept.keys["direct"]
+
+
+def test_the_reference_is_the_source_of_metadata_though_nothing_is_aligned(workspace, planned):
+    texts = [Metadata(exif=sources.exif(1).tobytes()[6:])] * 2
+    texts[1] = Metadata(exif=Exif(main={0x0110: Tag(2, 6, b"Cam 6\0")}).block())
+    names = with_metadata(workspace, ".png", *texts)
+    keys = {}
+    for reference, camera in (("first", "Cam 5"), ("2", "Cam 6")):
+        options = replace(OPTIONS, alignment=AlignOptions("off", reference=reference))
+        step = planned(names, options)
+        keys[reference] = step.job.keys
+        for is_split in (False, True):
+            done = do_split(step.job, step.shape) if is_split else do_whole(step.job)
+            assert done.error is None
+            outputs = [workspace.root / "out" / one for one in workspace.outputs("out")]
+            found = {parse(read_metadata(one).exif).text(0x0110) for one in outputs}
+            assert found == {camera}
+    assert keys["first"] != keys["2"]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])

@@ -160,7 +160,7 @@ def test_a_log_for_programs_has_what_happens(three):
         kind: [event for event in said if event["event"] == kind]
         for kind in ("run_started", "stack_started", "stack_done", "stack_failed", "run_finished")
     }
-    assert [len(those) for those in of.values()] == [1, len(of["stack_started"]), 2, 1, 1]
+    assert [len(those) for those in of.values()] == [1, 2, 2, 1, 1]
     assert (of["run_started"][0]["stacks"], of["run_finished"][0]["done"]) == (2, 2)
     assert {event["stack"] for event in of["stack_done"]} == {"a[red]", "c"}
     assert of["stack_failed"][0]["stack"] == "broken"
@@ -187,6 +187,36 @@ def test_a_log_that_takes_nothing_costs_nothing_and_one_that_cannot_be_is_refuse
     (three.root / "file").touch()
     said = three.run(*RUN, "--json-log", "file/log", code=2).stderr
     assert said.startswith("batchstack: --json-log file: cannot be made")
+
+
+def test_a_run_of_a_folder_tells_programs_what_it_proposes_and_why_there_is_nothing(workspace):
+    (workspace.root / "frames").mkdir()
+    (workspace.root / "frames" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    workspace.run("run", "frames", "-o", "out", "--json-log", "log.jsonl", code=2)
+    said = events((workspace.root / "log.jsonl").read_text())
+    assert [event["event"] for event in said] == ["message", "run_lost"]
+    for old, new in zip(workspace.stack("a"), ("a_back.png", "a_front.png"), strict=True):
+        (workspace.root / old).rename(workspace.root / "frames" / new)
+    folder = ("run", "frames", *RUN[2:], "--json-log", "-")
+    said = events(workspace.run(*folder).stderr)
+    assert "a_back.png .. a_front.png" in said[0]["text"]
+    assert "run_finished" in {event["event"] for event in said}
+
+
+def test_a_log_is_appended_to_logs_alone(three):
+    photograph = three.root / three.stack("d")[0]
+    before = photograph.read_bytes()
+    said = three.run(*RUN, "--json-log", photograph, code=2).stderr
+    assert "holds something else; give a file of its own" in said
+    assert photograph.read_bytes() == before
+
+
+def test_a_file_of_options_may_ask_for_the_log_on_stderr(three):
+    (three.root / "o.toml").write_text('json-log = "-"\n')
+    said = events(three.run(*RUN, "--config", "o.toml", code=1).stderr)
+    assert "run_finished" in {event["event"] for event in said}
+    assert not (three.root / "-").exists()
+    assert 'json-log = "-"' in three.run(*RUN, "--json-log", "-", "--print-config").stdout
 
 
 # --- those who look on
@@ -290,3 +320,38 @@ def test_a_run_that_is_killed_or_ends_says_so_to_those_who_look_on(workspace):
     assert run.pace.fused == pytest.approx(run.pace.megapixels, rel=0.1)
     workspace.run(*RUN)  # with nothing to do it is none that could be watched
     assert len((workspace.root / "out" / FOLDER / JOURNAL).read_bytes().splitlines()) == 3
+
+
+def test_refused_stacks_are_among_those_that_are_watched(three):
+    three.run(*RUN, code=1)
+    run = Onlooker(three.root / "out").look()
+    assert (run.how, run.pace.stacks, run.pace.done, run.pace.failed) == ("finished", 3, 2, 1)
+    assert "is damaged" in run.failures[0] or "broken" in run.failures[0]
+    three.run(*RUN, code=1)  # of which the rest is done
+    said = three.run("status", "out", "--watch", code=1).stderr
+    assert "finished: 1 of 1 stacks, 1 failed" in said
+
+
+def test_a_run_with_nothing_to_do_ends_one_that_was_killed(workspace):
+    workspace.manifest({"s": workspace.stack("s")})
+    workspace.run(*RUN)
+    with Ledger(workspace.root / "out") as ledger:
+        ledger.append_start(5, 1.0)
+    workspace.run(*RUN)
+    assert "lost: 0 of 5" in workspace.run("status", "out", "--watch").stderr
+
+
+def test_a_clock_that_was_set_back_hides_no_stack(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        ledger.append_start(1, 4.0)
+        ledger.append_done("a", record(), {"megapixels": 2.0, "seconds": 1.0, "finished": 5})
+    assert Onlooker(tmp_path).look().pace.done == 1
+
+
+def test_frames_that_were_moved_are_no_work_of_the_run_that_finds_them(workspace):
+    workspace.manifest({"s": workspace.stack("s"), "t": workspace.stack("t")})
+    workspace.run(*RUN)
+    os.utime(workspace.root / "frames" / "s_0.png")
+    workspace.run(*RUN)
+    run = Onlooker(workspace.root / "out").look()
+    assert (run.pace.stacks, run.pace.done) == (2, 2)

@@ -17,6 +17,7 @@ from batchstack.images import (
     descriptions,
     iptc,
     probe,
+    read_image,
     read_metadata,
     same_colours,
     write_image,
@@ -24,8 +25,9 @@ from batchstack.images import (
 )
 from batchstack.images.colour import agree, stated_profile
 from batchstack.images.exif_block import MAKER_NOTE, Exif, Tag, density_of, parse, read
+from batchstack.images.inherit import scaled
 from tests.images import sources
-from tests.images.samples import SRGB, photo, png_chunk
+from tests.images.samples import SRGB, noise, photo, png_chunk
 
 ADOBE = stated_profile(Metadata(exif=sources.block(1, adobe_rgb=True)), 3)
 
@@ -69,17 +71,20 @@ def test_directories_of_a_tiff_give_back_the_same(exif, big):
     if not (exif.photo or exif.gps):
         return
     data, places = exif.beside(big=big)
-    head = b"II+\0\x08\0\0\0" + struct.pack("<Q", 0) if big else b"II*\0" + bytes(4)
-    file = head + data
+    order = exif.order_in_tiff
+    expected = exif.in_order(order)
+    mark = {"<": b"II", ">": b"MM"}[order]
+    version = struct.pack(order + "HHHQ", 43, 8, 0, 0) if big else struct.pack(order + "HI", 42, 0)
+    file = mark + version + data
     entries = b"".join(
-        struct.pack("<HHQQ" if big else "<HHII", tag, 16 if big else 4, 1, place)
+        struct.pack(order + ("HHQQ" if big else "HHII"), tag, 16 if big else 4, 1, place)
         for tag, place in sorted(places.items())
     )
-    count = struct.pack("<Q" if big else "<H", len(places))
+    count = struct.pack(order + ("Q" if big else "H"), len(places))
     linked = bytearray(file + count + entries + bytes(8))
-    struct.pack_into("<Q" if big else "<I", linked, 8 if big else 4, len(file))
+    struct.pack_into(order + ("Q" if big else "I"), linked, 8 if big else 4, len(file))
     again = read(BytesIO(bytes(linked)))
-    assert (again.photo, again.gps) == (exif.in_order("<").photo, exif.in_order("<").gps)
+    assert (again.photo, again.gps) == (expected.photo, expected.gps)
 
 
 @given(exifs())
@@ -116,7 +121,11 @@ def test_a_comment_in_unicode_may_have_any_length(end):
 
 
 @pytest.mark.parametrize(
-    ("resolution", "unit"), [((300, 150), 2), ((78153.8, 78153.8), 3), ((2.54e7, 2.54e7), 3)]
+    ("resolution", "unit"),
+    [
+        *(((300, 150), 2), ((78153.8, 78153.8), 3), ((2.54e7, 2.54e7), 3)),
+        *(((6.842e6, 25.4e6 / 0.37), 3), ((25.4e9 / 3.7, 25.4e8 / 7), 3), ((0.00254, 1e-5), 2)),
+    ],
 )
 def test_densities_are_exact_enough(resolution, unit):
     found, x, y = density_of(resolution)
@@ -124,6 +133,31 @@ def test_densities_are_exact_enough(resolution, unit):
     per_inch = {2: 1, 3: 2.54}[unit]
     assert (x[0] / x[1] * per_inch, y[0] / y[1] * per_inch) == pytest.approx(resolution, rel=1e-6)
     assert density_of((1e-12, 1e30)) is None
+
+
+@pytest.mark.parametrize("shape", [(700, 600), (60, 50, 3)])
+@pytest.mark.parametrize("kind", ["flat", "noise"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_maker_notes_have_their_order_of_bytes_in_a_tiff(tmp_path, dtype, kind, shape):
+    note = struct.pack(">HHHII", 1, 0x0001, 4, 1, 258) + bytes(range(60))
+    tags = {MAKER_NOTE: Tag(7, len(note), note), 0x829A: Tag(5, 1, struct.pack(">II", 1, 200))}
+    block = Exif(">", {0x010F: Tag(2, 3, b"Mi\0")}, tags, note_place=300).block()
+    pixels = np.ones(shape, dtype) if kind == "flat" else noise(shape, dtype)
+    path = tmp_path / "a.tif"
+    write_image(path, pixels, Encoding(metadata=Metadata(exif=block)))
+    assert path.read_bytes()[:2] == b"MM"
+    assert path.read_bytes()[300 : 300 + len(note)] == note
+    np.testing.assert_array_equal(read_image(path), pixels)
+    np.testing.assert_array_equal(tifffile.imread(path), pixels)
+    found = parse(read_metadata(path).exif)
+    assert (found.order, found.photo[0x829A], found.text(0x010F)) == (">", tags[0x829A], "Mi")
+
+
+def test_a_png_whose_exif_alone_states_the_resolution_keeps_it(tmp_path):
+    ratio = Tag(5, 1, struct.pack(">II", 300, 1))
+    block = Exif(">", {0x011A: ratio, 0x011B: ratio}).block()
+    Image.fromarray(photo()).save(tmp_path / "a.png", exif=b"Exif\0\0" + block)
+    assert read_metadata(tmp_path / "a.png").resolution == (300, 300)
 
 
 # --- XMP
@@ -235,6 +269,16 @@ METAMORPH = (
         "<!-- a block of OME-XML --><OME/>",
         "Aperio Image Library v11.2.1\r\n46000x32914",
         "state.configPath='C:'",
+        "shape=(5, 96, 128, 3)",
+        "SIMPLE  =                    T / file conforms",
+        "scanimage.SI4.acqNumFrames = 3",
+        "SI.LINE_FORMAT_VERSION = 1",
+        "frameNumbers = 1\nacquisitionNumbers = 1",
+        "[Application]\r\nName=x\r\n",
+        '[Application],Date="2001"',
+        "# Pixel_size 172e-6 m x 172e-6 m",
+        "<Title>Bees</Title>",
+        '[{"shape": [3]}]',
     ],
 )
 def test_words_of_programs_are_known(text):
@@ -242,7 +286,12 @@ def test_words_of_programs_are_known(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["beetle", "<3 beetles", "{draft} beetle", "", "ImageJ was used", "<Digimax, MP3>"]
+    "text",
+    [
+        *("beetle", "<3 beetles", "{draft} beetle", "", "ImageJ was used", "<Digimax, MP3>"),
+        *("<Bee> on a flower", '["Bee" series] no. 4', "state.of the art", "[[1]] first"),
+        *('{"Bee"} stack', "SI.unit 5", "[Bee] on a flower", "# 4", "SIMPLE = easy"),
+    ],
 )
 def test_words_of_people_are_not(text):
     assert not descriptions.is_machine(text)
@@ -321,7 +370,7 @@ def test_imagej_and_micro_manager_keep_their_scale_in_a_tiff(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
-@pytest.mark.parametrize("micrometres", [0.05, 0.325, 10])
+@pytest.mark.parametrize("micrometres", [0.0037, 0.05, 0.325, 10])
 def test_pixels_of_a_microscope_keep_their_size(tmp_path, suffix, micrometres):
     resolution = (25400 / micrometres,) * 2
     path = tmp_path / f"a.{suffix}"
@@ -329,7 +378,161 @@ def test_pixels_of_a_microscope_keep_their_size(tmp_path, suffix, micrometres):
     assert read_metadata(path).resolution == pytest.approx(resolution, rel=1e-4)
 
 
+# --- what holds for the picture as it was
+
+
+def ratio(order, top, bottom=1):
+    return Tag(5, 1, struct.pack(order + "II", top, bottom))
+
+
+def shorts(order, *values):
+    return Tag(3, len(values), struct.pack(f"{order}{len(values)}H", *values))
+
+
+def told(path, exif, *, orientation=1):
+    """Save a picture that says so."""
+    exif = Exif(exif.order, {**exif.main, 0x0112: shorts(exif.order, orientation)}, exif.photo)
+    Image.fromarray(photo(40, 60)).save(path, exif=b"Exif\0\0" + exif.block())
+    return path
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_places_in_the_picture_are_kept_only_while_it_is_as_it_was(tmp_path, order):
+    where = {0x9214: shorts(order, 30, 20, 5), 0xA214: shorts(order, 30, 20)}
+    where |= {0xA002: shorts(order, 60), 0xA003: shorts(order, 40)}
+    for orientation, size, kept in (
+        (1, (40, 60), True),
+        (1, (30, 60), False),
+        (3, (40, 60), False),
+    ):
+        source = told(tmp_path / "a.jpg", Exif(order, photo=where), orientation=orientation)
+        metadata = read_metadata(source)
+        write_image(tmp_path / "b.jpg", photo(*size), Encoding(metadata=metadata))
+        found = parse(read_metadata(tmp_path / "b.jpg").exif).photo
+        assert (0x9214 in found) == (0xA214 in found) == kept
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_the_resolution_of_the_sensor_follows_turns_and_new_sizes(tmp_path, order):
+    sensor = {0xA20E: ratio(order, 3000), 0xA20F: ratio(order, 1500)}
+    main = {0x011A: ratio(order, 300), 0x011B: ratio(order, 150), 0x1001: shorts(order, 9)}
+    exif = Exif(order, main, sensor)
+    metadata = read_metadata(told(tmp_path / "a.jpg", exif, orientation=6))
+    found = parse(scaled(metadata, 0.5, 4.0).exif).photo
+    x, y = (struct.unpack(order + "II", found[tag].data) for tag in (0xA20E, 0xA20F))
+    assert (x[0] / x[1], y[0] / y[1]) == (6000, 1500)
+    write_image(tmp_path / "b.jpg", photo(50, 20), Encoding(metadata=metadata))
+    related = parse(read_metadata(tmp_path / "b.jpg").exif).main[0x1001]
+    assert related == Tag(4, 1, struct.pack(order + "I", 20))
+
+
+REGIONS = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-'
+    b'syntax-ns#"><rdf:Description xmlns:t="http://ns.adobe.com/tiff/1.0/"'
+    b' xmlns:r="http://www.metadataworkinggroup.com/schemas/regions/"'
+    b' xmlns:d="http://ns.adobe.com/xap/1.0/sType/Dimensions#" t:ImageWidth="60">'
+    b"<t:Orientation> 6 </t:Orientation>"
+    b'<r:Regions rdf:parseType="Resource"><r:AppliedToDimensions d:w="60" d:h="40"/>'
+    b"<r:RegionList/></r:Regions></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16-le", "utf-16-be", "utf-16", "utf-32-le"])
+def test_xmp_is_understood_in_any_encoding_and_under_any_prefix(tmp_path, coding):
+    source = tmp_path / "a.jpg"
+    Image.fromarray(photo(40, 60)).save(source, xmp=REGIONS.decode().encode(coding))
+    metadata = read_metadata(source)
+    assert b"<t:Orientation>1</t:Orientation>" in metadata.xmp
+    for size, kept in (((40, 60), True), ((30, 60), False)):
+        write_image(tmp_path / "b.jpg", photo(*size), Encoding(metadata=metadata))
+        packet = read_metadata(tmp_path / "b.jpg").xmp
+        assert (b"Regions" in packet) == kept and b't:ImageWidth="60"' in packet
+
+
+def test_exif_in_the_main_directory_of_a_tiff_is_kept(tmp_path):
+    tags = [(0x829A, 5, 1, (1, 200), True), (0x8827, 3, 1, 400, True)]
+    tags += [(0x9003, 2, 0, "2026:01:02 03:04:05", True)]
+    tifffile.imwrite(tmp_path / "a.tif", photo(), metadata=None, extratags=tags)
+    metadata = read_metadata(tmp_path / "a.tif")
+    for suffix in ("jpg", "png", "tif"):
+        write_image(tmp_path / f"b.{suffix}", photo(), Encoding(metadata=metadata))
+        found = parse(read_metadata(tmp_path / f"b.{suffix}").exif).photo
+        assert found.keys() >= {0x829A, 0x8827, 0x9003}
+
+
+@pytest.mark.parametrize("kind", [1, 2, 6, 7])
+def test_xmp_and_profiles_in_tags_of_any_type_are_read(tmp_path, kind):
+    tags = [(700, 7, len(sources.XMP), sources.XMP, True), (34675, 7, len(SRGB), SRGB, True)]
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, photo(), metadata=None, extratags=tags)
+    data = path.read_bytes()
+    for tag in (700, 34675):
+        entry = struct.pack("<HH", tag, 7)
+        assert data.count(entry) == 1
+        data = data.replace(entry, struct.pack("<HH", tag, kind))
+    path.write_bytes(data)
+    assert probe(path).notes == ()
+    assert b"xmp:Rating" in read_metadata(path).xmp
+    assert read_metadata(path).icc == SRGB
+
+
+def test_iptc_that_is_longer_than_a_segment_of_jpeg_comes_back(tmp_path):
+    long = b"".join(b"\x1c\x02\x19\x0f\xa0" + bytes([n]) * 4000 for n in range(40))
+    write_image(tmp_path / "a.jpg", photo(), Encoding(metadata=Metadata(iptc=long)))
+    assert read_metadata(tmp_path / "a.jpg").iptc == long
+
+
+@pytest.mark.parametrize(
+    ("jfif", "exif", "expected"), [(72, 300, 300), (300, 72, 300), (72, 72, 72), (240, 240, 240)]
+)
+def test_two_resolutions_of_a_jpeg_become_one(tmp_path, jfif, exif, expected):
+    main = {0x011A: ratio(">", exif), 0x011B: ratio(">", exif)}
+    block = Exif(">", main).block()
+    Image.fromarray(photo()).save(tmp_path / "a.jpg", dpi=(jfif, jfif), exif=b"Exif\0\0" + block)
+    metadata = read_metadata(tmp_path / "a.jpg")
+    for suffix in ("jpg", "png"):
+        write_image(tmp_path / f"b.{suffix}", photo(), Encoding(metadata=metadata))
+        found = read_metadata(tmp_path / f"b.{suffix}")
+        assert found.resolution == pytest.approx((expected,) * 2, rel=1e-3)
+        assert parse(found.exif).resolution == pytest.approx((expected,) * 2)
+
+
+def test_chunks_of_png_that_are_not_copied_are_told(tmp_path):
+    Image.fromarray(photo()).save(tmp_path / "a.png")
+    sources.insert(tmp_path / "a.png", png_chunk(b"sCAL", b"\x010.1\x000.1"))
+    sources.insert(tmp_path / "a.png", png_chunk(b"cLLI", bytes(8)))
+    assert len(read_metadata(tmp_path / "a.png").lost) == 2
+
+
 # --- GPS
+
+
+PLACES = {
+    '<g:lat xmlns:g="http://www.w3.org/2003/01/geo/wgs84_pos#">47.5</g:lat>',
+    '<d:LRFTargetLat xmlns:d="http://www.dji.com/drone-dji/1.0/">47.5</d:LRFTargetLat>',
+    '<d:LRFTargetLon xmlns:d="http://www.dji.com/drone-dji/1.0/">47.5</d:LRFTargetLon>',
+}
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_no_notation_of_a_place_is_left(tmp_path, coding):
+    for place in PLACES:
+        packet = sources.XMP.decode().replace("<dc:title>", f"{place}<dc:title>").encode(coding)
+        Image.fromarray(photo()).save(tmp_path / "a.jpg", xmp=packet)
+        found = read_metadata(tmp_path / "a.jpg", strip_gps=True).xmp
+        assert b"47.5" not in found and b"GPS" not in found
+        # What is no place though its name is like one.
+        assert b"rdf:Alt" in found and b"xmp:Rating" in found
+
+
+def test_places_in_tags_of_tiff_inside_a_jpeg_are_left_out(tmp_path):
+    tie = Tag(12, 6, struct.pack("<6d", 0, 0, 0, 8.5, 47.5, 0))
+    main = {0x010F: Tag(2, 2, b"X\0"), 700: Tag(1, len(sources.XMP), sources.XMP), 33922: tie}
+    source = told(tmp_path / "a.jpg", Exif("<", main))
+    metadata = read_metadata(source, strip_gps=True)
+    assert b"GPS" not in metadata.exif and tie.data not in metadata.exif
+    assert b"GPS" not in metadata.xmp and b"Rating" in metadata.xmp
+    assert metadata.lost[0] == "the places of its pixels on a map (GeoTIFF)"
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])

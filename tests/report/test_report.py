@@ -491,3 +491,40 @@ def test_a_run_removes_what_a_killed_report_has_left(workspace):
         path.write_text("half")
     workspace.run("run", "pairs.csv", "-o", "out", "--methods", "direct", "--workers", 0)
     assert strange.exists() and not any(path.exists() for path in left)
+
+
+def test_a_report_removes_what_a_killed_one_has_left_and_nothing_else(outputs):
+    outputs.fused("s")
+    outputs.report()
+    folder = folder_of(outputs.top, "s")
+    end = "batchstack-0123456789ab.part"
+    names = ["index.html", "kept.json", "thumb.jpg", "frame-12.jpg", "depth_map.jpg"]
+    left = [folder / f".{name}.{end}" for name in names]
+    left += [folder.parent / f".{name}.{end}" for name in ("stacks.js", "report.css")]
+    strange = [folder / f".mine.{end}", folder.parent / f".mine.js.{end}"]
+    for path in [*left, *strange]:
+        path.write_text("half")
+    outputs.fused("s", seconds=3.0)
+    outputs.report()
+    assert not [path for path in left if path.exists()]
+    assert all(path.exists() for path in strange)
+
+
+def test_a_report_leaves_the_previews_of_a_run_that_goes_on(outputs):
+    outputs.fused("s")
+    outputs.fused("late")
+    outputs.report()
+    late = folder_of(outputs.top, "late")
+    journal = outputs.top / FOLDER / "journal.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole.splitlines(keepends=True)[0])
+    with claim(outputs.top):
+        outputs.report()
+        assert late.exists()  # it is recorded last of all
+    with outputs.ledger as before:
+        journal.write_bytes(whole)
+        write_report(before, outputs.top)
+    assert late.exists()
+    journal.write_bytes(whole.splitlines(keepends=True)[0])
+    outputs.report()
+    assert not late.exists()

@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 from PIL.Image import Exif
 
+from batchstack import files
+from batchstack.batch.claim import claim
+from batchstack.batch.manifest import PROPOSAL
 from batchstack.images import Encoding, Metadata, read_preview, write_image
 from batchstack.scan.folder import Folder
 from batchstack.scan.watch import Watch
 from batchstack.scenes import Camera, make_stack
+from tests.processes import wait_for
 
 SHAPE = (120, 160)
 
@@ -167,6 +171,157 @@ def test_a_preview_is_small_upright_and_of_eight_bits(tmp_path):
     assert np.all(np.diff(small[0].astype(int)) >= 0)
     write_image(tmp_path / "ramp.jpg", (ramp >> 8).astype(np.uint8))
     assert np.abs(read_preview(tmp_path / "ramp.jpg", 100).astype(int) - small).max() <= 2
+
+
+FUSE = ("--workers", 0, "--methods", "direct", "--align", "off", "--no-report")
+
+
+def proposed(workspace, output="out"):
+    """The proposal of a run of a folder: id to names of frames."""
+    with (workspace.root / output / PROPOSAL).open(newline="") as file:
+        return {
+            row["id"]: [name.rpartition("/")[2] for name in row["frames"].split("|")]
+            for row in csv.DictReader(file)
+        }
+
+
+def test_a_card_that_is_used_again_takes_over_no_stack(workspace, card):
+    (card / "100CANON").mkdir()
+    take(card / "100CANON", rendered(0), 0, 1000.0)
+    workspace.run("run", "card", "-o", "out", *FUSE)
+    before = workspace.pixels("out")
+    for path in (card / "100CANON").iterdir():
+        path.unlink()
+    take(card / "100CANON", rendered(3, scene="blob"), 10, 9000.0)
+    workspace.run("run", "card", "-o", "out", *FUSE)
+    assert list(proposed(workspace)) == ["100CANON/IMG_0010"]
+    after = workspace.pixels("out")
+    assert before.items() < after.items() and len(after) == 2
+    assert "1 skipped" in workspace.run("run", "card", "-o", "out", *FUSE).stderr
+
+
+def test_an_id_stays_with_its_stack_whatever_comes_to_its_folder(workspace, card):
+    folder = card / "d"
+    folder.mkdir()
+    for count, (letter, suffix) in enumerate([("A", "jpg"), ("B", "png"), ("C", "jpg")]):
+        for index, frame in enumerate(rendered(count, scene=("slant", "blob", "slant")[count])):
+            write_image(folder / f"{letter}{index:03}.{suffix}", frame)
+        said = workspace.run("run", "card", "-o", "out", *FUSE).stderr
+        assert f"1 done, {count} skipped" in said
+    assert {name: frames[0][0] for name, frames in proposed(workspace).items()} == {
+        "d": "A",
+        "d-2": "B",
+        "d/C000": "C",
+    }
+    card.rename(workspace.root / "moved")
+    assert "0 done, 3 skipped" in workspace.run("run", "moved", "-o", "out", *FUSE).stderr
+
+
+@pytest.mark.parametrize("name", ["12:30", 'x"y', "CON", "tr.", " a ", "n" * 230])
+def test_folders_whose_names_are_no_ids_are_fused_with_the_others(workspace, card, name):
+    for folder in ("good", name):
+        (card / folder).mkdir()
+        take(card / folder, rendered(0, frames=3), 1, 1000.0)
+    assert "2 done" in workspace.run("run", "card", "-o", "out", *FUSE).stderr
+    assert "2 skipped" in workspace.run("run", "card", "-o", "out", *FUSE).stderr
+    workspace.run("scan", "card", "-o", "m.csv")
+    workspace.run("check", "m.csv")
+
+
+def test_a_folder_named_like_the_report_is_fused_beside_it(workspace, card):
+    (card / "report.html").mkdir()
+    take(card / "report.html", rendered(0, frames=3), 1, 1000.0)
+    workspace.run("run", "card", "-o", "out", *FUSE)
+    assert list(proposed(workspace)) == ["_report.html"]
+
+
+def test_a_name_that_is_not_utf8_costs_its_stack_alone(workspace, card):
+    for folder in (b"good", b"b\xe4d"):
+        path = card / os.fsdecode(folder)
+        path.mkdir()
+        take(path, rendered(0, frames=3), 1, 1000.0)
+    said = workspace.run("scan", "card", "-o", "m.csv").stdout
+    assert "left out, a stack with a name that is not UTF-8" in said
+    said = workspace.run("run", "card", "-o", "out", *FUSE).stderr
+    assert "left out, a stack with a name that is not UTF-8" in said and "1 done" in said
+
+
+def test_a_pipe_among_photographs_is_left_out(workspace, card):
+    take(card, rendered(0, frames=3), 1, 1000.0)
+    os.mkfifo(card / "x.jpg")
+    assert (
+        "left out, is not a regular file: x.jpg"
+        in workspace.run("scan", "card", "-o", "m.csv").stdout
+    )
+
+
+def test_a_folder_that_goes_away_while_others_are_read_has_no_photographs(card, monkeypatch):
+    (card / "a").mkdir()
+    (card / "b").mkdir()
+    take(card / "a", rendered(0, frames=3), 1, 1000.0)
+    scan = files.system.scan
+
+    def passing(path):
+        if path == card / "b":
+            path.rmdir()
+        return scan(path)
+
+    monkeypatch.setattr(files.system, "scan", passing)
+    (group,) = Folder(card).propose().groups
+    assert group.id == "a"
+
+
+def test_a_run_that_is_refused_leaves_the_proposal_of_the_other(workspace, card):
+    take(card, rendered(0, frames=3), 1, 1000.0)
+    with claim(workspace.root / "out"):
+        (workspace.root / "out" / PROPOSAL).write_text("id,frames,meta_why,meta_doubts\n")
+        said = workspace.run("run", "card", "-o", "out", *FUSE, code=2).stderr
+        assert "another run is writing here" in said
+        assert proposed(workspace) == {}
+    assert "1 done" in workspace.run("run", "card", "-o", "out", *FUSE).stderr
+
+
+def watched(workspace, *more):
+    return workspace.start(
+        *("scan", "card", "-o", "m/m.csv", "--watch", "--quiet", 1, *more),
+        *("--methods", "direct", "--align", "off"),
+    )
+
+
+def ended(process):
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    return said
+
+
+def test_a_watch_goes_on_when_its_folder_or_manifest_cannot_be_had_for_a_while(workspace, card):
+    take(card, rendered(0, frames=3), 1, 1000.0)
+    (workspace.root / "m").write_text("a file where the folder of the manifest should be")
+    process = watched(workspace)
+    try:
+        said = [process.stdout.readline() for _ in range(2)]
+        assert "the watch goes on" in said[1]
+        card.rename(workspace.root / "elsewhere")
+        assert "card: cannot be read" in process.stdout.readline()
+        (workspace.root / "m").unlink()
+        (workspace.root / "elsewhere").rename(card)
+        wait_for((workspace.root / "m" / "m.csv").exists)
+    finally:
+        rest = ended(process)
+    assert "+1 stacks" in rest and "Traceback" not in rest
+
+
+def test_a_watch_fuses_in_the_end_what_could_not_be_at_first(workspace, card):
+    take(card, rendered(0, frames=3), 1, 1000.0)
+    output = workspace.root / "out" / "IMG_0001" / "focus_stacked_direct.jpg"
+    with claim(workspace.root / "out"):
+        process = watched(workspace, "--fuse", "out")
+        said = [process.stdout.readline() for _ in range(3)]
+    try:
+        assert "another run is writing here" in said[2]
+        wait_for(output.exists)
+    finally:
+        assert "1 done" in ended(process)
 
 
 def test_a_watch_gives_stacks_whose_capture_has_ended(card):
