@@ -25,7 +25,7 @@ MAY_USE = {
     "quality": {"quality", *ARITHMETIC},
     "scenes": {"scenes", "errors"},
     "images": {"images", *LEAVES},
-    "batch": {"batch", "images", "fusion", "registration", "quality", *LEAVES},
+    "batch": {"batch", "images", "fusion", "registration", "compiled", "quality", *LEAVES},
     "scan": {"scan", "images", "registration", *LEAVES},
     "report": {"report", "batch", "images", "fusion", *LEAVES},
     "cli": {"cli", "report", "batch", "scan", "images", "fusion", *LEAVES},

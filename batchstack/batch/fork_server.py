@@ -24,18 +24,18 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(512 * 2**20),
 }
 START_SECONDS = 600.0  # for what takes half a minute on a machine that does nothing else
-KERNELS = "BATCHSTACK_KERNELS"  # the methods whose kernels the server loads
+KERNELS = "BATCHSTACK_KERNELS"  # what needs kernels, which the server loads
 
 
-def start(methods: Collection[str] = ()) -> None:
+def start(kernels: Collection[str] = ()) -> None:
     """Start the server, unless it runs; it imports, and loads kernels, in the background.
 
     Workers ignore Ctrl-C: the client decides what an interrupt means.
 
     Parameters
     ----------
-    methods : collection of str
-        Those whose kernels the workers will need.
+    kernels : collection of str
+        What needs kernels that the workers will use, as `warm.warm_up` takes it.
 
     Raises
     ------
@@ -46,8 +46,8 @@ def start(methods: Collection[str] = ()) -> None:
     import dask  # noqa: F401
 
     os.environ.update(_ENVIRONMENT)
-    if methods:
-        os.environ[KERNELS] = ",".join(methods)
+    if kernels:
+        os.environ[KERNELS] = ",".join(kernels)
     forkserver.set_forkserver_preload(["batchstack.batch.preload"])
     before = _on_interrupt(signal.SIG_IGN)  # the server inherits it, and its workers
     try:

@@ -15,9 +15,9 @@ from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import Manifest, load_manifest
 from batchstack.batch.plan import Step, make_plan
 from batchstack.batch.run import Event, Plan, Summary, interruptible, refuse_strange_list, run_plan
+from batchstack.batch.warm import needed, warm_up
 from batchstack.errors import FileError, OutputLostError, PlanError
 from batchstack.fusion.methods import select_methods
-from batchstack.fusion.warm import warm_up
 from batchstack.options import RunOptions
 
 
@@ -166,13 +166,13 @@ def _engine(
     if options.external:
         return _on_scheduler(options, held, make, say)
     plan = make(worker_memory(options))
-    methods = {name for step in plan.steps if step.job for name in step.job.methods}
+    kernels = needed(step.job for step in plan.steps if step.job)
     # A cluster takes seconds to start; without work none is.
-    if methods and options.workers != 0:
-        fork_server.start(methods)
+    if kernels and options.workers != 0:
+        fork_server.start(kernels)
         return _embedded(options, held, plan, say)
-    if methods:
-        warm_up(methods, say)
+    if kernels:
+        warm_up(kernels, say)
     return nullcontext(_Ready(LoopEngine(), plan))
 
 

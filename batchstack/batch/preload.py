@@ -16,7 +16,7 @@ import batchstack.batch.tasks  # noqa: E402, F401
 from batchstack.batch import steady_clock  # noqa: E402
 from batchstack.batch.fork_server import KERNELS  # noqa: E402
 from batchstack.batch.versions import versions  # noqa: E402
-from batchstack.fusion.warm import warm_up  # noqa: E402
+from batchstack.batch.warm import warm_up  # noqa: E402
 
 # What matters of a worker the client says, in one line.
 logging.getLogger("distributed").setLevel(logging.CRITICAL)

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,17 +36,8 @@ _MODELS = tuple(model for model in ALIGN_MODELS if model != "off")
     default="auto",
     help="How frames may move onto the first one; auto is similarity.",
 )
-@shared.option(
-    "--data-range",
-    group="Alignment",
-    type=click.FloatRange(0, min_open=True),
-    default=None,
-    show_default="255, 65535 or 1.0 by depth",
-    help="Stored value that means white.",
-)
-@shared.option(
-    "--reverse", group="Alignment", is_flag=True, help="Frames are given from front to back."
-)
+@shared.run_option("data_range", group="Alignment")
+@shared.run_option("reverse", group="Alignment")
 @shared.option(
     "--stacks",
     group="Alignment",
@@ -66,11 +58,10 @@ def command(
     manifest: Path,
     output: Path,
     model: AlignModel,
-    data_range: float | None,
-    reverse: bool,
     stacks: int,
     workers: int | None,
     verbose: bool,
+    **settings: Any,
 ) -> None:
     """Measure how frames of MANIFEST's stacks lie, once for all stacks of the same device.
 
@@ -81,6 +72,7 @@ def command(
     """
     if output.suffix.lower() != ".json":
         raise OptionError(f"{output}: is not named like JSON; give a name that ends with .json")
+    options = shared.take_run_options(settings)
     failed = 0
 
     def told(event: StackMeasured) -> None:
@@ -96,8 +88,8 @@ def command(
         model,
         most=stacks,
         threads=workers or cores(),
-        data_range=data_range,
-        reverse=reverse,
+        data_range=options.fusion.data_range,
+        reverse=options.reverse,
         listener=told,
     )
     write_device_set(output, measured, size)

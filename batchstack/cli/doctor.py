@@ -70,7 +70,7 @@ def _packages() -> list[str]:
 
 def _kernels() -> list[str]:
     """Load the compiled kernels, or compile and keep them now; return what keeps them cold."""
-    from batchstack.fusion.warm import kernels_are_kept, warm_up
+    from batchstack.batch.warm import kernels_are_kept, warm_up
 
     start = time.perf_counter()
     compiled = warm_up()

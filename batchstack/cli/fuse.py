@@ -20,11 +20,11 @@ from batchstack.batch.placement import cost_of_crop
 from batchstack.batch.plan import Step, can_spread, is_split, make_plan
 from batchstack.batch.progress import UnderWay, hearing
 from batchstack.batch.run import StackUnderWay
+from batchstack.batch.warm import needed, warm_up
 from batchstack.cli import options as shared
 from batchstack.cli.progress import Progress, loss
 from batchstack.cli.screen import tell
 from batchstack.errors import ExitCode, OptionError
-from batchstack.fusion.warm import warm_up
 
 # What the original script wrote.
 ORIGINAL_METHODS = ("by_channel", "all_channels", "median_mask", "direct")
@@ -68,7 +68,7 @@ def command(
     if step.job is None:
         tell(step.reasons[0])
         sys.exit(ExitCode.REFUSED if step.hopeless else ExitCode.FAILED)
-    warm_up(step.job.methods, tell)
+    warm_up(needed([step.job]), tell)
     with claim(output, lasting=False) as held:
         result = _fuse(step, replace(step.job, claim=held), limit)
         while result.error and (job := without_broken(result)):

@@ -1,7 +1,7 @@
 """Options that several commands share, in the groups their help shows."""
 
 from collections.abc import Callable, Collection
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -185,6 +185,12 @@ def run_options(
     defaults = {one.name: (one.default, one.shown) for one in chosen}
     defaults["methods"] = (methods, shown)
     return bundle(*(_declared_option(one, *defaults[one.name]) for one in chosen))
+
+
+def run_option(name: str, *, group: str) -> Callable[[Function], Function]:
+    """One of those options, for a command that has use for few, under a heading of its own."""
+    known = replace(declared(RunOptions)[name], group=group)
+    return _declared_option(known, known.default, known.shown)
 
 
 def _declared_option(

@@ -61,6 +61,9 @@ _GOOD, _HOPELESS = 0.04, 2.0
 # "auto" moves nothing below `_SLIGHT` pixels, nor a stack of which no frame lies `_FAR` off or by
 # more than `_CLEAR` times what single blocks scatter: that is focus and perspective.
 _SLIGHT, _FAR, _CLEAR = 0.1, 2.0, 1.4
+# Nor is a stack moved of which no frame lies off by more than so many times the predicted error:
+# beside wide blur, faint texture and moving highlights that error may be a fourth of the true one.
+_SURE = 5.0
 
 
 def estimate(
@@ -374,8 +377,10 @@ def _decide(pair: Pair, fit: Fit, model: Model) -> tuple[Transform, Transform]:
         return (stay(),) * 2
     score = _judged(pair, matrix, fit.factor).agreement()
     move = Transform(fit.matrix, fit.model, score, error, fit.note)
-    clear = typical_move(matrix, pair.shape) > _CLEAR * fit.scatter
-    return move, move if model != "auto" or clear or distance > _FAR else stay()
+    # A frame that matches none lies where the one before it does, and says nothing by itself.
+    sure = bool(np.isfinite(fit.error)) and distance > _SURE * error
+    clear = typical_move(matrix, pair.shape) > _CLEAR * fit.scatter or distance > _FAR
+    return move, move if model != "auto" or (sure and clear) else stay()
 
 
 def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:

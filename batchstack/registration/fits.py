@@ -90,7 +90,7 @@ def fitted(blocks: Blocks, start: Matrix, shape: tuple[int, int], model: Freedom
         # The median of chi-square is 1.386; blocks without detail say nothing about it.
         typical = max(_median(misfit, told) / 1.386, 1e-9)
         trust = 1 / (1 + np.maximum(misfit, 0) / (_CUT * typical))
-    covariance = typical * np.linalg.pinv(normal)
+    covariance = typical * np.linalg.pinv(normal) * _excess(told * trust, size)
     ends = _design((_corners(shape)[:2].T - middle) / scale, model)
     chance = float(np.sqrt(np.einsum("nip,pq,niq->n", ends, covariance, ends).max()))
     error = float(np.hypot(chance, _BIAS * blocks.factor))
@@ -107,6 +107,15 @@ def _moves(blocks: Blocks) -> tuple[Points, Points]:
     moves = np.linalg.solve(gradients + 1e-3 * one, blocks.slopes[..., None])[..., 0]
     sure = gradients @ np.linalg.inv(noise * one + _BLOCK_BIAS**2 * gradients)
     return cast(Points, moves), sure
+
+
+def _excess(weights: Points, freedoms: int) -> float:
+    """By how much misfits fall short because the fit follows the blocks, as a factor of variance.
+
+    Where a few blocks count for all, each fits by chance.
+    """
+    count = 2 * float(weights.sum() ** 2 / np.sum(weights**2))  # each says something of x and of y
+    return count / (count - freedoms) if count > freedoms + 1 else np.inf
 
 
 def _scatter(misses: Points, weights: Points, factor: int) -> float:

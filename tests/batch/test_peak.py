@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batchstack.batch.peak import Peak
-from batchstack.fusion.warm import warm_up
+from batchstack.batch.warm import warm_up
 
 MEBIBYTE = 2**20
 

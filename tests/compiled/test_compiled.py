@@ -107,13 +107,13 @@ def test_kept_code_is_loaded_without_what_only_compiling_needs(package):
     assert package.run(none) == {"row": RIGHT, "loaded": 1, "kept": True, "compiled": 0}
 
 
-def test_code_of_a_kernel_that_was_made_in_a_function_is_found_by_the_next_process(tmp_path):
+def test_code_of_a_kernel_of_many_routines_is_found_by_the_next_process(tmp_path):
     script = (
         "import numpy as np\n"
-        "from batchstack.registration.blocks import _SUMS, _summed\n"
+        "from batchstack.registration.kernels.blocks import summed\n"
         "from batchstack.compiled import COMPILED\n"
-        "sums = np.zeros((1, 1, _SUMS), np.float32)\n"
-        "_summed()(*np.zeros((2, 12, 12), np.float32), 4, 2, sums)\n"
+        "sums = np.zeros((1, 1, 15), np.float32)\n"
+        "summed(*np.zeros((2, 12, 12), np.float32), 4, 2, sums)\n"
         "print(COMPILED)"
     )
     said = [

@@ -21,6 +21,7 @@ SHAPE = (600, 800)
 STILL = scenes.Camera(noise=2.0)
 HANDHELD = scenes.Camera(breathing=0.015, shift=(2.3, -1.7), rotation=0.05, noise=2.0)
 BARELY = scenes.Camera(breathing=0.0004, shift=(0.3, -0.2), noise=2.0)
+NAMES = {STILL: "still", BARELY: "barely", HANDHELD: "handheld"}
 
 
 def as_they_are(frames: list[Image]) -> list[Image]:
@@ -79,8 +80,8 @@ def apart(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 
 @pytest.mark.parametrize(
     ("camera", "blur"),
-    [(STILL, 5.0), (BARELY, 5.0), (HANDHELD, 5.0), (HANDHELD, 30.0)],
-    ids=["still", "barely", "handheld", "handheld, wide blur"],
+    [(camera, blur) for camera in (STILL, BARELY, HANDHELD) for blur in (5.0, 30.0)],
+    ids=lambda value: NAMES.get(value, str(value)),
 )
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_no_frame_is_moved_away_from_where_it_belongs(

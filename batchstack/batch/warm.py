@@ -1,0 +1,68 @@
+"""Loading or compiling the kernels before they are needed."""
+
+from collections.abc import Callable, Collection, Iterable
+from threading import Timer
+
+from batchstack.batch.jobs import Job
+from batchstack.compiled import COMPILED, KEPT
+from batchstack.fusion.warm import run_kernels as fuse_something
+from batchstack.registration.warm import run_kernels as align_something
+
+ANNOUNCED_AFTER = 2.0  # seconds
+_COMPILING = "compiling for this machine, which happens once and takes half a minute"
+_ALIGNMENT = "alignment"  # what needs kernels beside methods
+
+
+def needed(jobs: Iterable[Job]) -> set[str]:
+    """What needs kernels, as `warm_up` takes it."""
+    names = set[str]()
+    for job in jobs:
+        names.update(job.methods)
+        if not job.is_as_it_is:
+            names.add(_ALIGNMENT)
+    return names
+
+
+def warm_up(
+    names: Collection[str] = ("all", _ALIGNMENT),
+    announce: Callable[[str], None] = lambda text: None,
+) -> bool:
+    """Align and fuse a tiny pair, so that the kernels are loaded, or compiled and kept on disk.
+
+    Parameters
+    ----------
+    names : collection of str
+        Keys of `METHODS`, or "all"; and "alignment", if frames are moved or brought to one light.
+    announce : callable
+        Told what takes so long, if it does and kernels are compiled.
+
+    Returns
+    -------
+    bool
+        Whether any was compiled.
+    """
+    before = len(COMPILED)
+
+    def compiled() -> bool:
+        return len(COMPILED) > before or not kernels_are_kept()
+
+    def say() -> None:
+        if compiled():
+            announce(_COMPILING)
+
+    timer = Timer(ANNOUNCED_AFTER, say)
+    timer.start()
+    try:
+        fuse_something([name for name in names if name != _ALIGNMENT])
+        if _ALIGNMENT in names:
+            align_something()
+    finally:
+        # A process that is forked next must have no other thread.
+        timer.cancel()
+        timer.join()
+    return compiled()
+
+
+def kernels_are_kept() -> bool:
+    """Whether compiled kernels can be kept for the next process."""
+    return all(KEPT)
