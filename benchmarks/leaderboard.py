@@ -1,7 +1,7 @@
 """Rendered stacks fused by batchstack and by other programs, beside their truth.
 
-    python benchmarks/leaderboard.py
-    python benchmarks/leaderboard.py --sets occlusion --megapixels 12
+    python -m benchmarks.leaderboard
+    python -m benchmarks.leaderboard --sets occlusion --megapixels 12
 
 Nothing is fetched: the stacks are rendered with a lens that occludes (`batchstack.scenes`), and of
 other programs those are run that are installed: enfuse (with the settings its manual gives for
@@ -15,10 +15,7 @@ level); pixels beyond what the frames span by more than one code, in percent; no
 relative to that of a frame, in sets that have noise; seconds of the processor.
 """
 
-import resource
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -29,13 +26,14 @@ import cv2
 import numpy as np
 
 from batchstack import quality
+from batchstack.batch.warm import warm_up
 from batchstack.fusion import METHODS
 from batchstack.images import write_image
 from batchstack.scenes import Camera, SyntheticStack, make_stack, sample_texture
+from benchmarks.peers import BATCHSTACK, ENFUSE, timed
 
-ENFUSE = ["--exposure-weight=0", "--saturation-weight=0", "--contrast-weight=1", "--hard-mask"]
 PEERS: dict[str, Callable[[Path, list[str]], list[str]]] = {
-    "enfuse": lambda out, files: ["enfuse", *ENFUSE, "-o", str(out), *files],
+    "enfuse": lambda out, files: [*ENFUSE, "-o", str(out), *files],
     "focusweave": lambda out, files: ["focusweave", "frames", "--no-align", "--output", str(out)],
     "focus-stack": lambda out, files: [
         "focus-stack",
@@ -118,6 +116,7 @@ class Result:
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep frames and pictures here.")
 def main(sets: str, megapixels: float, methods: str, seed: int, keep: Path | None) -> None:
     wanted = list(METHODS) if methods == "all" else methods.split(",")
+    warm_up(wanted)  # kernels are compiled once, which is no time of a picture
     programs = {
         f"batchstack {name}": batchstack(name) for name in wanted if METHODS[name].output
     } | {name: command for name, command in PEERS.items() if shutil.which(name)}
@@ -138,7 +137,7 @@ def batchstack(method: str) -> Callable[[Path, list[str]], list[str]]:
     """The command that writes the output of one method."""
 
     def command(out: Path, files: list[str]) -> list[str]:
-        fuse = [sys.executable, "-m", "batchstack", "fuse", *files, "--align", "off"]
+        fuse = [*BATCHSTACK, "fuse", *files, "--align", "off"]
         fuse += ["--format", "png", "--match-exposure", "off", "--methods", method]
         return [*fuse, "--output", str(out.parent / method)]
 
@@ -159,10 +158,8 @@ def compare(
         write_image(folder / name, frame)
     look = Looks(stack, blur, recipe.noise)
     for program, command in programs.items():
-        before = spent()
         target = folder / f"{program}.png"
-        subprocess.run(command(target, names), cwd=folder, check=True, capture_output=True)
-        seconds = spent() - before
+        seconds = timed(command(target, names), folder)
         if program.startswith("batchstack "):
             method = program.split()[1]
             target = folder / method / f"{METHODS[method].output}.png"
@@ -249,12 +246,6 @@ class Looks:
 
 def decibels(error: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(np.mean(np.square(error, dtype=np.float64)), 1e-9)))
-
-
-def spent() -> float:
-    """Seconds of the processor that ended processes of this one have taken."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def print_table(title: str, results: dict[str, list[Result]]) -> None:

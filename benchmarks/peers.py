@@ -28,7 +28,7 @@ from batchstack.images import write_image
 from batchstack.scenes import Camera, make_stack
 
 ENFUSE = ["enfuse", "--exposure-weight=0", "--saturation-weight=0", "--contrast-weight=1"]
-ENFUSE += ["--hard-mask", "--compression=95", "-o", "fused.jpg"]
+ENFUSE += ["--hard-mask"]
 FOCUSWEAVE = ["focusweave", "frames", "--no-align", "--output", "fused.jpg"]
 BATCHSTACK = [sys.executable, "-m", "batchstack"]
 SINGLE = ("all_channels", "bayesian")
@@ -53,18 +53,18 @@ def main(megapixels: tuple[float, ...], frames: int, repeats: int) -> None:
 
 def measure(folder: Path, size: float, frames: int, peers: list[str], repeats: int) -> None:
     files = render(folder / "frames", size, frames)
-    others = {"enfuse": [*ENFUSE, *files], "focusweave": FOCUSWEAVE}
+    others = {
+        "enfuse": [*ENFUSE, "--compression=95", "-o", "fused.jpg", *files],
+        "focusweave": FOCUSWEAVE,
+    }
     commands = {f"{name}, one output": (others[name], 1) for name in peers}
     commands |= of_pairs(folder, size, files) if frames == 2 else of_stack(files)
     seconds: dict[str, list[float]] = {name: [] for name in commands}
-    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     for _ in range(1 + repeats):
         for name, (command, count) in commands.items():
             shutil.rmtree(folder / "out", ignore_errors=True)
             (folder / "fused.jpg").unlink(missing_ok=True)
-            before = spent()
-            subprocess.run(command, cwd=folder, env=kept, check=True, capture_output=True)
-            seconds[name].append((spent() - before) / count)
+            seconds[name].append(timed(command, folder) / count)
     medians = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     for name, median in medians.items():
         ratios = [
@@ -114,10 +114,14 @@ def of_stack(files: list[str]) -> dict[str, tuple[list[str], int]]:
     return {f"batchstack fuse, {method}": ([*fuse, method], 1) for method in SINGLE}
 
 
-def spent() -> float:
-    """Seconds of the processor that ended processes of this one have taken."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def timed(command: list[str], folder: Path) -> float:
+    """Run a program in a folder; seconds of the processor that it takes."""
+    # Installed programs have their bytecode, so batchstack may keep its own.
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=folder, env=kept, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 if __name__ == "__main__":

@@ -271,10 +271,12 @@ class _Recorder:
         # What is up to date needs no memory for each stack.
         self._steps = {step.row.id: step for step in steps if step.action == "fuse"}
         self._refused = [step for step in steps if step.action == "refuse"]
-        done = [step.row for step in steps if step.action == "skip"]
-        moved = {step.row.id for step in steps if step.moved}
         # What failed, and is as it was before again, is recorded again: it fails no longer.
-        self._stale = [row for row in done if row.id in moved or ledger.failed_last(row.id)]
+        self._stale = [
+            step.row
+            for step in steps
+            if step.action == "skip" and (step.moved or ledger.failed_last(step.row.id))
+        ]
         self._claim, self._ledger, self._listener = claim, ledger, listener
         self._synced = time.monotonic()
         self.summary = Summary(

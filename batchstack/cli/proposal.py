@@ -151,10 +151,9 @@ def _absolute(path: Path | str) -> str:
 def _is_moved(frame: Input, path: str) -> bool:
     """Whether a file has the content that a frame had elsewhere."""
     try:
-        is_it = files.size_of(path) == frame.size and file_digest(path) == frame.digest
+        return files.size_of(path) == frame.size and file_digest(path) == frame.digest
     except FileError:
         return False
-    return is_it
 
 
 def refuse_none(proposal: Proposal, folder: Path) -> None:
