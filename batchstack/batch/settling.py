@@ -83,7 +83,9 @@ def _believed(
     index: StagedImage, confidence: StagedImage, bands: Iterable[tuple[Any, Any]]
 ) -> Iterator[tuple[Any, Any, Any]]:
     """Bands of index, confidence and trust, from those of index and trust that were filled."""
-    for rows, (band, trust) in zip(_bands(index), bands, strict=True):
+    top = 0
+    for band, trust in bands:
+        rows, top = slice(top, top + len(band)), top + len(band)
         left = overruled(confidence[rows, :], index[rows, :], band)
         yield band, left, believed(left, trust)
 
