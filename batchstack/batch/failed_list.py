@@ -20,14 +20,7 @@ def refuse_strange_list(directory: Path, manifest: Path) -> None:
     OutputInUseError
     """
     path = directory / FAILED
-    if files.size_of(path) is None or _is_same(manifest, path):
-        return
-    try:
-        with files.open_to_read(path) as file:
-            is_ours = file.readline(len(_LIST)) == _LIST
-    except OSError:  # such as a folder
-        is_ours = False
-    if not is_ours:
+    if files.is_strange(path, _LIST) and not _is_same(manifest, path):
         raise OutputInUseError(
             f"{path}: is not a list that a run has left; rename or remove it, because a run keeps "
             "the list of its failed stacks there"

@@ -139,6 +139,17 @@ def size_of(path: Path | str) -> int | None:
         return None
 
 
+def is_strange(path: Path, start: bytes) -> bool:
+    """Whether there is something of this name that does not start as what the program writes."""
+    if size_of(path) is None:
+        return False
+    try:
+        with open_to_read(path) as file:
+            return file.read(len(start)) != start
+    except OSError:  # such as a folder
+        return True
+
+
 def is_file(path: Path) -> bool:
     """Whether a name is, or leads to, a regular file."""
     try:
