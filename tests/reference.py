@@ -155,8 +155,8 @@ def decision_map(stack: list[Array]) -> tuple[npt.NDArray[np.int64], Array]:
     """Index of the sharpest frame and trust in it; (H, W, 1).
 
     Regions with fewer than 20 sure pixels take the frame of the nearest that stays; trust is 1
-    within 3 pixels of one that stays and falls to 0 at 12 pixels, in steps of 1 / 102; there it is
-    more the clearer a pixel is sure, up to 2.5.
+    within 3 pixels of one that stays and falls to 0 at 12 pixels, in steps of 1 / 128; there it is
+    more the clearer a pixel is sure, up to 2.
     """
     focus = np.stack([gaussian(mean(second_differences(x)), sigma=1, radius=4) for x in stack])
     index = decision(list(focus))
@@ -173,10 +173,10 @@ def decision_map(stack: list[Array]) -> tuple[npt.NDArray[np.int64], Array]:
     if not kept.any():
         return np.full_like(index, np.bincount(index.ravel()).argmax()), np.zeros(index.shape)
     distance, nearest = ndimage.distance_transform_edt(~kept[..., 0], return_indices=True)
-    trust = np.rint(102 * np.clip((12 - distance) / 9, 0, 1))[..., np.newaxis] / 102
+    trust = np.rint(128 * np.clip((12 - distance) / 9, 0, 1))[..., np.newaxis] / 128
     settled = index[tuple(nearest)]
     clear[(settled != index) | (trust < 1)] = 0
-    return settled, trust + 3 * np.clip(clear - 84, 0, 51) / 102
+    return settled, trust + 3 * np.clip(clear - 84, 0, 42) / 128
 
 
 def map_shares(hits: list[Array], trust: Array, levels: int) -> list[list[Array]]:

@@ -56,8 +56,8 @@ class DecisionMap:
         overruled what was seen, towards 255 as the others have no detail at all.
     trust : array-like of uint8, the same shape
         `WHOLLY` within `TRUSTED` cells of a region with evidence, falling to 0 at `DOUBTED` cells:
-        what is said from afar is a guess, and no border between guesses may be seen.  Up to 2.5
-        times as much where the cell is evidence itself.
+        what is said from afar is a guess, and no border between guesses may be seen.  Up to
+        twice as much where the cell is evidence itself.
     level : int
         Pyramid level whose pixels are the cells.
     offset : array-like of uint8, the same shape, optional

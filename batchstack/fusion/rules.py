@@ -81,8 +81,8 @@ STEPS, ON_FRAME = 254, 127
 # How many cells away the map's shares are smoothed over.
 SHARED_REACH = 1
 
-# The trust in a cell of the map that means wholly; 255, 2.5 times as much, means surely.
-WHOLLY = 102
+# The trust in a cell of the map that means wholly; 255, about twice as much, means surely.
+WHOLLY = 128
 
 
 def map_level(options: FusionOptions) -> int:

@@ -138,8 +138,8 @@ class FusionOptions(Options):
         4.5,
         Number(0, 255),
         group="Decision map",
-        help="Departures from the map's frame taken for noise, in 8-bit code values, 2.5 times "
-        "as many where it is sure",
+        help="Departures from the map's frame taken for noise, in 8-bit code values; twice as "
+        "many where it is sure",
         used_by={"drawn"},
     )
 

@@ -235,7 +235,7 @@ class Rows(NamedTuple):
         1 where the decision map has a frame.
     chosen : ndarray of uint16, shape (columns,)
     trust : ndarray of float32, shape (columns,)
-        1 where the map is trusted wholly, up to 2.5 where it is sure.
+        1 where the map is trusted wholly, up to 2 where it is sure.
     shares : ndarray of float32, shape (frames - 1, 1, columns)
         What the map gives to frames.
     detail : ndarray of float32, shape (frames, channels, columns)
