@@ -302,8 +302,8 @@ def drawn(detail: Array, alone: Array, trust: Array) -> Array:
 def bayesian(stack: list[Array], levels: int) -> Array:
     """Pyramid blend weighted by the eighth power of strength, on a blended base.
 
-    The map's shares alone weigh the coarsest band, and details are drawn to what they would make
-    of pixels alone.
+    Bands above the finest are also weighed by the map's shares and 0.3 more, the coarsest by the
+    shares alone; details are drawn to what these would make of pixels alone.
     """
     levels = max(levels, 1)
     index, trust = decision_map(stack)
@@ -313,11 +313,14 @@ def bayesian(stack: list[Array], levels: int) -> Array:
     fused = []
     for level in range(levels):
         band = [pyramid[level] for pyramid in pyramids]
-        weights = normalised([(band_strength(x) / 100) ** 8 for x in band])
+        mine = [share[level] for share in shares]
+        weights = [(band_strength(x) / 100) ** 8 for x in band]
         if level == 0:
-            weights = faded(weights, trust)
-        elif level == levels - 1:
-            weights = [share[level] for share in shares]
+            weights = faded(normalised(weights), trust)
+        elif level < levels - 1:
+            weights = normalised([(m + 0.3) * w for m, w in zip(mine, weights, strict=True)])
+        else:
+            weights = mine
         fused.append(blend(band, weights))
     detail = collapse([*fused, np.zeros_like(pyramids[0][-1])])
     *own, base = bases(stack, hits, trust, levels + 1)

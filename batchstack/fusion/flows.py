@@ -86,7 +86,7 @@ class LevelFlow:
     def looks_up_shares(self) -> bool:
         """Whether any method looks up what the map gives to frames."""
         drawn = self.by_rule(Weights.LIKELIHOOD) and not self.number
-        return bool(drawn or self.by_rule(Weights.SHARED, Weights.STRONGER))
+        return bool(drawn or self.by_rule(Weights.SHARED, Weights.STRONGER, Weights.POSTERIOR))
 
     def fed_from(self, top: int) -> int:
         """The first row of the frames that comes in when rows from `top` on are found."""

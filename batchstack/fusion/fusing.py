@@ -41,8 +41,9 @@ MAX_DIFFERENCE = 50.0
 STRENGTH_GAIN, STRENGTH_FLOOR = 3.0, 5.0
 # The base is blended as if each pixel of it had at least so many cells of evidence, of all alike.
 SUPPORT_FLOOR = 0.02
-# So much of what the map gives to a frame counts beside what is sharper than that.
-SHARE_FLOOR = 0.01
+# All frames count as if the map gave them so much more, where strength counts by its fourth power
+# and by its eighth.
+SHARE_FLOORS = 0.01, 0.3
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _NO_PLANES: Planes = np.empty((0, 0, 0), np.float32)
@@ -400,7 +401,7 @@ class _Level:
             MAX_DIFFERENCE,
             gain,
             STRENGTH_FLOOR,
-            SHARE_FLOOR,
+            SHARE_FLOORS,
             options.shrink,
             luma_shares(channels) / np.float32(CODE_MAX),
         )

@@ -50,7 +50,9 @@ METHOD_NUMBERS = 12
 FORMULA, OF_BAND, EACH, RELATIVE, SIDE, REACH, PLANE, KEPT, SUM_OF = range(9)
 MEASURE_NUMBERS = 9
 # Rules by which frames are weighed.
-SOFT, HARD, LIKELIHOOD, EDGES, NAMED, SHARPEST, SHARED, STRONGER = (int(rule) for rule in Weights)
+SOFT, HARD, LIKELIHOOD, EDGES, NAMED, SHARPEST, SHARED, STRONGER, POSTERIOR = (
+    int(rule) for rule in Weights
+)
 
 
 class Source(NamedTuple):
@@ -103,8 +105,8 @@ class Table(NamedTuple):
         As for `weights.soft`.
     gain, floor : float
         As for `weights.likelihood`.
-    share_floor : float
-        As for `weights.stronger`.
+    share_floors : (float, float)
+        `few` as for `weights.stronger`, of the fourth power and of the eighth.
     shrink : float
         From how far away pixels are drawn wholly.
     luma : ndarray of float32, shape (channels,)
@@ -121,7 +123,7 @@ class Table(NamedTuple):
     limit: float
     gain: float
     floor: float
-    share_floor: float
+    share_floors: tuple[float, float]
     shrink: float
     luma: Planes
 
@@ -468,7 +470,7 @@ def _weigh_row(
             measured = method[MEASURE]
             if measured >= 0 and (several > 1 or summed != measured):
                 _sum_row(table, rows, measured, y, channel, several)
-                kept = several == 1 and method[WEIGHTS] not in (LIKELIHOOD, STRONGER)
+                kept = several == 1 and method[WEIGHTS] not in (LIKELIHOOD, STRONGER, POSTERIOR)
                 summed = measured if kept else -1
             if method[WEIGHTS] == HARD:
                 plane, votes = method[VOTES] + channel * len(rows.weights), target.votes
@@ -541,13 +543,14 @@ def _weigh(
         likelihood(rows.sums, table.gain, table.floor, rows.spare, weights, plane, row, column)
     elif rule == EDGES:
         along_edges(rows.lines, rows.guide, rows.spare, weights, plane, row, column)
-    elif rule == STRONGER:
+    elif rule == STRONGER or rule == POSTERIOR:
         stronger(
             rows.sums,
             table.gain,
             table.floor,
             rows.shares,
-            table.share_floor,
+            table.share_floors[int(rule == POSTERIOR)],
+            rule == POSTERIOR,
             rows.spare,
             weights,
             plane,
