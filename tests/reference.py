@@ -211,10 +211,8 @@ def bases(stack: list[Array], hits: list[Array], trust: Array, levels: int) -> l
     coarse = [gaussian_levels(x, levels) for x in stack]
     shapes = [image.shape for image in coarse[0]]
     counted = max(levels - 3, 0)
-    support = [
-        gaussian_levels(blocks(hit * np.minimum(trust, 1), counted, shapes[counted]), levels - counted)[-1]
-        for hit in hits
-    ]
+    evidence = [blocks(hit * np.minimum(trust, 1), counted, shapes[counted]) for hit in hits]
+    support = [gaussian_levels(counts, levels - counted)[-1] for counts in evidence]
     total = np.sum(support, axis=0) + 0.02
     lowest = [levels_of[-1] for levels_of in coarse]
     shares = [(mine + 0.02 / len(stack)) / total for mine in support]

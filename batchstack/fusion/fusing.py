@@ -533,9 +533,7 @@ class _Level:
         return rows
 
 
-_NO_CELLS = passes.Cells(
-    _NO_INDEX, _NO_TRUST, 0, _NO_PLANES, _NO_PLANES, 0, False, _NO_PLANES, 0
-)
+_NO_CELLS = passes.Cells(_NO_INDEX, _NO_TRUST, 0, _NO_PLANES, _NO_PLANES, 0, False, _NO_PLANES, 0)
 
 # Formula, whether of bands, each channel on its own, relative to the first frame, sigma or -1.
 MeasureKey = tuple[int, bool, bool, bool, float]

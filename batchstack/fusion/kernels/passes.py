@@ -543,7 +543,7 @@ def _weigh(
         likelihood(rows.sums, table.gain, table.floor, rows.spare, weights, plane, row, column)
     elif rule == EDGES:
         along_edges(rows.lines, rows.guide, rows.spare, weights, plane, row, column)
-    elif rule == STRONGER or rule == POSTERIOR:
+    elif rule in (STRONGER, POSTERIOR):
         stronger(
             rows.sums,
             table.gain,
