@@ -56,8 +56,8 @@ class ImageInfo:
         One of `DTYPES`.
     orientation : int
         The stored EXIF or TIFF orientation, 1 to 8.
-    data_range : int, optional
-        The stored value that means white, where tags tell it; they may be wrong.
+    data_range : float, optional
+        The stored value that means white, where tags state it; of 8 bits none is read.
     shot : Shot
         How it was taken.
     notes : tuple of str
@@ -73,7 +73,7 @@ class ImageInfo:
     channels: int
     dtype: str
     orientation: int = 1
-    data_range: int | None = field(default=None, compare=False)
+    data_range: float | None = field(default=None, compare=False)
     shot: Shot = field(default=Shot(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
     colours: str = field(default="", compare=False)

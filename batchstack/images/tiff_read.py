@@ -100,7 +100,7 @@ def _header(path: Path, page: Any) -> ImageInfo:
         page.samplesperpixel,
         dtype,
         turned,
-        data_range=_white(page.tags) if dtype == "uint16" else None,
+        data_range=_white(page.tags, dtype),
         shot=_shot(page.tags),
         notes=_notes(page),
         colours=key(_colours(page)),
@@ -130,14 +130,13 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, (bytes, str, dict)) and not value)
 
 
-def _white(tags: Any) -> int | None:
-    """The value for white that tags tell: the largest that was used, or the bits of the camera."""
-    for tag in _LARGEST:
-        values = tags.valueof(tag)
-        values = values if isinstance(values, tuple) else (values,)
-        if values and all(isinstance(value, int) for value in values):
-            return of_largest(max(values))
-    return of_text(str(tags.valueof(270) or ""))
+def _white(tags: Any, dtype: str) -> float | None:
+    """The value for white that tags state: the largest that was used, or the bits of the camera."""
+    if dtype == "uint8":
+        return None
+    stated = (of_largest(tags.valueof(tag), dtype) for tag in _LARGEST if tag in tags)
+    described = of_text(str(tags.valueof(270) or "")) if dtype == "uint16" else None
+    return next(filter(None, stated), described)
 
 
 def _shot(tags: Any) -> Shot:

@@ -528,29 +528,36 @@ def test_a_film_in_png_is_not_taken_for_its_first_picture(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tags", "expected"),
+    ("tags", "expected", "of_floats"),
     [
-        ({}, None),
-        ({"extratags": [(281, "H", 1, 4095, True)]}, 4095),
-        ({"extratags": [(281, "H", 1, 3900, True)]}, 4095),
-        ({"extratags": [(281, "H", 1, 65535, True)]}, None),
-        ({"extratags": [(341, "H", 1, 4095, True)]}, 4095),
-        ({"description": '<OME><Pixels SignificantBits="14"/></OME>'}, 2**14 - 1),
-        ({"description": '{"BitDepth": 10}'}, 1023),
+        ({}, None, None),
+        ({"extratags": [(281, "H", 1, 4095, True)]}, 4095, 4095),
+        ({"extratags": [(281, "H", 3, (3900, 12, 9), True)]}, 4095, 4095),
+        ({"extratags": [(281, "H", 1, 65535, True)]}, 65535, 65535),
+        ({"extratags": [(281, "H", 1, 0, True)]}, None, None),
+        ({"extratags": [(341, "H", 1, 4095, True)]}, 4095, 4095),
+        ({"extratags": [(341, "f", 1, 0.75, True)]}, None, 1),
+        ({"extratags": [(341, "f", 1, 4000.5, True)]}, 4095, 4095),
+        ({"extratags": [(341, "f", 1, float("nan"), True)]}, None, None),
+        ({"extratags": [(341, "s", 0, "4095", True)]}, None, None),
+        ({"description": '<OME><Pixels SignificantBits="14"/></OME>'}, 2**14 - 1, None),
+        ({"description": '<OME><Pixels SignificantBits="16"/></OME>'}, None, None),
+        ({"description": '{"BitDepth": 10}'}, 1023, None),
+        ({"description": '{"BitDepth": 16}'}, 65535, None),
     ],
 )
-def test_tags_tell_which_value_is_white(tmp_path, tags, expected):
-    tifffile.imwrite(tmp_path / "a.tif", noise((8, 9), "uint16"), metadata=None, **tags)
-    assert probe(tmp_path / "a.tif").data_range == expected
-    tifffile.imwrite(tmp_path / "a.tif", noise((8, 9)), metadata=None, **tags)
-    assert probe(tmp_path / "a.tif").data_range is None
+def test_tags_tell_which_value_is_white(tmp_path, tags, expected, of_floats):
+    for dtype, white in (("uint16", expected), ("float32", of_floats), ("uint8", None)):
+        tifffile.imwrite(tmp_path / "a.tif", noise((8, 9), dtype), metadata=None, **tags)
+        assert probe(tmp_path / "a.tif").data_range == white
 
 
-def test_significant_bits_of_a_png_tell_which_value_is_white(tmp_path):
+@pytest.mark.parametrize(("bits", "expected"), [(12, 4095), (16, 65535), (0, None), (17, None)])
+def test_significant_bits_of_a_png_tell_which_value_is_white(tmp_path, bits, expected):
     data = png_bytes(Image.fromarray(noise((8, 9), "uint16")))
     assert probe(file_with(tmp_path / "a.png", data)).data_range is None
-    data = data[:33] + png_chunk(b"sBIT", b"\x0c") + data[33:]
-    assert probe(file_with(tmp_path / "a.png", data)).data_range == 4095
+    data = data[:33] + png_chunk(b"sBIT", bytes([bits])) + data[33:]
+    assert probe(file_with(tmp_path / "a.png", data)).data_range == expected
 
 
 def olympus_note(mode):
