@@ -6,6 +6,7 @@ A missing end is always noticed.
 """
 
 import re
+import shlex
 import struct
 import warnings
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ _SEGMENT_ROOM = 65533
 # tables, restart interval, application data, comment.
 _HEAD = 16384
 _SCAN, _END = 0xDA, 0xD9  # pixels follow, or nothing
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_LS = 0xF7  # the frame of JPEG-LS
+_FRAMES = {*range(0xC0, 0xD0), _LS} - {0xC4, 0xC8, 0xCC}
 _HEADER_MARKERS = {0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}
 _COMMENT, _JFIF, _ADOBE, _PROFILE = 0xFE, 0xE0, 0xEE, 0xE2
 _MARKER = re.compile(rb"\xff+[^\0\xff]", re.DOTALL)
@@ -86,6 +88,8 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
     if plain is not None:
         height, width, channels = plain
         return ImageInfo(path, "jpeg", height, width, channels, "uint8")
+    head = _whole_head(file)
+    _refuse_other_coding(path, head)
     file.seek(0)
     image = _open(file)
     if image.mode not in ("L", "RGB"):
@@ -93,7 +97,7 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
             f"{path}: is a {image.mode} JPEG, only grey and RGB are supported; "
             "convert it, e.g. convert in.jpg -colorspace sRGB out.jpg"
         )
-    pieces = _profile_pieces(file)
+    pieces = _profile_pieces(head)
     stated = Metadata(exif=_exif(image), icc=joined(pieces))
     orientation = exif_orientation(stated.exif)
     height, width = oriented_size(image.height, image.width, orientation)
@@ -112,12 +116,44 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
     )
 
 
-def _profile_pieces(file: BinaryIO) -> list[bytes]:
-    """The parts of a colour profile, in the order of the file."""
+def _refuse_other_coding(path: Path, head: bytes) -> None:
+    """Refuse JPEG-LS, and samples of more than 8 bits."""
+    for marker, place in _markers(head):
+        if marker not in _FRAMES:
+            continue
+        bits, *_, channels = _frame(head, place)
+        if channels in (1, 3) and (marker == _LS or bits > 8):
+            found = "is JPEG-LS" if marker == _LS else f"has {bits}-bit samples"
+            raise ImageError(
+                f"{path}: {found}, which is not supported; rewrite its pixels, e.g. "
+                f"{_rewriting(marker, bits, channels)}"
+            )
+
+
+def _rewriting(marker: int, bits: int, channels: int) -> str:
+    """A command that rewrites pixels, and no metadata, as a TIFF."""
+    decode = "jpegls_decode" if marker == _LS else "jpeg8_decode"
+    colour = "rgb" if channels == 3 else "minisblack"
+    tag = f', extratags=[(281, "H", 1, {2**bits - 1}, True)]' if 8 < bits < 16 else ""
+    lines = (
+        f"import imagecodecs as i, tifffile as t; "
+        f't.imwrite("out.tif", i.{decode}(open("in.jpg", "rb").read()), '
+        f'photometric="{colour}", metadata=None{tag})'
+    )
+    return f"python -c {shlex.quote(lines)}"
+
+
+def _whole_head(file: BinaryIO) -> bytes:
+    """What stands before the pixels, and perhaps more."""
     file.seek(0)
     head = file.read(_HEAD)
     while _SCAN not in (marker for marker, _ in _markers(head)) and (more := file.read(len(head))):
         head += more
+    return head
+
+
+def _profile_pieces(head: bytes) -> list[bytes]:
+    """The parts of a colour profile, in the order of the file."""
     return [
         head[place + len(_ICC_PREFIX) : place - 2 + int.from_bytes(head[place - 2 : place])]
         for marker, place in _markers(head)
@@ -281,7 +317,7 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     metadata = Metadata(
         exif=exif,
         xmp=image.info.get("xmp"),
-        icc=joined(_profile_pieces(file)),
+        icc=joined(_profile_pieces(_whole_head(file))),
         resolution=_resolution(_jfif_resolution(image), parse(exif).resolution),
         iptc=iptc.of_resources(_resources(image)),
         lost=_lost(image),

@@ -240,26 +240,77 @@ def _is_larger(other: Any, page: Any) -> bool:
 
 def _refuse_unsupported(path: Path, page: Any) -> None:
     samples, photometric = page.samplesperpixel, int(page.photometric)
+    is_held = _is_held(page)
     if (page.extrasamples or samples in (2, 4)) and photometric in _LIGHT:
         found = f"{samples} channels, alpha or extra ones among them"
-        hint = "keep grey or RGB, e.g. convert in.tif -alpha off out.tif"
+        plain = is_held and page.dtype != np.float32 and samples in (2, 4)
+        hint = "keep grey or RGB" + (
+            ", e.g. convert in.tif -alpha off out.tif" if plain else _rewriting(page)
+        )
     elif (samples, photometric) not in _COLOURS and not _is_jpeg_colour(page):
         found = f"{samples} channels of photometric type {_name(page.photometric)}"
         hint = (
             "convert it to grey or RGB, e.g. convert in.tif -colorspace sRGB -type TrueColor "
             "-alpha off out.tif"
         )
-    elif page.dtype is None or str(np.dtype(page.dtype)) not in DTYPES or not _full_depth(page):
+    elif not is_held:
         found = f"{page.bitspersample}-bit samples ({_name(page.sampleformat)})"
-        hint = "convert it to 8 or 16 bit unsigned or 32 bit float"
+        hint = "convert it to 8 or 16 bit unsigned or 32 bit float" + _rewriting(page)
     elif photometric == _MIN_IS_WHITE and page.dtype == np.float32:
-        found, hint = "float samples where 0 is white", "convert it to 0 is black"
+        found = "float samples where 0 is white"
+        hint = "convert it to 0 is black" + _rewriting(page)
     elif page.compression != 1 and page.compression not in TIFF.DECOMPRESSORS:
         found = f"a compression ({_name(page.compression)})"
         hint = "rewrite it with another, e.g. convert in.tif -compress zip out.tif"
     else:
         return
     raise ImageError(f"{path}: has {found}, which is not supported; {hint}")
+
+
+def _is_held(page: Any) -> bool:
+    """Whether samples have a type that pixels may have, and use all of it."""
+    return page.dtype is not None and str(np.dtype(page.dtype)) in DTYPES and _full_depth(page)
+
+
+def _rewriting(page: Any) -> str:
+    """A command that rewrites pixels as those that are read, to follow what it does.
+
+    It keeps no metadata but the profile; ImageMagick makes whole numbers of floats.  Empty for
+    samples that are not known.
+    """
+    bits, tag = page.bitspersample, ""
+    if page.dtype is None or not isinstance(bits, int):
+        return ""
+    pixels, kind = _channels_kept(page), np.dtype(page.dtype)
+    is_inverted = page.photometric == _MIN_IS_WHITE
+    if kind.kind == "u" and bits < 8:
+        pixels = f"{pixels} * n.uint8({255 // (2**bits - 1)})"
+    elif kind.kind == "b":
+        pixels = f"{pixels} * n.uint8(255)"
+    elif kind.kind == "u" and bits <= 16:
+        tag = f', extratags=[(281, "H", 1, {2**bits - 1}, True)]' if 8 < bits < 16 else ""
+    else:
+        pixels = f'{f"abs({pixels})" if kind.kind == "c" else pixels}.astype("float32")'
+        if is_inverted:
+            pixels = f"{1 if kind.kind in 'fc' else 2**bits - 1} - {pixels}"
+            is_inverted = False
+    colour = "rgb" if page.photometric == _RGB else "miniswhite" if is_inverted else "minisblack"
+    lines = (
+        'import tifffile as t, numpy as n; p = t.TiffFile("in.tif").pages[0]; x = p.asarray(); '
+        f't.imwrite("out.tif", {pixels}, photometric="{colour}", metadata=None, '
+        f"iccprofile=p.iccprofile{tag})"
+    )
+    return f", e.g. python -c {shlex.quote(lines)}"
+
+
+def _channels_kept(page: Any) -> str:
+    """What takes grey or RGB out of the pixels `x` of a page, in Python."""
+    wanted = 3 if page.photometric == _RGB else 1
+    if page.samplesperpixel == wanted and page.planarconfig == 1:
+        return "x"
+    if page.planarconfig == 1:
+        return "x[..., :3]" if wanted == 3 else "x[..., 0]"
+    return "n.moveaxis(x[:3], 0, -1)" if wanted == 3 else "x[0]"
 
 
 def _is_jpeg_colour(page: Any) -> bool:

@@ -263,7 +263,9 @@ REFUSED = {
         "transparent": lambda: png_bytes(Image.fromarray(photo()), transparency=(1, 2, 3)),
         "far back": far_back,
     },
-    "in.tif": {mode: partial(tiff_of, mode) for mode in ("CMYK", "RGBA", "LAB", "P", "YCbCr")},
+    "in.tif": {
+        **{mode: partial(tiff_of, mode) for mode in ("CMYK", "RGBA", "LA", "LAB", "P", "YCbCr")},
+    },
     "in.webp": {"webp": lambda: saved("WEBP")},
     "in.gif": {"gif": lambda: saved("GIF")},
     "in.bmp": {"bmp": lambda: saved("BMP")},
@@ -288,7 +290,117 @@ def test_the_command_that_a_message_names_makes_a_frame(tmp_path, name, what):
     if what == "far back":
         assert found.shape == (4, 620)
     else:
-        assert np.abs(found.astype(int) - photo()).mean() < 20  # of a palette
+        expected = np.asarray(Image.fromarray(photo()).convert("L")) if what == "LA" else photo()
+        assert np.abs(found.astype(int) - expected).mean() < 20  # of a palette
+
+
+STORED = photo()
+GREY = STORED[..., 1]
+LIGHT = (STORED / np.float32(255) * 1.3).astype(np.float32)  # above white in places
+DEEP = (STORED.astype(np.uint16) * 257) >> 4
+
+
+def with_alpha(pixels):
+    return np.dstack([pixels, np.full(pixels.shape[:2], 1, pixels.dtype)])
+
+
+def tiff_bytes(pixels, photometric="rgb", **options):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, photometric=photometric, metadata=None, **options)
+    return buffer.getvalue()
+
+
+ALPHA = {"extrasamples": ["unassalpha"]}
+# What is refused, and the pixels that the command of the message makes of it.
+REWRITTEN = {
+    "float alpha": ("in.tif", lambda: tiff_bytes(with_alpha(LIGHT), **ALPHA), LIGHT),
+    "float planes": (
+        "in.tif",
+        lambda: tiff_bytes(
+            np.moveaxis(with_alpha(LIGHT), -1, 0).copy(), planarconfig="separate", **ALPHA
+        ),
+        LIGHT,
+    ),
+    "float grey alpha": (
+        "in.tif",
+        lambda: tiff_bytes(with_alpha(LIGHT[..., 1]), "minisblack", planarconfig="contig", **ALPHA),
+        LIGHT[..., 1],
+    ),
+    "half alpha": (
+        "in.tif",
+        lambda: tiff_bytes(with_alpha(LIGHT.astype(np.float16)), **ALPHA),
+        LIGHT.astype(np.float16).astype(np.float32),
+    ),
+    "two extra": (
+        "in.tif",
+        lambda: tiff_bytes(np.dstack([STORED, GREY, GREY]), extrasamples=["unspecified"] * 2),
+        STORED,
+    ),
+    "double": ("in.tif", lambda: tiff_bytes(LIGHT.astype(np.float64)), LIGHT),
+    "signed": ("in.tif", lambda: tiff_bytes(DEEP.astype(np.int16)), DEEP.astype(np.float32)),
+    "long": (
+        "in.tif",
+        lambda: tiff_bytes(GREY.astype(np.uint32) * 1000, "minisblack"),
+        GREY.astype(np.float32) * 1000,
+    ),
+    "complex": (
+        "in.tif",
+        lambda: tiff_bytes(LIGHT[..., 1].astype(np.complex64), "minisblack"),
+        LIGHT[..., 1],
+    ),
+    "bits": (
+        "in.tif",
+        lambda: tiff_bytes(GREY > 99, "minisblack"),
+        (GREY > 99) * np.uint8(255),
+    ),
+    "4 bits": (
+        "in.tif",
+        lambda: tiff_bytes(GREY >> 4, "minisblack", bitspersample=4),
+        (GREY >> 4) * np.uint8(17),
+    ),
+    "12 bits": ("in.tif", lambda: tiff_bytes(DEEP, bitspersample=12), DEEP),
+    "white is 0": ("in.tif", lambda: tiff_bytes(1 - LIGHT[..., 1], "miniswhite"), LIGHT[..., 1]),
+    "JPEG-LS": ("in.jpg", lambda: imagecodecs.jpegls_encode(GREY.copy()), GREY),
+    "JPEG-LS in colour": ("in.jpg", lambda: imagecodecs.jpegls_encode(smooth(STORED)), None),
+    "deep JPEG-LS": ("in.jpg", lambda: imagecodecs.jpegls_encode(smooth(DEEP)), None),
+    "12-bit JPEG": (
+        "in.jpg",
+        lambda: imagecodecs.jpeg8_encode(smooth(DEEP), bitspersample=12, level=100),
+        None,
+    ),
+    "grey 12-bit JPEG": (
+        "in.jpg",
+        lambda: imagecodecs.jpeg8_encode(DEEP[..., 1].copy(), bitspersample=12, level=100),
+        DEEP[..., 1],
+    ),
+    "16-bit JPEG": (
+        "in.jpg",
+        lambda: imagecodecs.jpeg8_encode(smooth(DEEP), bitspersample=16, lossless=True),
+        None,
+    ),
+}
+
+
+def smooth(pixels):
+    """What compresses so well that the encoder of JPEG-LS has room for it."""
+    return np.ascontiguousarray(np.repeat(np.repeat(pixels[:24, :32], 4, 0), 4, 1))
+
+
+@pytest.mark.parametrize("name", REWRITTEN)
+def test_the_lines_of_python_that_a_message_names_make_a_frame(tmp_path, name):
+    file_name, make, expected = REWRITTEN[name]
+    path = file_with(tmp_path / file_name, make())
+    with pytest.raises(ImageError, match=r"is not supported; .*e\.g\. python -c ") as caught:
+        probe(path)
+    command = str(caught.value).partition("e.g. python ")[2]
+    subprocess.run(f"{sys.executable} {command}", shell=True, cwd=tmp_path, check=True)
+    made = tmp_path / "out.tif"
+    if expected is None:
+        expected = smooth(STORED if name == "JPEG-LS in colour" else DEEP)
+    tolerance = {"12-bit JPEG": 80, "grey 12-bit JPEG": 4}.get(name, 1e-6)  # colour is halved
+    np.testing.assert_allclose(read_image(made), expected, rtol=0, atol=tolerance)
+    if "12" in name:
+        assert probe(made).data_range == 4095
 
 
 # --- TIFF that says wrong how long its strips are
