@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from natsort import natsort_keygen, ns
 
+from batchstack.formats import of_suffix
 from batchstack.scan.breathing import Growth
 from batchstack.scan.looks import Look, focus_moves, returns, show_one_scene
 from batchstack.scan.shots import Shot
@@ -137,7 +138,7 @@ def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> 
 
 def _place(shot: Shot) -> tuple[str, str]:
     path = PurePosixPath(shot.name)
-    return str(path.parent), path.suffix.lower()
+    return str(path.parent), of_suffix(path.suffix).name
 
 
 def _in_one_place(shots: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]:
