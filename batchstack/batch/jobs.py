@@ -298,11 +298,16 @@ class Result:
         """A complete message for what was found out and may surprise."""
         if self.alignment is None or not self.alignment.reason:
             return []
-        number, path = self.alignment.reference + 1, self.job.frames[self.alignment.reference]
         return [
-            f"{self.job.place} {self.job.id}: the reference is frame {number} of "
-            f"{len(self.job.frames)}, {path.name}: {self.alignment.reason}"
+            f"{self.job.place} {self.job.id}: the reference is frame "
+            f"{self.alignment.reference + 1} of {len(self.job.frames)}, {self.reference.name}: "
+            f"{self.alignment.reason}"
         ]
+
+    @property
+    def reference(self) -> Path:
+        """The frame that stays where it is, whose metadata outputs have."""
+        return self.job.frames[self.alignment.reference if self.alignment else 0]
 
     @property
     def lost(self) -> list[str]:

@@ -81,7 +81,7 @@ def command(
     for warning in result.warnings:
         tell(f"warning: {warning.removeprefix('fuse : ')}")
     for what in result.lost:
-        tell(loss(what))
+        tell(loss(what, result))
     if cost := cost_of_crop(result.facts):
         tell(cost)
     for name in result.outputs:

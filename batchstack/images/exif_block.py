@@ -21,7 +21,7 @@ import numpy as np
 
 DESCRIPTION, ORIENTATION, SOFTWARE = 0x010E, 0x0112, 0x0131
 RESOLUTION, RESOLUTION_UNIT = (0x011A, 0x011B), 0x0128
-INCH, CENTIMETRE = 2, 3
+NO_UNIT, INCH, CENTIMETRE = 1, 2, 3
 MAKER_NOTE = 0x927C
 # Tags of the main directory that describe a picture, not how a file stores it.
 DESCRIPTIVE = frozenset(

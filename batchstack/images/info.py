@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -19,6 +20,7 @@ Empty: TypeAlias = Callable[[tuple[int, ...], npt.DTypeLike], Pixels]
 
 # Rows of an image of any width are read and written together up to so many bytes.
 BAND_BYTES = 2**25
+_ASPECT = 10_000  # JFIF has two bytes for each of two numbers
 
 
 class Shot(NamedTuple):
@@ -105,6 +107,11 @@ class ImageInfo:
         return FORMATS[self.format].read_by_rows and self.orientation == 1
 
 
+def uneven(counts: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Pixels per unknown length along x and y, if they tell that pixels are not square."""
+    return counts if counts and counts[0] != counts[1] else None
+
+
 class Written(NamedTuple):
     """A file as it was written.
 
@@ -137,6 +144,9 @@ class Metadata:
         ICC colour profile.
     resolution : (float, float), optional
         Pixels per inch along x and y, after the orientation is applied.
+    has_unit : bool
+        Whether it is per inch; else per some length that is not known, and tells how much
+        higher than wide pixels are.
     iptc : bytes, optional
         IPTC block (IIM).
     chunks : tuple of (bytes, bytes)
@@ -149,9 +159,19 @@ class Metadata:
     xmp: bytes | None = None
     icc: bytes | None = None
     resolution: tuple[float, float] | None = None
+    has_unit: bool = True
     iptc: bytes | None = None
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     lost: tuple[str, ...] = ()
+
+    @property
+    def aspect(self) -> tuple[int, int] | None:
+        """Pixels per some length along x and y, in small numbers, where no length is known."""
+        if self.resolution is None or self.has_unit:
+            return None
+        x, y = self.resolution
+        ratio = Fraction(x / y).limit_denominator(_ASPECT)
+        return ratio.as_integer_ratio() if 0 < ratio <= _ASPECT else None
 
     def without_colour(self) -> "Metadata":
         """The same of a map, whose numbers are no colours."""

@@ -26,7 +26,7 @@ from batchstack.images.claims import JPEG, check_claim, file_size
 from batchstack.images.colour import key
 from batchstack.images.exif_block import parse
 from batchstack.images.icc import FAULT, joined
-from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
+from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels, uneven
 from batchstack.images.orientation import exif_orientation, oriented_size, stored_shape
 from batchstack.images.shots import shot
 from batchstack.images.source import held
@@ -42,7 +42,7 @@ _KNOWN = (
     *(b"JFIF", b"JFXX", b"MPF\0", b"Adobe", b"Exif"),
 )
 _NO_RESOLUTION = (72.0, 72.0)
-_NOT_PLAIN = (_EXIF_PREFIX, _ICC_PREFIX)
+_NOT_PLAIN = (_EXIF_PREFIX, _ICC_PREFIX, _XMP_PREFIX)
 _SEGMENT_ROOM = 65533
 # Bytes that are read to find the size of an ordinary file, and the segments before it:
 # tables, restart interval, application data, comment.
@@ -110,7 +110,7 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
         channels,
         "uint8",
         orientation,
-        shot=shot(stated.exif),
+        shot=shot(stated.exif, image.info.get("xmp")),
         notes=(*([FAULT] if pieces and stated.icc is None else []), *exif.notes(stated.exif)),
         colours=key(stated),
     )
@@ -164,8 +164,9 @@ def _profile_pieces(head: bytes) -> list[bytes]:
 def _plain_header(head: bytes) -> tuple[int, int, int] | None:
     """Height, width and channels of an ordinary JPEG; None where Pillow has to look.
 
-    Ordinary is 8 bit, grey or of three channels, without EXIF, which may turn the image, and
-    without a colour profile, which may be damaged.
+    Ordinary is 8 bit, grey or of three channels, without EXIF, which may turn the image, or
+    XMP, which may tell that it is made of others, and without a colour profile, which may be
+    damaged.
     Checking a long manifest is mostly this, and Pillow takes eight times as long.
     """
     size = None
@@ -314,11 +315,14 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     """Return the metadata as stored, the orientation not yet reset, and that."""
     image = _open(file)
     exif = _exif(image)
+    resolution = _resolution(_jfif_resolution(image), parse(exif).resolution)
+    aspect = None if resolution else _jfif_aspect(image)
     metadata = Metadata(
         exif=exif,
         xmp=image.info.get("xmp"),
         icc=joined(_profile_pieces(_whole_head(file))),
-        resolution=_resolution(_jfif_resolution(image), parse(exif).resolution),
+        resolution=resolution or aspect,
+        has_unit=aspect is None,
         iptc=iptc.of_resources(_resources(image)),
         lost=_lost(image),
     )
@@ -361,6 +365,12 @@ def _jfif_resolution(image: JpegImageFile) -> tuple[float, float] | None:
     return (x * per_inch, y * per_inch) if per_inch and x and y else None
 
 
+def _jfif_aspect(image: JpegImageFile) -> tuple[float, float] | None:
+    """Pixels per some length along x and y, if they are not square."""
+    x, y = image.info.get("jfif_density", (0, 0))
+    return uneven((x, y)) if image.info.get("jfif_unit") == 0 and x and y else None
+
+
 def write_rows(
     file: BinaryIO, info: ImageInfo, blocks: Iterator[Pixels], encoding: Encoding
 ) -> None:
@@ -380,14 +390,16 @@ def write_rows(
     data = memoryview(encoded)
     (length,) = struct.unpack_from(">H", data, 4)
     jfif_end = 4 + length
-    file.write(_with_density(bytes(data[:jfif_end]), encoding.metadata.resolution))
+    file.write(_with_density(bytes(data[:jfif_end]), encoding.metadata))
     file.write(_segments(encoding.metadata))
     file.write(data[jfif_end:])
 
 
-def _with_density(jfif: bytes, resolution: tuple[float, float] | None) -> bytes:
+def _with_density(jfif: bytes, metadata: Metadata) -> bytes:
+    if metadata.aspect:
+        return jfif[:13] + struct.pack(">BHH", 0, *metadata.aspect) + jfif[18:]
     for unit, per_inch in ((1, 1.0), (2, 2.54)):
-        counts = [round(value / per_inch) for value in resolution or ()]
+        counts = [round(value / per_inch) for value in metadata.resolution or ()]
         if counts and all(1 <= count <= 65535 for count in counts):
             return jfif[:13] + struct.pack(">BHH", unit, *counts) + jfif[18:]
     return jfif

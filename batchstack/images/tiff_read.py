@@ -9,7 +9,7 @@ import math
 import re
 import reprlib
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice, product
@@ -21,11 +21,11 @@ from tifffile import TIFF, TiffFile
 
 from batchstack.errors import DamagedError, ImageError, PageStackError
 from batchstack.formats import DEVELOP, DTYPES, FORMATS, RAW_SUFFIXES
-from batchstack.images import descriptions, exif, exif_block, iptc
+from batchstack.images import descriptions, exif, exif_block, iptc, xmp
 from batchstack.images.claims import check_claim, tiff_expansion
 from batchstack.images.colour import key
 from batchstack.images.icc import FAULT, is_sound
-from batchstack.images.info import BAND_BYTES, Empty, ImageInfo, Metadata, Pixels, Shot
+from batchstack.images.info import BAND_BYTES, Empty, ImageInfo, Metadata, Pixels, Shot, uneven
 from batchstack.images.orientation import oriented_size
 from batchstack.images.shots import made_of, time_of
 from batchstack.images.source import is_damage
@@ -101,7 +101,7 @@ def _header(path: Path, page: Any) -> ImageInfo:
         dtype,
         turned,
         data_range=_white(page.tags, dtype),
-        shot=_shot(page.tags),
+        shot=_shot(page),
         notes=_notes(page),
         colours=key(_colours(page)),
     )
@@ -139,14 +139,15 @@ def _white(tags: Any, dtype: str) -> float | None:
     return next(filter(None, stated), described)
 
 
-def _shot(tags: Any) -> Shot:
-    taking, software = tags.valueof(_EXIF), tags.valueof(305)
+def _shot(page: Any) -> Shot:
+    taking, software = page.tags.valueof(_EXIF), page.tags.valueof(305)
+    packet = _raw_bytes(page, _XMP, xmp.is_begun)
     taking = taking if isinstance(taking, dict) else {}
     composite, note = taking.get("CompositeImage"), taking.get("MakerNote")
     return Shot(
         time_of(str(taking.get("DateTimeOriginal", "")), str(taking.get("SubsecTimeOriginal", ""))),
         made_of(
-            software if isinstance(software, str) else "",
+            (software if isinstance(software, str) else "", *xmp.programs(packet)),
             composite if isinstance(composite, int) else None,
             note if isinstance(note, bytes) else b"",
         ),
@@ -620,19 +621,24 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     with open_page(path, file) as page:
         tags = page.tags
         resources = _bytes(tags.valueof(_PHOTOSHOP)) or b""
+        resolution = _stated_resolution(tags, stored.text(exif_block.DESCRIPTION))
+        no_unit = resolution is None and _number(tags, 296) == exif_block.NO_UNIT
+        aspect = uneven(_counts(tags)) if no_unit else None
         metadata = Metadata(
             exif=stored.block() if stored else None,
-            xmp=_raw_bytes(page, _XMP) or None,
+            xmp=_raw_bytes(page, _XMP, xmp.is_begun) or None,
             icc=_icc(page),
-            resolution=_stated_resolution(tags, stored.text(exif_block.DESCRIPTION)),
-            iptc=iptc.trimmed(_raw_bytes(page, _IPTC)) or iptc.of_resources(resources),
+            resolution=resolution or aspect,
+            has_unit=aspect is None,
+            iptc=iptc.trimmed(_raw_bytes(page, _IPTC, iptc.trimmed))
+            or iptc.of_resources(resources),
             lost=("resources of Photoshop",) if iptc.has_others(resources) else (),
         )
         return metadata, _orientation(page)
 
 
 def _icc(page: Any) -> bytes | None:
-    profile = _raw_bytes(page, _ICC)
+    profile = _raw_bytes(page, _ICC, is_sound)
     return profile if is_sound(profile) else None
 
 
@@ -640,14 +646,23 @@ def _bytes(value: Any) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
-def _raw_bytes(page: Any, number: int) -> bytes:
-    """The bytes of a tag, whatever its type says of them."""
+def _raw_bytes(page: Any, number: int, is_right: Callable[[bytes], object]) -> bytes:
+    """The bytes of a tag, whatever its type says of them.
+
+    Programs that give them as numbers of two or four bytes may have their order changed on the
+    way to the file; then it is changed back.
+    """
     tag = page.tags.get(number)
     if tag is None:
         return b""
     file = page.parent.filehandle
     file.seek(tag.valueoffset)
     data: bytes = file.read(min(tag.valuebytecount, file.size))  # of which more may be claimed
+    size = np.dtype({3: "H", 4: "I", 8: "h", 9: "i"}.get(int(tag.dtype), "B")).itemsize
+    if size > 1 and not is_right(data):
+        whole = data[: len(data) // size * size]
+        swapped = np.frombuffer(whole, f"u{size}").byteswap().tobytes()
+        return swapped if is_right(swapped) else data
     return data
 
 

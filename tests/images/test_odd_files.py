@@ -28,6 +28,7 @@ from batchstack.images import (
     write_image,
 )
 from batchstack.images.orientation import exif_orientation
+from batchstack.scan.shots import read_shot
 from tests.images import sources
 from tests.images.samples import (
     SRGB,
@@ -39,6 +40,7 @@ from tests.images.samples import (
     png_chunk,
 )
 
+PNG = png_bytes(Image.fromarray(photo()))
 PLAIN, PROGRESSIVE = jpeg_bytes(photo()), jpeg_bytes(photo(), progressive=True)
 END = b"\xff\xd9"
 
@@ -757,6 +759,39 @@ def test_exif_tells_how_a_frame_was_taken(tmp_path, kind, name):
         else png_bytes(Image.fromarray(photo()), exif=exif)
     )
     assert tuple(probe(file_with(tmp_path / f"a.{kind}", data)).shot) == expected
+
+
+PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:tiff="http://ns.adobe.com/tiff/1.0/" {}</rdf:Description></rdf:RDF></x:xmpmeta>"""
+PROGRAMS = {
+    "attribute": (' xmp:CreatorTool="Zerene Stacker 1.04">', "Zerene Stacker 1.04"),
+    "element": ("><xmp:CreatorTool>Helicon Focus 8</xmp:CreatorTool>", "Helicon Focus 8"),
+    "software": ("><tiff:Software> PICOLAY </tiff:Software>", "PICOLAY"),
+    "editor": (' xmp:CreatorTool="Adobe Photoshop 24.0">', None),
+    "keyword": ("><dc:title>for Zerene</dc:title>", None),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16"])
+def test_xmp_tells_which_program_made_a_picture(tmp_path, kind, coding, name):
+    said, program = PROGRAMS[name]
+    packet = PACKET.format(said).encode(coding)
+    path = tmp_path / f"a.{kind}"
+    if kind == "jpg":
+        Image.fromarray(photo()).save(path, xmp=packet)
+    elif kind == "png":
+        text = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)
+        file_with(path, PNG[:33] + text + PNG[33:])
+    else:
+        tags = [(700, "B", len(packet), packet, True)]
+        tifffile.imwrite(path, photo(), metadata=None, extratags=tags)
+    expected = f"was made by {program!r}" if program else None
+    assert probe(path).shot.made_of == expected
+    assert read_shot(tmp_path, path.name).made_of == expected
 
 
 @pytest.mark.parametrize(
