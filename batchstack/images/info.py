@@ -20,7 +20,7 @@ Empty: TypeAlias = Callable[[tuple[int, ...], npt.DTypeLike], Pixels]
 
 # Rows of an image of any width are read and written together up to so many bytes.
 BAND_BYTES = 2**25
-_ASPECT = 10_000  # JFIF has two bytes for each of two numbers
+_LONGEST, _FINEST = 100, 60_000  # sides of pixels to one another, and the numbers for that
 
 
 class Shot(NamedTuple):
@@ -170,8 +170,11 @@ class Metadata:
         if self.resolution is None or self.has_unit:
             return None
         x, y = self.resolution
-        ratio = Fraction(x / y).limit_denominator(_ASPECT)
-        return ratio.as_integer_ratio() if 0 < ratio <= _ASPECT else None
+        if not 1 / _LONGEST <= x / y <= _LONGEST:
+            return None
+        # Neither number is larger than JFIF can say.
+        finest = min(_FINEST, int(_FINEST * y / x))
+        return Fraction(x / y).limit_denominator(finest).as_integer_ratio()
 
     def without_colour(self) -> "Metadata":
         """The same of a map, whose numbers are no colours."""

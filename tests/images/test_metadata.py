@@ -535,6 +535,16 @@ def test_how_high_pixels_are_is_kept_without_a_unit(tmp_path, source, kind):
         assert (again.has_unit, again.aspect) == (False, own.aspect)
 
 
+@pytest.mark.parametrize("ratio", [1e-9, 0.0101, 1 / 3, 1.0001, 99.9, 1e9])
+def test_jfif_can_say_how_high_pixels_are(ratio):
+    aspect = Metadata(resolution=(ratio, 1.0), has_unit=False).aspect
+    if not 0.01 <= ratio <= 100:
+        assert aspect is None
+    else:
+        assert 0 < min(aspect) and max(aspect) < 2**16
+        assert aspect[0] / aspect[1] == pytest.approx(ratio, rel=1e-3)
+
+
 @pytest.mark.parametrize("kind", KINDS_OF_FILES)
 def test_square_pixels_without_a_unit_say_nothing(tmp_path, kind):
     assert read_metadata(uneven_source(tmp_path / f"a{kind}", 3, 3)).resolution is None
