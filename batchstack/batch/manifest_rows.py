@@ -15,7 +15,6 @@ from batchstack import files
 from batchstack.batch.frame_names import (
     frames_among,
     frames_in,
-    in_natural_order,
     is_output_file,
 )
 from batchstack.batch.manifest_formats import (
@@ -42,6 +41,7 @@ from batchstack.batch.manifest_patterns import (
 )
 from batchstack.errors import BatchstackError, FileError, ImageError, ManifestError, PageStackError
 from batchstack.formats import widest
+from batchstack.images.names import in_natural_order
 from batchstack.options import Option, RunOptions, contradiction, declared
 
 OptionValue = int | float | str | bool | tuple[int, ...]

@@ -52,7 +52,8 @@ def command(
 ) -> None:
     """Fuse one stack: FRAMES from back to front, a FOLDER of them, or --back A --front B.
 
-    The frames of a FOLDER are all its images, in natural order of their names.
+    The frames of a FOLDER are all its images, in natural order of their names; a camera's counter
+    that was full goes on behind 9999.
     """
     paths = _frames(frames, back, front)
     _check(paths)

@@ -541,7 +541,7 @@ def test_jfif_can_say_how_high_pixels_are(ratio):
     if not 0.01 <= ratio <= 100:
         assert aspect is None
     else:
-        assert 0 < min(aspect) and max(aspect) < 2**16
+        assert min(aspect) > 0 and max(aspect) < 2**16
         assert aspect[0] / aspect[1] == pytest.approx(ratio, rel=1e-3)
 
 
