@@ -20,13 +20,13 @@ def of_bits(bits: int) -> int | None:
     return 2**bits - 1 if 0 < bits <= _FULL else None
 
 
-def of_largest(value: Any, dtype: str) -> float | None:
+def of_largest(value: Any, *, is_float: bool) -> float | None:
     """The value for white where this one is stated as the largest; None if it is no such value."""
     values = value if isinstance(value, tuple) else (value,)
     if not all(isinstance(one, int | float) and math.isfinite(one) and one > 0 for one in values):
         return None
     largest = max(values)
-    if dtype == "uint16":
+    if not is_float:
         return of_bits(int(largest).bit_length())
     return 1.0 if largest <= MIDWAY else 2.0 ** int(largest).bit_length() - 1
 
