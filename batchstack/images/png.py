@@ -4,6 +4,7 @@ Pillow would do for the headers but loads all pixels to find an EXIF chunk behin
 """
 
 import json
+import re
 import shlex
 import struct
 import textwrap
@@ -41,6 +42,7 @@ _XMP_KEY = b"XML:com.adobe.xmp"
 _SOFTWARE_KEY = b"Software"
 # How programs keep what PNG had no chunk for: as text, in lines of hexadecimal.
 _RAW_KEY = b"Raw profile type "
+_RAW_LINES = re.compile(rb"\s*[^\n]*\n\s*\d+\s+(.*)", re.DOTALL)
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _LOST = {
@@ -240,10 +242,10 @@ def _text(kind: bytes, payload: bytes) -> tuple[bytes, bytes]:
 
 
 def _raw(name: bytes, text: bytes) -> dict[bytes, bytes]:
-    """A block of this name in lines: the name, how many bytes, and these in hexadecimal."""
-    _, _, *lines = text.split(maxsplit=2) or (b"", b"")
+    """A block of this name in lines: what it is, how many bytes, and these in hexadecimal."""
+    lines = _RAW_LINES.match(text)
     try:
-        block = bytes.fromhex("".join(b"".join(lines).decode("ascii").split()))
+        block = bytes.fromhex(lines[1].decode("ascii")) if lines else b""
     except ValueError:
         return {}
     if name == b"APP1":

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -476,6 +477,16 @@ def test_xmp_and_profiles_in_tags_of_any_type_are_read(tmp_path, kind):
     assert probe(path).notes == ()
     assert b"xmp:Rating" in read_metadata(path).xmp
     assert read_metadata(path).icc == SRGB
+
+
+@pytest.mark.parametrize("head", ["\niptc\n", "\nIPTC profile\n", "IPTC profile\r\n"])
+def test_iptc_of_a_png_is_read_whatever_the_line_before_it_says(tmp_path, head):
+    lines = f"{head}{len(sources.RESOURCES):8}\n{sources.RESOURCES.hex()}\n".encode()
+    path = tmp_path / "a.png"
+    Image.fromarray(photo()).save(path)
+    text = b"Raw profile type iptc\0\0" + zlib.compress(lines)
+    found = read_metadata(sources.insert(path, png_chunk(b"zTXt", text)))
+    assert (found.iptc, found.lost) == (sources.IPTC, ())
 
 
 @pytest.mark.parametrize("form", ["H", "I"])
