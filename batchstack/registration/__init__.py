@@ -17,8 +17,14 @@ from batchstack.registration.exposure import Exposures, compare_light
 from batchstack.registration.fits import Fit
 from batchstack.registration.light import Light
 from batchstack.registration.reference import choose_reference
-from batchstack.registration.residuals import residual
-from batchstack.registration.warp import Transform, corner_pixels, valid_area, warp_window
+from batchstack.registration.residuals import residual, typical_residual
+from batchstack.registration.warp import (
+    Transform,
+    corner_pixels,
+    turns_too_far,
+    valid_area,
+    warp_window,
+)
 
 __all__ = [
     "TOO_SMALL",
@@ -34,6 +40,8 @@ __all__ = [
     "link",
     "link_all",
     "residual",
+    "typical_residual",
+    "turns_too_far",
     "valid_area",
     "warp_window",
 ]

@@ -24,7 +24,8 @@ class Fit:
     """A measured transform, or the reason why there is none in `note`.
 
     `error` is the predicted standard error of the corners, `scatter` that of one block, both in
-    pixels; `factor` is the level that it was measured on.
+    pixels; `factor` is the level that it was measured on, and `left` what the best affine transform
+    between neighbours leaves, if it was found (see `residuals.left_over`).
     """
 
     matrix: tuple[float, ...] = IDENTITY
@@ -33,6 +34,7 @@ class Fit:
     note: str = ""
     scatter: float = 0.0
     factor: int = 1
+    left: float | None = None
 
     @property
     def homogeneous(self) -> Matrix:
@@ -72,24 +74,15 @@ def fitted(blocks: Blocks, start: Matrix, shape: tuple[int, int], model: Freedom
        least-squares", Communications in Statistics 6(9), 813-827, 1977.
        :doi:`10.1080/03610927708827533`
     """
+    # Who only plans does not wait for the kernels.
+    from batchstack.registration.kernels.fits import reweigh
+
     middle, scale = _frame_of(shape)
     design = _design((blocks.points - middle) / scale, model) / blocks.factor
-    moves, sure = _moves(blocks)
-    # What a block adds to the normal equations.
-    weighted = np.einsum("nip,nij->npj", design, sure)
-    sides = (weighted @ moves[..., None])[..., 0]
-    squares = (weighted @ design).reshape(len(design), -1)
-    alone = np.einsum("ni,nij,nj->n", moves, sure, moves)
-    size = design.shape[2]
-    told = np.trace(sure, axis1=1, axis2=2)
-    trust = np.ones(len(design))
-    for _ in range(_ROUNDS):
-        normal = (trust @ squares).reshape(size, size)
-        parameters = _solved(normal, trust @ sides)
-        misfit = alone - 2 * sides @ parameters + squares @ np.outer(parameters, parameters).ravel()
-        # The median of chi-square is 1.386; blocks without detail say nothing about it.
-        typical = max(_median(misfit, told) / 1.386, 1e-9)
-        trust = 1 / (1 + np.maximum(misfit, 0) / (_CUT * typical))
+    count, _, size = design.shape
+    moves, sure = located(blocks)
+    told, trust, normal, parameters = (np.empty(of) for of in (count, count, (size, size), size))
+    typical = reweigh(design, moves, sure, _ROUNDS, _CUT, told, trust, normal, parameters)
     covariance = typical * np.linalg.pinv(normal) * _excess(told * trust, size)
     ends = _design((_corners(shape)[:2].T - middle) / scale, model)
     chance = float(np.sqrt(np.einsum("nip,pq,niq->n", ends, covariance, ends).max()))
@@ -100,13 +93,19 @@ def fitted(blocks: Blocks, start: Matrix, shape: tuple[int, int], model: Freedom
     return Fit(found, model, error, "", scatter, blocks.factor)
 
 
-def _moves(blocks: Blocks) -> tuple[Points, Points]:
-    """How far each block lies off, in pixels of the level, and the inverse of its covariance."""
-    gradients, one = blocks.gradients, np.eye(2)
-    noise = blocks.noise[:, None, None] + 1e-6
-    moves = np.linalg.solve(gradients + 1e-3 * one, blocks.slopes[..., None])[..., 0]
-    sure = gradients @ np.linalg.inv(noise * one + _BLOCK_BIAS**2 * gradients)
-    return cast(Points, moves), sure
+def located(blocks: Blocks, noise: Points | None = None) -> tuple[Points, Points]:
+    """How far each block lies off, in pixels of the level, and the inverse of its covariance.
+
+    With `noise` (N,), the mean square of what is noise of the difference, if it is known better.
+    """
+    # Who only plans does not wait for the kernels.
+    from batchstack.registration.kernels.fits import locate
+
+    count = len(blocks.points)
+    moves, sure = np.empty((count, 2)), np.empty((count, 2, 2))
+    noise = blocks.noise if noise is None else noise
+    locate(blocks.gradients, blocks.slopes, noise, _BLOCK_BIAS, moves, sure)
+    return moves, sure
 
 
 def _excess(weights: Points, freedoms: int) -> float:
@@ -130,19 +129,13 @@ def _median(values: Points, weights: Points) -> float:
     return float(values[order[np.searchsorted(share, share[-1] / 2)]])
 
 
-def _solved(normal: Points, side: Points) -> Points:
-    """With a trace of damping, for scenes that leave a freedom open."""
-    damped = normal + 1e-9 * np.trace(normal) * np.eye(len(normal))
-    return np.linalg.solve(damped, side)
-
-
 def composed(chain: Fit, step: Fit) -> Fit:
     """The transform from the reference to a frame, over its neighbour."""
     names: tuple[Freedoms, ...] = ("translation", "similarity", "affine")
     matrix = step.homogeneous @ chain.homogeneous
     model = max(step.model, chain.model, key=names.index)
     error, scatter = np.hypot([chain.error, chain.scatter], [step.error, step.scatter]).tolist()
-    return Fit(tuple(matrix[:2].ravel().tolist()), model, error, step.note, scatter, step.factor)
+    return Fit(tuple(matrix[:2].ravel().tolist()), model, error, step.note, scatter, step.factor, step.left)
 
 
 def corner_distance(one: Matrix, other: Matrix, shape: tuple[int, int]) -> float:

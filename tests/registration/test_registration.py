@@ -501,3 +501,15 @@ def test_frames_without_a_common_area_are_refused() -> None:
     apart = [Transform((1, 0, 250, 0, 1, 0)), Transform((1, 0, -250, 0, 1, 0))]
     with pytest.raises(StackError, match="common"):
         warp.valid_area(apart, (300, 400))
+
+
+@pytest.mark.parametrize("degrees", [50, 90, 180])
+def test_frames_that_are_turned_far_are_refused(degrees: float) -> None:
+    """At a right angle rows of the output would meet no row of the frame."""
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    for matrix in (
+        (cosine, -sine, 90.0, sine, cosine, 0.0),
+        (1.0, 0.0, 0.0, 0.0, 0.0, 4.0),
+    ):
+        with pytest.raises(StackError, match="45 degrees"):
+            warp.warp_window(np.zeros((90, 90), np.uint8), Transform(matrix), Box(0, 0, 90, 90))

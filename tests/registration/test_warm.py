@@ -10,8 +10,9 @@ from batchstack.geometry import Box
 from batchstack.registration import Light, estimate_stack, warp_window
 
 def known():
-    from batchstack.registration.kernels import blocks, light, resampling
+    from batchstack.registration.kernels import blocks, fits, light, resampling
     kernels = (blocks.summed, light.linear_grey, light.relight, resampling.resample)
+    kernels += (fits.eliminate, fits.locate, fits.reweigh)
     return [len(kernel.signatures) for kernel in kernels]
 
 warm_up({names})
