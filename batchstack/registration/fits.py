@@ -16,6 +16,8 @@ Freedoms = Literal["translation", "similarity", "affine"]
 # whole fit, and of one block.
 _BIAS, _BLOCK_BIAS = 0.01, 0.02
 _ROUNDS = 6
+# Blocks that a fit needs, and as many of them must count.
+LEAST_BLOCKS = 8
 _CUT = 1.0
 
 
@@ -83,10 +85,10 @@ def fitted(blocks: Blocks, start: Matrix, shape: tuple[int, int], model: Freedom
     moves, sure = located(blocks)
     told, trust, normal, parameters = (np.empty(of) for of in (count, count, (size, size), size))
     typical = reweigh(design, moves, sure, _ROUNDS, _CUT, told, trust, normal, parameters)
-    covariance = typical * np.linalg.pinv(normal) * _excess(told * trust, size)
+    covariance = typical * np.linalg.pinv(normal)
     ends = _design((_corners(shape)[:2].T - middle) / scale, model)
-    chance = float(np.sqrt(np.einsum("nip,pq,niq->n", ends, covariance, ends).max()))
-    error = float(np.hypot(chance, _BIAS * blocks.factor))
+    chance = float(np.einsum("nip,pq,niq->n", ends, covariance, ends).max())
+    error = max(chance * _excess(told * trust, size) + (_BIAS * blocks.factor) ** 2, 0.0) ** 0.5
     scatter = _scatter(moves - design @ parameters, told * trust, blocks.factor)
     matrix = start @ _matrix(parameters, model, middle, scale)
     found = tuple(matrix[:2].ravel().tolist())
@@ -111,10 +113,10 @@ def located(blocks: Blocks, noise: Points | None = None) -> tuple[Points, Points
 def _excess(weights: Points, freedoms: int) -> float:
     """By how much misfits fall short because the fit follows the blocks, as a factor of variance.
 
-    Where a few blocks count for all, each fits by chance.
+    Where a few blocks count for all, each fits by chance, however many there are.
     """
     count = 2 * float(weights.sum() ** 2 / np.sum(weights**2))  # each says something of x and of y
-    return count / (count - freedoms) if count > freedoms + 1 else np.inf
+    return count / (count - freedoms) if count > 2 * LEAST_BLOCKS else np.inf
 
 
 def _scatter(misses: Points, weights: Points, factor: int) -> float:

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from batchstack.geometry import Box
 from batchstack.registration.blocks import Blocks, Points, block_sums, joined
-from batchstack.registration.fits import Fit, Freedoms, corner_distance, fitted
+from batchstack.registration.fits import LEAST_BLOCKS, Fit, Freedoms, corner_distance, fitted
 from batchstack.registration.views import Pair, aligned, boxes, factor_for, normalised, whole_box
 from batchstack.registration.warp import Matrix
 
-# Blocks that a fit needs, and pixels along the edges of a level that blocks leave out.
-_LEAST_BLOCKS, _MARGIN = 8, 6
+# Pixels along the edges of a level that blocks leave out.
+_MARGIN = 6
 
 # Pixels of the level where agreement is judged.
 _JUDGED = 200_000
@@ -40,18 +40,18 @@ def first_guess(pair: Pair, factor: int) -> Matrix:
 def measured(
     pair: Pair, start: Matrix, factor: int, model: Freedoms, rounds: int = 2
 ) -> Fit | None:
-    """Fit through blocks on the level reduced by `factor`, or None if they are few."""
+    """Fit through blocks on the level reduced by `factor`, or None if few of them count."""
     fit = None
     for _ in range(rounds):  # again from nearby, where gradients tell the whole way
         blocks = telling(seen(pair, start, factor))
-        if len(blocks.points) < _LEAST_BLOCKS:
+        if len(blocks.points) < LEAST_BLOCKS:
             return None
         fit = fitted(blocks, start, pair.shape, model)
         near = corner_distance(start, fit.homogeneous, pair.shape) < factor / 10
         start = fit.homogeneous
         if near:
             break
-    return fit
+    return fit if fit and np.isfinite(fit.error) else None
 
 
 def seen(pair: Pair, start: Matrix, factor: int) -> Blocks:

@@ -5,6 +5,7 @@ import numpy as np
 from batchstack.geometry import Box
 from batchstack.registration.blocks import block_sums, joined
 from batchstack.registration.fits import fitted
+from batchstack.registration.exposure import compare_light
 from batchstack.registration.light import Light
 from batchstack.registration.views import View
 from batchstack.registration.warp import Transform, warp_window
@@ -18,5 +19,6 @@ def run_kernels() -> None:
     blocks = joined([block_sums(light, light, 4, 2)], 4, 1)
     fitted(blocks, np.eye(3), frame.shape[:2], "translation")
     moved = Transform((1.0, 0.0, 0.5, 0.0, 1.0, 0.5), "translation")
+    compare_light([frame, frame], [moved, moved])
     warp_window(frame, moved, whole)
     warp_window(frame, moved, whole, light=Light((0.9, 1.0, 1.1)))
