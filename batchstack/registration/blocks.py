@@ -20,7 +20,7 @@ References
    Journal of Computer Vision 13(3), 271-294, 1994. :doi:`10.1007/BF02028349`
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -71,8 +71,13 @@ class Blocks:
 
     def among(self, chosen: npt.NDArray[np.bool_]) -> "Blocks":
         """Some of the blocks."""
-        arrays = ("points", "gradients", "slopes", "noise", "products", "energies")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
+        points, gradients, slopes, noise, products, energies = (
+            array[chosen]
+            for array in (self.points, self.gradients, self.slopes)
+            + (self.noise, self.products, self.energies)
+        )
+        form = self.size, self.factor
+        return Blocks(points, gradients, slopes, noise, *form, products, energies)
 
     def agreement(self, among: Points | None = None) -> float:
         """Correlation of the two images, -1..1, over all blocks or those at given points.

@@ -16,6 +16,7 @@ Freedoms = Literal["translation", "similarity", "affine"]
 # whole fit, and of one block.
 _BIAS, _BLOCK_BIAS = 0.01, 0.02
 _ROUNDS = 6
+_PARAMETERS: dict[Freedoms, int] = {"translation": 2, "similarity": 4, "affine": 6}
 # Blocks that a fit needs, and as many of them must count.
 LEAST_BLOCKS = 8
 _CUT = 1.0
@@ -85,7 +86,9 @@ def fitted(blocks: Blocks, start: Matrix, shape: tuple[int, int], model: Freedom
     moves, sure = located(blocks)
     told, trust, normal, parameters = (np.empty(of) for of in (count, count, (size, size), size))
     typical = reweigh(design, moves, sure, _ROUNDS, _CUT, told, trust, normal, parameters)
-    covariance = typical * np.linalg.pinv(normal)
+    # A freedom that no block tells of is not known.
+    damped = normal + (1e-9 * np.trace(normal) + 1e-30) * np.eye(size)
+    covariance = typical * np.linalg.inv(damped)
     ends = _design((_corners(shape)[:2].T - middle) / scale, model)
     chance = float(np.einsum("nip,pq,niq->n", ends, covariance, ends).max())
     error = max(chance * _excess(told * trust, size) + (_BIAS * blocks.factor) ** 2, 0.0) ** 0.5
@@ -164,14 +167,14 @@ def _frame_of(shape: tuple[int, int]) -> tuple[npt.NDArray[Any], float]:
 
 def _design(points: Points, model: Freedoms) -> Points:
     """For each point two rows, for x and y: how the parameters move it; (N, 2, parameters)."""
-    x, y = points.T
-    one, none = np.ones_like(x), np.zeros_like(x)
-    columns = {
-        "translation": ([one, none], [none, one]),
-        "similarity": ([one, none, x, -y], [none, one, y, x]),
-        "affine": ([one, none, x, y, none, none], [none, one, none, none, x, y]),
-    }[model]
-    return np.stack([np.stack(row, axis=-1) for row in columns], axis=1)
+    design = np.zeros((len(points), 2, _PARAMETERS[model]))
+    if model == "affine":
+        design[:, 0, 2:4] = design[:, 1, 4:] = points
+    elif model == "similarity":
+        design[:, 0, 2:] = points * (1.0, -1.0)
+        design[:, 1, 2:] = points[:, ::-1]
+    design[:, 0, 0] = design[:, 1, 1] = 1
+    return design
 
 
 def _matrix(parameters: Points, model: Freedoms, middle: Points, scale: float) -> Matrix:
