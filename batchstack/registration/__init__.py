@@ -7,6 +7,7 @@ Usable on its own, from a notebook for example::
 """
 
 from batchstack.registration.estimation import (
+    BETWEEN,
     TOO_SMALL,
     estimate,
     estimate_stack,
@@ -27,6 +28,7 @@ from batchstack.registration.warp import (
 )
 
 __all__ = [
+    "BETWEEN",
     "TOO_SMALL",
     "Exposures",
     "Fit",

@@ -49,6 +49,7 @@ _TOO_LITTLE = "too little common detail to align"
 # Less agreement than by this much is none that can be told.
 _TOLD = 0.005
 TOO_SMALL = "not aligned: a move is smaller than can be told"
+BETWEEN = ", so it is put between its neighbours"  # ends the note of a frame that is
 
 # Predicted error of the corners, in pixels, that needs no refinement; and how much larger than
 # the best so far it may be for a still finer level to be looked at.
@@ -207,7 +208,8 @@ def _place_between(found: dict[int, Transform], unmatched: Sequence[int], index:
         if matrix != IDENTITY:
             models = {found[before].model, found[index].model}
             model = "affine" if "affine" in models else "similarity"
-            found[place] = replace(found[place], matrix=matrix, model=model)
+            note = found[place].note + BETWEEN
+            found[place] = replace(found[place], matrix=matrix, model=model, note=note)
 
 
 class _Chain:
