@@ -197,9 +197,7 @@ def _lights(
     return tuple(lights), exposures.spread if exposures.is_known else None
 
 
-def _residual(
-    job: Job, frames: Sequence[Pixels], transforms: Sequence[Transform]
-) -> float | None:
+def _residual(job: Job, frames: Sequence[Pixels], transforms: Sequence[Transform]) -> float | None:
     """What the best affine transforms leave; where frames were compared, that is known."""
     if job.device:
         return residual(frames, transforms, data_range=job.fusion.data_range)

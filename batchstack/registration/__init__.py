@@ -42,8 +42,8 @@ __all__ = [
     "link",
     "link_all",
     "residual",
-    "typical_residual",
     "turns_too_far",
+    "typical_residual",
     "valid_area",
     "warp_window",
 ]

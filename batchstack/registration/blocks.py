@@ -73,8 +73,10 @@ class Blocks:
         """Some of the blocks."""
         points, gradients, slopes, noise, products, energies = (
             array[chosen]
-            for array in (self.points, self.gradients, self.slopes)
-            + (self.noise, self.products, self.energies)
+            for array in (
+                *(self.points, self.gradients, self.slopes),
+                *(self.noise, self.products, self.energies),
+            )
         )
         form = self.size, self.factor
         return Blocks(points, gradients, slopes, noise, *form, products, energies)

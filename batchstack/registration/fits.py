@@ -1,7 +1,7 @@
 """Transforms fitted to the displacements of many blocks."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +140,9 @@ def composed(chain: Fit, step: Fit) -> Fit:
     matrix = step.homogeneous @ chain.homogeneous
     model = max(step.model, chain.model, key=names.index)
     error, scatter = np.hypot([chain.error, chain.scatter], [step.error, step.scatter]).tolist()
-    return Fit(tuple(matrix[:2].ravel().tolist()), model, error, step.note, scatter, step.factor, step.left)
+    return Fit(
+        tuple(matrix[:2].ravel().tolist()), model, error, step.note, scatter, step.factor, step.left
+    )
 
 
 def corner_distance(one: Matrix, other: Matrix, shape: tuple[int, int]) -> float:

@@ -56,7 +56,8 @@ def measured(
 
 def seen(pair: Pair, start: Matrix, factor: int) -> Blocks:
     """The blocks of a level, where both images have pixels, with the frame moved by `start`."""
-    known, key = pair.known, (start.tobytes(), factor)
+    key = start.tobytes(), factor
+    known: dict[object, Blocks] = pair.known
     if key not in known:
         size = _block_size(pair.shape, factor)
         parts = [_part(pair, box, start, factor, size) for box in boxes(pair.shape, factor)]

@@ -4,8 +4,8 @@ import numpy as np
 
 from batchstack.geometry import Box
 from batchstack.registration.blocks import block_sums, joined
-from batchstack.registration.fits import fitted
 from batchstack.registration.exposure import compare_light
+from batchstack.registration.fits import fitted
 from batchstack.registration.light import Light
 from batchstack.registration.views import View
 from batchstack.registration.warp import Transform, warp_window

@@ -519,7 +519,8 @@ def test_frames_that_are_turned_far_are_refused(degrees: float) -> None:
 def test_no_fit_hangs_on_a_few_blocks() -> None:
     """A few spots before blank ground tell much of themselves, and fit anything by chance."""
     rng = np.random.default_rng(5)
-    points = np.stack(np.meshgrid(np.arange(10, 310, 30), np.arange(10, 310, 30)), -1).reshape(-1, 2)
+    ticks = np.arange(10.0, 310.0, 30.0)
+    points = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
     count = len(points)
     told = np.full(count, 1e-3)
 
@@ -528,9 +529,7 @@ def test_no_fit_hangs_on_a_few_blocks() -> None:
         gradients = told[:, None, None] * np.eye(2)
         slopes = told[:, None] * rng.normal(0, 3, (count, 2))
         alike = np.ones(count)
-        seen = blocks.Blocks(
-            points.astype(float), gradients, slopes, alike, 20, 1, alike, alike
-        )
+        seen = blocks.Blocks(points, gradients, slopes, alike, 20, 1, alike, alike)
         return fits.fitted(seen, np.eye(3), (320, 320), "similarity").error
 
     assert not np.isfinite(error(3))

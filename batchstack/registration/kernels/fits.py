@@ -143,7 +143,7 @@ def reweigh(
 
 
 @routine
-def middle(order: Any, weights: Numbers, half: float) -> int:
+def middle(order: Any, weights: Numbers, half: float) -> Any:
     """The one at which the weights of a sorted list come to a half."""
     share = 0.0
     for place in order:
