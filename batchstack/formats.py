@@ -110,11 +110,14 @@ class Foreign:
         What files have at some place, one of them.
     remedy : str
         What to do with such a file.
+    suffixes : tuple of str
+        Endings of names by which pictures are told from other files of a folder.
     """
 
     label: str
     magic: tuple[tuple[int, bytes], ...]
     remedy: str
+    suffixes: tuple[str, ...] = ()
 
 
 _ROWS = (
@@ -202,6 +205,7 @@ def _brands(names: str) -> tuple[tuple[int, bytes], ...]:
 
 # PNG, because ImageMagick writes TIFF of these in YCbCr, or with a palette.
 _CONVERT = "convert it first, e.g. convert in.{0} -alpha off out.png"
+_EXPORT = "export its planes as TIFF, one image in a file"
 _FOREIGN = (
     Foreign("camera raw (RAF)", ((0, b"FUJIFILMCCD-RAW"),), DEVELOP.format("raf")),
     Foreign("camera raw (CR3)", ((4, b"ftypcrx "),), DEVELOP.format("cr3")),
@@ -214,30 +218,38 @@ _FOREIGN = (
     Foreign("camera raw (CRW)", ((6, b"HEAPCCDR"),), DEVELOP.format("crw")),
     Foreign("camera raw (X3F)", ((0, b"FOVb"),), DEVELOP.format("x3f")),
     Foreign("camera raw (MRW)", ((0, b"\0MRM"),), DEVELOP.format("mrw")),
-    Foreign("AVIF", _brands("avif avis"), _CONVERT.format("avif")),
-    Foreign("HEIC", _brands("heic heix heim heis hevc hevx mif1 msf1"), _CONVERT.format("heic")),
-    Foreign("WebP", ((8, b"WEBP"),), _CONVERT.format("webp")),
+    Foreign("AVIF", _brands("avif avis"), _CONVERT.format("avif"), (".avif",)),
+    Foreign(
+        "HEIC",
+        _brands("heic heix heim heis hevc hevx mif1 msf1"),
+        _CONVERT.format("heic"),
+        (".heic", ".heif", ".hif"),
+    ),
+    Foreign("WebP", ((8, b"WEBP"),), _CONVERT.format("webp"), (".webp",)),
     Foreign(
         "JPEG XL",
         ((0, b"\xff\x0a"), (4, b"JXL \r\n\x87\n")),
         "convert it first, e.g. djxl in.jxl out.png",
+        (".jxl",),
     ),
     Foreign(
         "JPEG 2000",
         ((0, b"\xff\x4f\xff\x51"), (4, b"jP  \r\n\x87\n")),
         _CONVERT.format("jp2"),
+        (".jp2", ".j2k", ".jpx"),
     ),
-    Foreign("GIF", ((0, b"GIF8"),), _CONVERT.format("gif")),
-    Foreign("BMP", ((0, b"BM"),), _CONVERT.format("bmp")),
-    Foreign("Photoshop", ((0, b"8BPS"),), "save it as TIFF without layers first"),
+    Foreign("GIF", ((0, b"GIF8"),), _CONVERT.format("gif"), (".gif",)),
+    Foreign("BMP", ((0, b"BM"),), _CONVERT.format("bmp"), (".bmp",)),
+    Foreign("Photoshop", ((0, b"8BPS"),), "save it as TIFF without layers first", (".psd", ".psb")),
     Foreign(
         "OpenEXR",
         ((0, b"v/1\x01"),),
         "convert it first, e.g. oiiotool in.exr --ch R,G,B -o out.tif",
+        (".exr",),
     ),
     Foreign("PDF", ((0, b"%PDF"),), "export its picture first"),
-    Foreign("CZI", ((0, b"ZISRAWFILE"),), "export its planes as TIFF, one image in a file"),
-    Foreign("ND2", ((0, b"\xda\xce\xbe\x0a"),), "export its planes as TIFF, one image in a file"),
+    Foreign("CZI", ((0, b"ZISRAWFILE"),), _EXPORT, (".czi",)),
+    Foreign("ND2", ((0, b"\xda\xce\xbe\x0a"),), _EXPORT, (".nd2",)),
 )
 FOREIGN_HEAD = 32
 """Bytes by which the formats that are not read are known."""
@@ -249,6 +261,15 @@ def foreign(head: bytes) -> Foreign | None:
         if any(head.startswith(magic, place) for place, magic in row.magic):
             return row
     return None
+
+
+def foreign_of_suffix(suffix: str) -> Foreign | None:
+    """The format that is known but not read, of pictures whose names end so, in whatever case."""
+    ending = suffix.lower()
+    plain = ending.removeprefix(".")
+    if plain in RAW_SUFFIXES:
+        return Foreign(f"camera raw ({plain.upper()})", (), DEVELOP.format(plain))
+    return next((row for row in _FOREIGN if ending in row.suffixes), None)
 
 
 def of_suffix(suffix: str) -> Format:

@@ -155,13 +155,15 @@ def decision_map(stack: list[Array]) -> tuple[npt.NDArray[np.int64], Array]:
     """Index of the sharpest frame and trust in it; (H, W, 1).
 
     Regions with fewer than 20 sure pixels take the frame of the nearest that stays; trust is 1
-    within 3 pixels of one that stays and falls to 0 at 12 pixels, in steps of 1 / 255.
+    within 3 pixels of one that stays and falls to 0 at 12 pixels, in steps of 1 / 128; there it is
+    more the clearer a pixel is sure, up to 2.
     """
     focus = np.stack([gaussian(mean(second_differences(x)), sigma=1, radius=4) for x in stack])
     index = decision(list(focus))
     best = focus.max(axis=0)
     others = (focus.sum(axis=0) - best) / (len(stack) - 1)
-    sure = (best - others > 2) & (np.rint(255 * (best - others) / (best + 0.1)) >= 84)
+    clear = np.where(best - others > 2, np.rint(255 * (best - others) / (best + 0.1)), 0)
+    sure = clear >= 84
     kept = np.zeros_like(sure)
     for i in range(len(stack)):
         regions, count = ndimage.label(index[..., 0] == i)
@@ -171,8 +173,10 @@ def decision_map(stack: list[Array]) -> tuple[npt.NDArray[np.int64], Array]:
     if not kept.any():
         return np.full_like(index, np.bincount(index.ravel()).argmax()), np.zeros(index.shape)
     distance, nearest = ndimage.distance_transform_edt(~kept[..., 0], return_indices=True)
-    trust = np.rint(255 * np.clip((12 - distance) / 9, 0, 1)) / 255
-    return index[tuple(nearest)], trust[..., np.newaxis]
+    trust = np.rint(128 * np.clip((12 - distance) / 9, 0, 1))[..., np.newaxis] / 128
+    settled = index[tuple(nearest)]
+    clear[(settled != index) | (trust < 1)] = 0
+    return settled, trust + 3 * np.clip(clear - 84, 0, 42) / 128
 
 
 def map_shares(hits: list[Array], trust: Array, levels: int) -> list[list[Array]]:
@@ -182,7 +186,7 @@ def map_shares(hits: list[Array], trust: Array, levels: int) -> list[list[Array]
     """
     equal = 1 / len(hits)
     taps = np.array([1, 6, 1]) / 8
-    shares = [equal + trust * (hit - equal) for hit in hits]
+    shares = [equal + np.minimum(trust, 1) * (hit - equal) for hit in hits]
     smooth = [convolve(convolve(share, taps, 0), taps, 1) for share in shares]
     return [gaussian_levels(share, levels) for share in smooth]
 
@@ -208,7 +212,7 @@ def bases(stack: list[Array], hits: list[Array], trust: Array, levels: int) -> l
     shapes = [image.shape for image in coarse[0]]
     counted = max(levels - 3, 0)
     support = [
-        gaussian_levels(blocks(hit * trust, counted, shapes[counted]), levels - counted)[-1]
+        gaussian_levels(blocks(hit * np.minimum(trust, 1), counted, shapes[counted]), levels - counted)[-1]
         for hit in hits
     ]
     total = np.sum(support, axis=0) + 0.02
@@ -263,8 +267,7 @@ def guided(stack: list[Array], levels: int) -> Array:
         offset = hit_mean - slope * mean
         filtered = box_sum(slope, 3) / 9 * guide + box_sum(offset, 3) / 9
         weights.append(np.maximum(filtered, 0))
-    equal = (1 - trust) / len(stack)
-    weights = [trust * w + equal for w in normalised(weights)]
+    weights = faded(normalised(weights), trust)
     shares = map_shares(hits, trust, levels)
     bands = list(zip(*[laplacian_pyramid(x, levels + 1) for x in stack], strict=True))
     fused = [blend(bands[0], weights)]
@@ -280,15 +283,24 @@ def guided(stack: list[Array], levels: int) -> Array:
     return within(base + drawn(detail, alone, trust), stack)
 
 
+def faded(weights: list[Array], trust: Array) -> list[Array]:
+    """Equal weights of all frames where the map is not trusted."""
+    equal = 1 / len(weights)
+    return [equal + np.minimum(trust, 1) * (w - equal) for w in weights]
+
+
 def drawn(detail: Array, alone: Array, trust: Array) -> Array:
-    """What pixels alone would make from within 4.5, further away drawn by 4.5^2 / distance."""
+    """What pixels alone would make from within 4.5 times the trust, further away less.
+
+    They are drawn by the square of that / distance.
+    """
     away = detail - alone
     distance = np.maximum(np.abs(away), 1e-9)
     return alone + away * np.maximum(1 - (4.5 * trust / distance) ** 2, 0)
 
 
 def bayesian(stack: list[Array], levels: int) -> Array:
-    """Pyramid blend weighted by likelihood times the decision map's prior, on a blended base.
+    """Pyramid blend weighted by the eighth power of strength, on a blended base.
 
     The map's shares alone weigh the coarsest band, and details are drawn to what they would make
     of pixels alone.
@@ -297,21 +309,13 @@ def bayesian(stack: list[Array], levels: int) -> Array:
     index, trust = decision_map(stack)
     hits = one_hot(index, len(stack))
     pyramids = [laplacian_pyramid(frame, levels + 1) for frame in stack]
-    candidates = [
-        gaussian_levels(dilate((hit > 0) | sharp(x), 3) * trust, levels)
-        for hit, x in zip(hits, stack, strict=True)
-    ]
     shares = map_shares(hits, trust, levels)
     fused = []
     for level in range(levels):
         band = [pyramid[level] for pyramid in pyramids]
-        weights = [
-            (band_strength(x) / 100) ** 8 * np.exp(8 * candidate[level])
-            for x, candidate in zip(band, candidates, strict=True)
-        ]
-        weights = normalised(weights)
+        weights = normalised([(band_strength(x) / 100) ** 8 for x in band])
         if level == 0:
-            weights = [1 / len(stack) + trust * (w - 1 / len(stack)) for w in weights]
+            weights = faded(weights, trust)
         elif level == levels - 1:
             weights = [share[level] for share in shares]
         fused.append(blend(band, weights))
@@ -322,26 +326,9 @@ def bayesian(stack: list[Array], levels: int) -> Array:
     return within(base + drawn(detail, named, trust), stack)
 
 
-def sharp(x: Array) -> npt.NDArray[np.bool_]:
-    """Where fine activity is above 20 and above a quarter of that of pixels three apart."""
-    fine, coarse = (
-        gaussian(np.sqrt(mean(second_differences(x, step) ** 2)), sigma=1, radius=4)
-        for step in (1, 3)
-    )
-    return (fine > 20) & (fine > coarse / 4)
-
-
 def mean(x: Array) -> Array:
     """Mean of the channels; (H, W, 1)."""
     return x.mean(axis=2, keepdims=True)
-
-
-def dilate(hit: Array, radius: int) -> Array:
-    """1 within the disc that OpenCV draws of a radius; (H, W, 1)."""
-    y = np.arange(-radius, radius + 1)
-    half = np.rint(radius * np.sqrt(1 - (y / radius) ** 2))
-    disc = np.abs(y)[np.newaxis] <= half[:, np.newaxis]
-    return ndimage.binary_dilation(hit[..., 0], disc)[..., np.newaxis].astype(np.float64)
 
 
 def gaussian_levels(image: Array, levels: int) -> list[Array]:

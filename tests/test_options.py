@@ -29,7 +29,7 @@ SOFT = {"levels": 5, "beta": 0.1, "kernel": 3, "data_range": None}
 # As they are in the records of existing output directories.
 KEYS = {
     "bayesian": MAP
-    | {"levels": 5, "prior": 8.0, "prior_radius": 3, "sharpness": 20.0, "shrink": 4.5},
+    | {"levels": 5, "shrink": 4.5},
     "guided": MAP | {"levels": 5, "guide_radius": 1, "guide_epsilon": 0.01, "shrink": 4.5},
     "all_channels": SOFT,
     "by_channel": SOFT,
@@ -93,9 +93,9 @@ def test_every_fusion_option_acts_on_something_that_there_is():
         ("levels", None, "levels is None; give a whole number"),
         ("beta", 0.0, "beta is 0.0; give a number above 0"),
         ("beta", float("nan"), "beta is nan; give a number above 0"),
-        ("sharpness", float("nan"), "sharpness is nan; give a number from 0 up"),
+        ("shrink", float("nan"), "shrink is nan; give a number from 0 to 255"),
         ("data_range", float("inf"), "data-range is inf; give a number above 0"),
-        ("prior", "8", "prior is '8'; give a number from 0 to 20"),
+        ("shrink", "8", "shrink is '8'; give a number from 0 to 255"),
         ("kernel", 4, "kernel is 4; give an odd number of pixels from 1 to 255"),
         ("median_sizes", (4, 3), "median-sizes is 4,3; give odd numbers of pixels from 1 to 255"),
         ("median_sizes", (5, 3), "median-sizes has 2 values for 5 levels; give one odd size"),

@@ -134,7 +134,25 @@ def _remedy(first: ImageInfo, frame: ImageInfo, frames: Sequence[ImageInfo]) -> 
 def oddities(frames: Sequence[ImageInfo]) -> tuple[str, ...]:
     """What people should look at though the stack can be fused, each with the name of a file."""
     ignored = (f"{frame.path}: {note}" for frame in frames for note in frame.notes)
-    return (*ignored, *_made_of_others(frames), *_out_of_order(frames))
+    return (
+        *ignored,
+        *_made_of_others(frames),
+        *_out_of_order(frames),
+        *_of_two_whites(frames),
+    )
+
+
+def _of_two_whites(frames: Sequence[ImageInfo]) -> Iterable[str]:
+    """Frames that state different values for white, as after one was converted."""
+    stating = [frame for frame in frames if frame.data_range]
+    for frame in stating:
+        if frame.data_range != stating[0].data_range:
+            yield (
+                f"{frame.path}: states {frame.data_range:.10g} for white, {stating[0].path.name} "
+                f"{stating[0].data_range:.10g}; unless --data-range is given, the larger is taken "
+                "for all frames"
+            )
+            return
 
 
 def _made_of_others(frames: Sequence[ImageInfo]) -> Iterable[str]:

@@ -1,7 +1,7 @@
 """What travels between the client and the workers: small frozen values, never pixels."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from batchstack.batch.claim import Claim
 from batchstack.batch.device import DeviceSet
 from batchstack.batch.output_names import place
 from batchstack.batch.placement import Alignment
+from batchstack.batch.white import White
 from batchstack.formats import keeping, of_suffix
 from batchstack.fusion.methods import DEPTH_MAPS, METHODS
 from batchstack.images import Written
@@ -85,8 +86,8 @@ class Job:
         The frames differ in size and are resized to that of the first.
     crop : (int, int), optional
         Rows and columns that all frames are cropped to, about the centre; None if they agree.
-    data_range : int, optional
-        The value that means white by the tags of all frames; None if not all tell it.
+    data_range : float, optional
+        The value that means white by the tags of frames; None if none tells it, or it is given.
     warnings : tuple of str
         What the plan found odd about the frames, each naming a file.
     tile : int, optional
@@ -142,12 +143,18 @@ class Job:
     claim: Claim | None = None
     spread: int = 0
     crop: tuple[int, int] | None = None
-    data_range: int | None = None
+    data_range: float | None = None
     warnings: tuple[str, ...] = ()
     device: DeviceSet | None = None
     skip_broken: bool = False
     left_out: tuple[LeftOut, ...] = ()
     previews: bool = False
+
+    def with_white(self, white: White) -> "Job":
+        """The job whose frames have this value for white; the same if it is that of the type."""
+        if white.value is None:
+            return self
+        return replace(self, fusion=replace(self.fusion, data_range=white.value))
 
     @property
     def plan_warnings(self) -> tuple[str, ...]:
@@ -245,8 +252,8 @@ class Result:
         Busy time, summed over the job's tasks.
     peak_memory : int
         Largest resident size of a process that worked on it, in bytes.
-    data_range : float, optional
-        The stored value that was taken for white, if it was found in the frames.
+    white : White
+        The stored value that was taken for white, if it is not that of the type.
     """
 
     job: Job
@@ -261,7 +268,7 @@ class Result:
     alignment: Alignment | None = None
     seconds: float = 0.0
     peak_memory: int = 0
-    data_range: float | None = None
+    white: White = field(default=White())
     broken: Path | None = None
 
     @property
@@ -291,11 +298,16 @@ class Result:
         """A complete message for what was found out and may surprise."""
         if self.alignment is None or not self.alignment.reason:
             return []
-        number, path = self.alignment.reference + 1, self.job.frames[self.alignment.reference]
         return [
-            f"{self.job.place} {self.job.id}: the reference is frame {number} of "
-            f"{len(self.job.frames)}, {path.name}: {self.alignment.reason}"
+            f"{self.job.place} {self.job.id}: the reference is frame "
+            f"{self.alignment.reference + 1} of {len(self.job.frames)}, {self.reference.name}: "
+            f"{self.alignment.reason}"
         ]
+
+    @property
+    def reference(self) -> Path:
+        """The frame that stays where it is, whose metadata outputs have."""
+        return self.job.frames[self.alignment.reference if self.alignment else 0]
 
     @property
     def lost(self) -> list[str]:
@@ -309,13 +321,7 @@ class Result:
 
     @property
     def _white_warnings(self) -> list[str]:
-        if self.data_range is None:
-            return []
-        bits = int(self.data_range).bit_length()
-        return [
-            f"{self.job.place} {self.job.id}: its frames use {bits} of 16 bits, so "
-            f"{self.data_range:.0f} is taken for white; give --data-range if that is wrong"
-        ]
+        return [f"{self.job.place} {self.job.id}: {self.white.said}"] if self.white.said else []
 
     @property
     def _alignment_warnings(self) -> list[str]:

@@ -64,7 +64,7 @@ def similar_files(base: Path, pattern: str) -> list[str]:
 
     Parameters and errors are those of `matching_files`.
     """
-    return _matching(base, pattern, _similar)
+    return _matching(base, pattern, _similar, _similar)
 
 
 def is_one_spelling(pattern: str, found: Iterable[str]) -> bool:
@@ -79,8 +79,23 @@ def is_one_spelling(pattern: str, found: Iterable[str]) -> bool:
     return len(spellings) == 1
 
 
+def ending_in_any_case(pattern: str) -> str:
+    """The pattern that takes its ending in upper and lower case."""
+    start, dot, ending = pattern.rpartition(".")
+    return start + dot + "".join(f"[{one.lower()}{one.upper()}]" for one in ending)
+
+
+def ending_as_it_is(pattern: str) -> str:
+    """The pattern whose ending means this spelling alone."""
+    start, dot, ending = pattern.rpartition(".")
+    return f"{start}{dot}[{ending[0]}]{ending[1:]}"
+
+
 def matching_files(base: Path, pattern: str) -> list[str]:
     """What a pattern matches that is no folder; hidden names only where it begins with a dot.
+
+    An ending without `*`, `?` or `[` matches in upper and lower case: cameras write `.JPG`, and
+    programs beside it `.jpg`.
 
     `**` is any number of folders and follows no links, which may lead round in a circle.
     Unlike `glob.glob`, this does not recurse, so that folders may lie deep, and a folder that
@@ -102,7 +117,7 @@ def matching_files(base: Path, pattern: str) -> list[str]:
     ManifestError
         If a folder cannot be read, or the pattern leads to very many places.
     """
-    return _matching(base, pattern, _matches)
+    return _matching(base, pattern, _matches, _matches_any_ending)
 
 
 Matches = Callable[[Iterable[str], str], list[str]]
@@ -128,6 +143,21 @@ def _matches(names: Iterable[str], part: str) -> list[str]:
     return [part]
 
 
+def _matches_any_ending(names: Iterable[str], part: str) -> list[str]:
+    """The same, whatever the case of an ending that is no pattern."""
+    names = list(names)
+    found = _matches(names, part)
+    start, dot, ending = part.rpartition(".")
+    if not dot or is_pattern(ending) or not is_pattern(start):
+        return found
+    known = set(found)
+    for name in names:
+        stem, _, own = name.rpartition(".")
+        if own.lower() == ending.lower() and name not in known and fnmatch.fnmatchcase(stem, start):
+            found.append(name)
+    return found
+
+
 def _plain(name: str) -> str:
     """The pattern that matches a name and nothing else."""
     return re.sub(r"[*?[]", r"[\g<0>]", name)
@@ -140,7 +170,7 @@ def _similar(names: Iterable[str], part: str) -> list[str]:
     ]
 
 
-def _matching(base: Path, pattern: str, matches: Matches) -> list[str]:
+def _matching(base: Path, pattern: str, matches: Matches, of_files: Matches) -> list[str]:
     if len(pattern) > _LONGEST:
         raise ManifestError(f"a pattern of more than {_LONGEST} characters; shorten it")
     *folders, last = PurePath(pattern).parts
@@ -153,7 +183,7 @@ def _matching(base: Path, pattern: str, matches: Matches) -> list[str]:
             if part == "**"
             else (n for at in found for n in _children(base, at, part, matches, folders=True))
         )
-    return _bounded(n for at in found for n in _children(base, at, last, matches, folders=False))
+    return _bounded(n for at in found for n in _children(base, at, last, of_files, folders=False))
 
 
 def _bounded(names: Iterator[str]) -> list[str]:
@@ -177,7 +207,7 @@ def _below(base: Path, starts: Iterable[str]) -> Iterator[str]:
 
 def _children(base: Path, at: str, part: str, matches: Matches, *, folders: bool) -> Iterator[str]:
     """What one part of a pattern matches in a folder: folders, or all but folders."""
-    if part in _NO_NAMES or (matches is _matches and not is_pattern(part)):
+    if part in _NO_NAMES or (matches is not _similar and not is_pattern(part)):
         name = os.path.join(at, part)  # noqa: PTH118
         # A folder that is not there has nothing in it, which shows when it is read.
         if folders or _is_folder(base / name) is False:

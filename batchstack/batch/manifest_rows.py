@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -15,7 +15,6 @@ from batchstack import files
 from batchstack.batch.frame_names import (
     frames_among,
     frames_in,
-    in_natural_order,
     is_output_file,
 )
 from batchstack.batch.manifest_formats import (
@@ -32,6 +31,8 @@ from batchstack.batch.manifest_formats import (
 )
 from batchstack.batch.manifest_patterns import (
     Spellings,
+    ending_as_it_is,
+    ending_in_any_case,
     is_one_spelling,
     is_pattern,
     matching_files,
@@ -40,6 +41,7 @@ from batchstack.batch.manifest_patterns import (
 )
 from batchstack.errors import BatchstackError, FileError, ImageError, ManifestError, PageStackError
 from batchstack.formats import widest
+from batchstack.images.names import in_natural_order
 from batchstack.options import Option, RunOptions, contradiction, declared
 
 OptionValue = int | float | str | bool | tuple[int, ...]
@@ -226,8 +228,11 @@ class RowChecker:
     def _matches(self, pattern: str) -> list[str]:
         wanted = _expand(pattern)
         # Outputs beside the frames, of an earlier run or of `fuse`, are none of them.
-        found = frames_among(matching_files(self.base, wanted))
+        every = frames_among(matching_files(self.base, wanted))
+        ending = PurePath(wanted).suffix
+        found = [name for name in every if is_pattern(ending) or name.endswith(ending)]
         if len(found) >= 2:
+            _refuse_other_endings(pattern, found, every)
             return in_natural_order(found)
         similar = frames_among(similar_files(self.base, wanted))
         if len(similar) >= 2 and not found and is_one_spelling(wanted, similar):
@@ -305,6 +310,17 @@ _ABSENT = (FileNotFoundError, NotADirectoryError)
 def _expand(text: str) -> str:
     # Path.expanduser raises for users it does not know, where the shell keeps the text.
     return os.path.expanduser(text) if text.startswith("~") else text  # noqa: PTH111
+
+
+def _refuse_other_endings(pattern: str, found: Sequence[str], every: Sequence[str]) -> None:
+    others = [name for name in every if name not in found]
+    if others:
+        raise ManifestError(
+            f"{len(found)} files match {pattern!r}, and but for upper and lower case in their "
+            f"ending {len(others)} more would, such as {others[0]!r}; write "
+            f"{ending_in_any_case(pattern)!r} for all of them, or {ending_as_it_is(pattern)!r} for "
+            "those alone"
+        )
 
 
 def _single(value: Value) -> str:

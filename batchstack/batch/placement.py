@@ -5,10 +5,11 @@ What people are told is made from what the ledger keeps, so that `status` says w
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from batchstack.batch.white import White
 from batchstack.geometry import Box
 from batchstack.registration import BETWEEN, TOO_SMALL, Light, Transform
 
@@ -41,8 +42,8 @@ class Alignment:
         What the best affine transforms leave, in pixels; None if it was not measured.
     map_level : int, optional
         Of the decision map, as the moved frames show it; None if none is looked up.
-    data_range : float, optional
-        The value for white, if it was found in the frames of a split stack.
+    white : White
+        The value for white of a split stack.
     reference : int
         Index of the frame that stays where it is, whose metadata the outputs have.
     reason : str
@@ -56,7 +57,7 @@ class Alignment:
     spread: float | None = None
     residual: float | None = None
     map_level: int | None = None
-    data_range: float | None = None
+    white: White = field(default=White())
     reference: int = 0
     reason: str = ""
 

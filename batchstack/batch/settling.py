@@ -8,7 +8,7 @@ background.
 What Dask holds between its tasks lies in scratch too.
 """
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from itertools import count
 from math import prod
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from batchstack import files
 from batchstack.batch.tile_files import tile, tile_window, write_tile
-from batchstack.fusion.decision import BAND, SURE, filled, overruled, settle
+from batchstack.fusion.decision import BAND, SURE, believed, filled, overruled, settle
 from batchstack.fusion.tiles import partition
 from batchstack.geometry import Box
 from batchstack.images import StagedImage, write_npy, write_npy_rows
@@ -72,12 +72,22 @@ def settle_files(
     _label(index, folder / "labels", chunk)
     stays = _regions_that_stay(folder / "labels", chunks, confidence, evidence)
     # Each file is written from top to bottom, so the map is filled once for each.
-    for which, (path, dtype) in enumerate([(settled[0], index.dtype), (settled[2], np.uint8)]):
+    for which, path in enumerate(settled):
         bands = _filled(index, folder, chunks, stays) if stays.any() else _commonest(index)
-        write_npy_rows(path, index.shape, np.dtype(dtype), (band[which] for band in bands))
-    done: Any = StagedImage(settled[0])
-    left = (overruled(confidence[rows, :], index[rows, :], done[rows, :]) for rows in _bands(index))
-    write_npy_rows(settled[1], confidence.shape, confidence.dtype, left)
+        dtype = np.dtype(np.uint8) if which else index.dtype
+        maps = _believed(index, confidence, bands)
+        write_npy_rows(path, index.shape, dtype, (band[which] for band in maps))
+
+
+def _believed(
+    index: StagedImage, confidence: StagedImage, bands: Iterable[tuple[Any, Any]]
+) -> Iterator[tuple[Any, Any, Any]]:
+    """Bands of index, confidence and trust, from those of index and trust that were filled."""
+    top = 0
+    for band, trust in bands:
+        rows, top = slice(top, top + len(band)), top + len(band)
+        left = overruled(confidence[rows, :], index[rows, :], band)
+        yield band, left, believed(left, trust)
 
 
 def _size(cells: StagedImage) -> tuple[int, int]:

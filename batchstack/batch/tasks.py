@@ -52,7 +52,7 @@ from batchstack.batch.scoring import score_outputs
 from batchstack.batch.settling import settle_files
 from batchstack.batch.tile_files import bands, join, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
-from batchstack.batch.white import brightest, found_range, with_range
+from batchstack.batch.white import Held, White, held, white_of
 from batchstack.errors import BatchstackError, OutputLostError, StackError
 from batchstack.fusion.decision import DecisionMap
 from batchstack.fusion.engine import (
@@ -105,10 +105,10 @@ _OFFSET = "offset"
 
 @dataclass(frozen=True)
 class Staged:
-    """A frame in scratch: the file, its largest value (`white.brightest`), what shows it."""
+    """A frame in scratch: the file, what tells its value for white, what shows it."""
 
     input: Input
-    largest: int | None
+    held: Held | None
     previews: list[Preview]
 
 
@@ -260,7 +260,7 @@ def finish_stack(
         scores={name: own for outcome in scored for name, own in outcome.value.items()},
         megapixels=megapixels,
         alignment=aligned.value,
-        data_range=aligned.value.data_range,
+        white=aligned.value.white,
         seconds=sum(outcome.seconds for outcome in outcomes),
         peak_memory=max(outcome.peak_memory for outcome in outcomes),
     )
@@ -354,8 +354,8 @@ def _fuse_stack(job: Job) -> Result:
     private = job.held.scratch / uuid.uuid4().hex
     try:
         frames, inputs, pictures = _load(job, private)
-        found = found_range(job, [brightest(job, frame) for frame in frames])
-        job = with_range(job, found)
+        white = white_of(job.data_range, [_held(job, frame) for frame in frames])
+        job = job.with_white(white)
         alignment = align(job, frames)
         frames = move_frames(job, frames, alignment, private, _scratch(job))
         alignment = _with_map_level(job, frames, windows(frames), alignment)
@@ -370,7 +370,7 @@ def _fuse_stack(job: Job) -> Result:
         scores=scores,
         megapixels=_megapixels(frames[0].shape),
         alignment=alignment,
-        data_range=found,
+        white=white,
     )
 
 
@@ -509,25 +509,30 @@ def _stage_frame(job: Job, folder: Path, index: int) -> tuple[Input, list[Pictur
 def _stage_one_frame(job: Job, index: int) -> Staged:
     found, pictures = _stage_frame(job, job.scratch, index)
     done(READING, 1 / len(job.frames))
-    largest = brightest(job, _staged(job, job.scratch, index))
-    return Staged(found, largest, previews.publish(job, pictures))
+    own = _held(job, _staged(job, job.scratch, index))
+    return Staged(found, own, previews.publish(job, pictures))
 
 
-def _find_range(job: Job, staged: Sequence[Outcome]) -> float | None:
-    return found_range(job, [outcome.value.largest for outcome in staged])
+def _held(job: Job, frame: Frame) -> Held | None:
+    """What tells the value for white of a frame, unless it is given."""
+    return held(frame, job.data_range) if job.fusion.data_range is None else None
 
 
-def _link_frames(job: Job, index: int, found: float | None) -> Fit:
+def _find_range(job: Job, staged: Sequence[Outcome]) -> White:
+    return white_of(job.data_range, [outcome.value.held for outcome in staged])
+
+
+def _link_frames(job: Job, index: int, white: White) -> Fit:
     frames = [_staged(job, job.scratch, number) for number in (index - 1, index)]
     _check_agrees(frames)
-    return link(with_range(job, found), *frames)
+    return link(job.with_white(white), *frames)
 
 
-def _align_frames(job: Job, links: Sequence[Fit], found: float | None) -> Alignment:
-    frames, ranged = _all_staged(job), with_range(job, found)
+def _align_frames(job: Job, links: Sequence[Fit], white: White) -> Alignment:
+    frames, ranged = _all_staged(job), job.with_white(white)
     alignment = align(ranged, frames, links)
     read = aligned_windows(ranged, frames, alignment)
-    return replace(_with_map_level(ranged, frames, read, alignment), data_range=found)
+    return replace(_with_map_level(ranged, frames, read, alignment), white=white)
 
 
 def _with_map_level(
@@ -539,7 +544,7 @@ def _with_map_level(
 
 
 def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
-    job = with_range(job, alignment.data_range)
+    job = job.with_white(alignment.white)
     frames = _all_staged(job)
     read = _counted(job, aligned_windows(job, frames, alignment), box, frames[0].size)
     cells = survey_tile(_to_fuse(job, frames, read, alignment), box)
@@ -575,7 +580,7 @@ def _decision(job: Job, alignment: Alignment) -> DecisionMap | None:
 
 
 def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
-    job = with_range(job, alignment.data_range)
+    job = job.with_white(alignment.white)
     frames = _all_staged(job)
     read = _counted(job, aligned_windows(job, frames, alignment), box, frames[0].size)
     fused = fuse_tile(_to_fuse(job, frames, read, alignment), box, _decision(job, alignment))
@@ -614,7 +619,7 @@ def _staged(job: Job, folder: Path, index: int) -> Frame:
 
 
 def _score_tiles(job: Job, alignment: Alignment) -> dict[str, Scores]:
-    job = with_range(job, alignment.data_range)
+    job = job.with_white(alignment.white)
     frames = _all_staged(job)
     boxes = tiles_of(job, frames[0].size)
     images = {name: partial(tile_window, job.scratch, name, boxes) for name in output_names(job)}
@@ -623,7 +628,7 @@ def _score_tiles(job: Job, alignment: Alignment) -> dict[str, Scores]:
 
 
 def _encode_output(job: Job, name: str, alignment: Alignment) -> Encoded:
-    job = with_range(job, alignment.data_range)
+    job = job.with_white(alignment.white)
     frames, methods = _all_staged(job), _methods(job)
     area, reference = alignment.area, alignment.reference
     shape, dtype = output_form(name, methods, frames[0].shape, frames[0].dtype)

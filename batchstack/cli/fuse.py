@@ -53,7 +53,8 @@ def command(
 ) -> None:
     """Fuse one stack: FRAMES from back to front, a FOLDER of them, or --back A --front B.
 
-    The frames of a FOLDER are all its images, in natural order of their names.
+    The frames of a FOLDER are all its images, in natural order of their names; a camera's counter
+    that was full goes on behind 9999.
     """
     paths = _frames(frames, back, front)
     _check(paths)
@@ -82,7 +83,7 @@ def command(
     for warning in result.warnings:
         tell(f"warning: {warning.removeprefix('fuse : ')}")
     for what in result.lost:
-        tell(loss(what))
+        tell(loss(what, result))
     if cost := cost_of_crop(result.facts):
         tell(cost)
     for name in result.outputs:

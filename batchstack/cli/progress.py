@@ -122,7 +122,7 @@ class Progress(ExitStack):
         for what in result.lost:
             if what not in self._lost:
                 self._lost.add(what)
-                tell(f"{row.place} {row.id}: {loss(what)} (said once a run)")
+                tell(f"{row.place} {row.id}: {loss(what, result)} (said once a run)")
 
     # --- lines
 
@@ -217,9 +217,9 @@ def _by_worker(doing: "Doing") -> tuple[str, str]:
     return doing.worker, doing.stack
 
 
-def loss(what: str) -> str:
+def loss(what: str, result: Result) -> str:
     """That outputs do not have something of the metadata of their frames."""
-    return f"the reference frame has {what}; outputs do without"
+    return f"the reference frame, {result.reference.name}, has {what}; outputs do without"
 
 
 def closing_summary(summary: Summary, output: Path, template: str = DEFAULT_NAME) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.fusion.methods import Method, map_levels
-from batchstack.fusion.rules import ON_FRAME, STEPS, Formula, Measure, Weights, map_level
+from batchstack.fusion.rules import ON_FRAME, STEPS, WHOLLY, Formula, Measure, Weights, map_level
 from batchstack.geometry import Box
 from batchstack.options import FusionOptions
 
@@ -55,8 +55,9 @@ class DecisionMap:
         How clearly it wins: 0 where nothing tells the frames apart or the cleaning
         overruled what was seen, towards 255 as the others have no detail at all.
     trust : array-like of uint8, the same shape
-        255 within `TRUSTED` cells of a region with evidence, falling to 0 at `DOUBTED` cells:
-        what is said from afar is a guess, and no border between guesses may be seen.
+        `WHOLLY` within `TRUSTED` cells of a region with evidence, falling to 0 at `DOUBTED` cells:
+        what is said from afar is a guess, and no border between guesses may be seen.  Up to
+        twice as much where the cell is evidence itself.
     level : int
         Pyramid level whose pixels are the cells.
     offset : array-like of uint8, the same shape, optional
@@ -147,7 +148,7 @@ def settle(
     stays = (counts >= evidence)[labels].view(np.uint8).reshape(index.shape)
     del labels, counts
     if stays.all():
-        return index, confidence, np.full_like(confidence, 255)
+        return index, confidence, believed(confidence, np.full_like(confidence, WHOLLY))
     if not stays.any():
         settled = np.full_like(index, np.bincount(index.ravel()).argmax())
         trust = np.zeros_like(confidence)
@@ -156,13 +157,21 @@ def settle(
         for top, *band in filled(lambda rows: (index[rows], stays[rows]), index.shape, {}):
             rows = slice(top, top + len(band[0]))
             settled[rows], trust[rows] = band
-    return settled, overruled(confidence, index, settled), trust
+    left = overruled(confidence, index, settled)
+    return settled, left, believed(left, trust)
 
 
 def overruled(confidence: Confidence, index: Index, settled: Index) -> Confidence:
     """The confidence that is left where settling may have changed the frame."""
     left: Confidence = confidence * (settled == index)
     return left
+
+
+def believed(confidence: Confidence, trust: Confidence) -> Confidence:
+    """The trust in cells, raised where the map is trusted wholly and the cell itself is sure."""
+    more = 3 * np.minimum(np.maximum(confidence, SURE) - SURE, (255 - WHOLLY) // 3)
+    raised: Confidence = trust + (trust == WHOLLY) * more
+    return raised
 
 
 def filled(
@@ -184,7 +193,7 @@ def filled(
     Yields
     ------
     int, ndarray, ndarray
-        The first row of a band, its index and its trust.
+        The first row of a band, its index and its trust, before it is `believed`.
     """
     from batchstack.fusion.kernels import regions
 

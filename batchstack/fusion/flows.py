@@ -8,12 +8,7 @@ from functools import lru_cache
 
 from batchstack.fusion.methods import Method
 from batchstack.fusion.pyramid import level_shape
-from batchstack.fusion.rules import (
-    SHARP_REACH,
-    Weights,
-    map_level,
-    prior_reach,
-)
+from batchstack.fusion.rules import Weights, map_level
 from batchstack.fusion.streams import (
     Reading,
     Step,
@@ -107,8 +102,6 @@ class LevelFlow:
             return
         if self.coarser and any(method in self.coarser.now for method in self.now):
             yield self.coarser.first, *self._coarse_rows(top, bottom)
-        if self.by_rule(Weights.LIKELIHOOD):
-            yield from self._read_cells(self._tile.near, top, bottom)
         if self.by_rule(Weights.EDGES):
             yield from self._read_cells(self._tile.lines, top, bottom)
         if self.looks_up_shares:
@@ -167,11 +160,10 @@ class TileFlow:
         What is held of each level, in its pixels of the whole image.
     gaussian : list of Stream
         Of the frames and of their Gaussian levels.
-    cells, candidates, guide, raw : Stream
-        Of the level of the cells: the frames; where each of them may be right; the brightness of
-        what the map would compose; the lines of the guided filter before they are averaged.
-    near, lines, shares : dict of int to Stream
-        By level, what weights by likelihood, along edges and of the smoothed map look up.
+    cells, guide, raw : Stream
+        Of the level of the cells: the frames; the brightness of what the map would compose; the lines of the guided filter before they are averaged.
+    lines, shares : dict of int to Stream
+        By level, what weights along edges and of the smoothed map look up.
     support, bases : dict of int to Stream
         By level, how much evidence of each frame there is around; and the bases of the frames and
         what they are blended to.
@@ -200,10 +192,8 @@ class TileFlow:
         passes = [stream for level in self.levels for stream in (level.first, level.second)]
         cells = [
             self.cells,
-            self.candidates,
             self.guide,
             self.raw,
-            *self.near.values(),
             *self.lines.values(),
             *self.shares.values(),
             *self.support.values(),
@@ -233,12 +223,11 @@ class TileFlow:
         return Stream(0, self.height(level), step, readings)
 
     def _add_cells(self, rules: set[Weights | None], count: int) -> None:
-        self.near: dict[int, Stream] = {}
         self.lines: dict[int, Stream] = {}
         self.shares: dict[int, Stream] = {}
         self.support: dict[int, Stream] = {}
         self.bases: dict[int, Stream] = {}
-        self.cells = self.candidates = self.guide = self.raw = Stream(0, 0, 1)
+        self.cells = self.guide = self.raw = Stream(0, 0, 1)
         if not rules & {Weights.LIKELIHOOD, Weights.EDGES}:
             return
         options, level, coarsest = self.options, map_level(self.options), count - 1
@@ -246,12 +235,6 @@ class TileFlow:
         # Level 0 is not held in planes, but for the cells.
         source = self.gaussian[level]
         self.cells = source if level else self._cell_stream(level, source, 0)
-        if Weights.LIKELIHOOD in rules:
-            self.candidates = self._cell_stream(level, self.cells, SHARP_REACH)
-            self.near[level] = self._cell_stream(level, self.candidates, prior_reach(options))
-            self._add_finer(self.near, level)
-            for coarser in range(level + 1, coarsest - 1):
-                self._add_coarser(self.near, coarser)
         self.shares[level] = Stream(0, self.height(level), max(self.strip >> level, 1))
         self._add_finer(self.shares, level)
         for coarser in range(level + 1, coarsest):

@@ -120,10 +120,8 @@ def _cell_bytes(flow: TileFlow, stack: Stack) -> int:
             for at, stream in streams.items()
         )
 
-    total = bytes_of(flow.near, others) + bytes_of(flow.lines, 2 * others)
-    total += bytes_of(flow.shares, others) + bytes_of(flow.support, n)
-    total += bytes_of(flow.bases, n * channels)
-    total += width * (n * flow.candidates.rows + 64 * channels * _FLOAT)
+    total = bytes_of(flow.lines, 2 * others) + bytes_of(flow.shares, others)
+    total += bytes_of(flow.support, n) + bytes_of(flow.bases, n * channels)
     total += width * _FLOAT * (flow.guide.rows + 2 * others * flow.raw.rows)
     if not level:
         total += n * channels * flow.cells.rows * width * _FLOAT

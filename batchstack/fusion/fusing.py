@@ -25,17 +25,7 @@ from batchstack.fusion.kernels import cells as cell_rows
 from batchstack.fusion.kernels import passes, smoothing
 from batchstack.fusion.kernels import pyramid as level_rows
 from batchstack.fusion.methods import Method, median_sizes
-from batchstack.fusion.rules import (
-    RISE,
-    SHARP_REACH,
-    SHARP_SIGMA,
-    SPACING,
-    Weights,
-    gaussian_reach,
-    gaussian_taps,
-    map_level,
-    prior_reach,
-)
+from batchstack.fusion.rules import Weights, gaussian_reach, gaussian_taps, map_level
 from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.stack import Canvas, Stack
 from batchstack.fusion.streams import Stream
@@ -64,13 +54,6 @@ _NO_TRUST: Counts = np.empty((0, 0), np.uint8)
 def luma_shares(channels: int) -> Planes:
     """What each channel adds to brightness: ITU-R BT.601 for three channels, else their mean."""
     return _LUMA if channels == 3 else np.full(channels, 1 / channels, np.float32)
-
-
-def disc(radius: int) -> Index:
-    """Half the width of each row of a disc, from top to bottom."""
-    y = np.arange(-radius, radius + 1) / max(radius, 1)
-    widths: Index = np.rint(radius * np.sqrt(1 - y * y)).astype(np.uint16)
-    return widths
 
 
 class Fusion:
@@ -120,8 +103,7 @@ class Fusion:
             shape = n, channels, stream.rows, flow.windows[level].shape[1]
             self.gaussian.append(scratch.planes(f"gaussian {level}", *shape))
             stream.make = self._reduce_frames(level)
-        self._frames = self._make_frames() if flow.near or flow.lines else _NO_LEVEL
-        self.near = self._make_near() if flow.near else {}
+        self._frames = self._make_frames() if flow.lines else _NO_LEVEL
         self.lines = self._make_lines() if flow.lines else {}
         self.shares = self._make_shares() if flow.shares else {}
         self.bases = self._make_bases() if flow.bases else {}
@@ -183,58 +165,6 @@ class Fusion:
         return self.scratch.planes(
             f"{name} {level}", count, rows, self.flow.windows[level].shape[1]
         )
-
-    def _make_near(self) -> dict[int, Planes]:
-        """Priors of all frames but the first, by level."""
-        flow, stack, level = self.flow, self.stack, map_level(self.stack.options)
-        columns, height = flow.windows[level].shape[1], flow.height(level)
-        shape = stack.n_frames, flow.candidates.rows, columns
-        candidates = self.scratch.array("candidates", shape, np.uint8)
-        flow.candidates.make = self._find_candidates(candidates, level)
-        near = {
-            at: self._cell_planes("near", stack.n_frames - 1, at, stream.rows)
-            for at, stream in flow.near.items()
-        }
-        widths = disc(prior_reach(stack.options))
-        spare = self.scratch.array("spare near", (4, columns + widths.size), np.uint8)
-        flow.near[level].make = lambda top, bottom: cell_rows.near(
-            candidates, height, widths, self.trust, top, bottom, spare, near[level]
-        )
-        self._add_finer(flow.near, near, level)
-        for coarser in range(level + 1, max(near) + 1):
-            finer = near[coarser - 1], flow.height(coarser - 1)
-            flow.near[coarser].make = self._reducing(*finer, near[coarser])
-        return near
-
-    def _find_candidates(self, out: Counts, level: int) -> Make:
-        stack, scratch = self.stack, self.scratch
-        columns, height = self.flow.windows[level].shape[1], self.flow.height(level)
-        taps = gaussian_taps(SHARP_SIGMA)
-        reach = gaussian_reach(SHARP_SIGMA)
-        wide = columns + 2 * SHARP_REACH
-        values = scratch.planes("cell values", stack.channels, 2 * SPACING + 1, wide)
-        measured = scratch.planes("cell measures", 2, 2 * reach + 1, columns + 2 * reach)
-        sums = scratch.planes("cell sums", 3, wide)
-        sharpness = stack.options.sharpness
-
-        def make(top: int, bottom: int) -> None:
-            cell_rows.candidates(
-                self._frames,
-                height,
-                self.index,
-                SPACING,
-                taps,
-                sharpness,
-                RISE,
-                top,
-                bottom,
-                values,
-                measured,
-                sums,
-                out,
-            )
-
-        return make
 
     def _make_lines(self) -> dict[int, Planes]:
         """Slopes and offsets of the guided filter, by level."""
@@ -470,7 +400,6 @@ class _Level:
             MAX_DIFFERENCE,
             gain,
             STRENGTH_FLOOR,
-            options.prior,
             SHARE_FLOOR,
             options.shrink,
             luma_shares(channels) / np.float32(CODE_MAX),
@@ -540,17 +469,16 @@ class _Level:
             trust = fusion.trust
         if flow.by_rule(Weights.EDGES, Weights.NAMED):
             index = fusion.index
-        coarser = not flow.number and min(fusion.shares or fusion.near or [0]) > 0
+        coarser = not flow.number and min(fusion.shares or [0]) > 0
         at = flow.number + coarser
-        near = fusion.near.get(at, _NO_PLANES) if flow.by_rule(Weights.LIKELIHOOD) else _NO_PLANES
         lines = fusion.lines.get(at, _NO_PLANES) if flow.by_rule(Weights.EDGES) else _NO_PLANES
         shares = fusion.shares.get(at, _NO_PLANES) if flow.looks_up_shares else _NO_PLANES
-        height = fusion.flow.height(at) if near.size or lines.size or shares.size else 0
+        height = fusion.flow.height(at) if lines.size or shares.size else 0
         bases, bases_height = _NO_PLANES, 0
         if based and not flow.number:
             bases, bases_height = fusion.bases[1], fusion.flow.height(1)
         return passes.Cells(
-            index, trust, max(cells, 0), near, lines, shares, height, coarser, bases, bases_height
+            index, trust, max(cells, 0), lines, shares, height, coarser, bases, bases_height
         )
 
     def _rows(
@@ -576,7 +504,6 @@ class _Level:
             rings=array("rings", planes, deepest, near),
             sums=array("sums", n, columns),
             weights=array("weights", others, 1, columns),
-            near=array("near", len(cells.near), 1, columns),
             lines=array("lines", len(cells.lines), 1, columns),
             hits=array("hits", named, 1, columns),
             chosen=array("chosen", hit_columns, dtype=np.uint16),
@@ -594,8 +521,8 @@ class _Level:
             held=array("held", n if band else 0, channels, 3, dtype=np.int64),
             below=array("below", len(table.methods), channels, 3, columns + 5),
             below_held=array("below held", len(table.methods), channels, 3, dtype=np.int64),
-            cells=array("cells", 4 * others if cells.height else 0, 3, columns + 5),
-            cells_held=array("cells held", 4 * others if cells.height else 0, 3, dtype=np.int64),
+            cells=array("cells", 3 * others if cells.height else 0, 3, columns + 5),
+            cells_held=array("cells held", 3 * others if cells.height else 0, 3, dtype=np.int64),
             bases=array("bases", bases, 3, columns + 5),
             bases_held=array("bases held", bases, 3, dtype=np.int64),
         )
@@ -606,7 +533,7 @@ class _Level:
 
 
 _NO_CELLS = passes.Cells(
-    _NO_INDEX, _NO_TRUST, 0, _NO_PLANES, _NO_PLANES, _NO_PLANES, 0, False, _NO_PLANES, 0
+    _NO_INDEX, _NO_TRUST, 0, _NO_PLANES, _NO_PLANES, 0, False, _NO_PLANES, 0
 )
 
 # Formula, whether of bands, each channel on its own, relative to the first frame, sigma or -1.

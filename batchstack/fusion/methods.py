@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from batchstack.errors import OptionError
 from batchstack.fusion.rules import (
     SHARED_REACH,
-    SHARP_REACH,
     Formula,
     Measure,
     Weights,
@@ -14,7 +13,6 @@ from batchstack.fusion.rules import (
     gaussian_reach,
     map_level,
     median_reach,
-    prior_reach,
 )
 from batchstack.options import FusionOptions, declared
 
@@ -155,8 +153,7 @@ class Method:
         """How many pixels more it looks at round what coarser levels are made of."""
         if not self.based or level != map_level(options):
             return 0
-        candidates = prior_reach(options) + SHARP_REACH
-        return candidates if self.weights == Weights.LIKELIHOOD else SHARED_REACH
+        return SHARED_REACH
 
 
 def median_sizes(options: FusionOptions) -> tuple[int, ...]:
@@ -192,7 +189,7 @@ DEPTH_MAPS = {"depth_map": "uint16", "depth_confidence": "uint8"}
 _ALL_METHODS = (
     Method(
         "bayesian",
-        "pyramid, weights from likelihood and the decision map as prior",
+        "pyramid, the strongest detail, drawn to the frame that the decision map names",
         "focus_stacked_bayesian",
         levels=based_levels,
         weights=Weights.LIKELIHOOD,
@@ -200,7 +197,7 @@ _ALL_METHODS = (
         based=True,
         drawn=True,
         decided=True,
-        algo_version=6,
+        algo_version=7,
     ),
     Method(
         "guided",
@@ -212,7 +209,7 @@ _ALL_METHODS = (
         based=True,
         drawn=True,
         decided=True,
-        algo_version=6,
+        algo_version=7,
     ),
     Method(
         "all_channels",

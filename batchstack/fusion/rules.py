@@ -16,10 +16,6 @@ from batchstack.options import FusionOptions
 # How many pixels away every formula looks.
 ACTIVITY_REACH = 1
 
-# A frame is sharp in itself where its activity is above this share of that of pixels `SPACING`
-# apart, both under a Gaussian window, in cells.
-RISE, SPACING, SHARP_SIGMA = 0.25, 3, 1.0
-
 # Of the standard deviation; further out a Gaussian is cut off.
 _GAUSSIAN_CUT = 4
 
@@ -79,29 +75,20 @@ def gaussian_reach(sigma: float) -> int:
     return round(_GAUSSIAN_CUT * sigma)
 
 
-# How many cells away it is found out whether a frame is sharp in itself.
-SHARP_REACH = SPACING + gaussian_reach(SHARP_SIGMA)
-
-
 # An offset between two frames is so many steps; this is that of a peak on a frame.
 STEPS, ON_FRAME = 254, 127
 
 # How many cells away the map's shares are smoothed over.
 SHARED_REACH = 1
 
+# The trust in a cell of the map that means wholly; 255, about twice as much, means surely.
+WHOLLY = 128
+
 
 def map_level(options: FusionOptions) -> int:
     """Level of the decision map, in options that have it."""
     assert options.map_level is not None
     return options.map_level
-
-
-def prior_reach(options: FusionOptions) -> int:
-    """How many cells away from its own a frame may be right.
-
-    Twice as many where cells are larger than pixels: there blur is wider than in other images.
-    """
-    return options.prior_radius * (2 if map_level(options) else 1)
 
 
 def gaussian_taps(sigma: float) -> npt.NDArray[np.float32]:

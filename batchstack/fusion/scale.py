@@ -42,7 +42,8 @@ _CONTRAST = 2
 # A level tells frames apart if it does so in this share of the places of the best level, and as
 # well as the best from this share on.
 _SOME, _ALL = 0.4, 0.85
-# Where the best level has a smaller share of all places, what is counted is as likely noise.
+# Where the best level has a smaller share of all places, what is counted is as likely noise, and
+# cells are no larger than of this level.
 _KNOWN, _UNKNOWN_LEVEL = 1 / 3, 1
 # Cells are this many levels finer than the coarsest on which all frames are told apart: there the
 # seam between two frames is as wide as the blur.
@@ -81,7 +82,7 @@ def shown_level(
     Returns
     -------
     int
-        From 0, for pixels, to `COARSEST`; 1 where hardly anything tells the frames apart.
+        From 0, for pixels, to `COARSEST`; 1 where nothing tells the frames apart.
     """
     places = list(sample_windows(shape))
     pixel = read(0, places[0])
@@ -180,8 +181,8 @@ def _level(shares: Sequence[float]) -> int:
     if not shares:  # the image is tiny
         return 0
     best = max(shares)
-    if best < _KNOWN:
+    if not best:
         return _UNKNOWN_LEVEL
     finest = next(level for level, share in enumerate(shares) if share >= _SOME * best)
     widest = max(level for level, share in enumerate(shares) if share >= _ALL * best)
-    return min(max(widest - _FINER, finest), COARSEST)
+    return min(max(widest - _FINER, finest), COARSEST if best >= _KNOWN else _UNKNOWN_LEVEL)

@@ -25,6 +25,7 @@ from batchstack.fusion.decision import (
     TRUSTED,
     Confidence,
     Index,
+    believed,
     overruled,
 )
 
@@ -216,7 +217,8 @@ def fill(
         spare = np.empty((2, index.shape[1]), np.int64)
         at = top, above.rows, above.frames, below.rows.copy(), below.frames.copy()
         regions.fill(index, stays, *at, *near, spare, TRUSTED, DOUBTED, out, trust)
-    return (out, overruled(confidence, index, out), trust), above
+    left = overruled(confidence, index, out)
+    return (out, left, believed(left, trust)), above
 
 
 def _regions(index: Index, confidence: Confidence) -> tuple[Labels, Labels]:

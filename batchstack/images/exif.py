@@ -6,11 +6,13 @@ Whatever is damaged in it is taken for missing.
 """
 
 import struct
+from io import BytesIO
 from typing import NamedTuple
+
+from batchstack.images.exif_block import SIZES, Form, entries
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q"}
-_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 FAULT = "has damaged {}, which is ignored"
 _EXIF = 0x8769  # leads to the directory of how the picture was taken
 
@@ -53,17 +55,10 @@ def directory(block: bytes, order: str, start: int, base: int = 0) -> dict[int, 
         Where places are counted from; not 0 for notes of makers.
     """
     found: dict[int, Entry] = {}
-    try:
-        (count,) = struct.unpack_from(order + "H", block, start)
-        for at in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, values, place = struct.unpack_from(order + "HHII", block, at)
-            inside = _BYTES.get(kind, 1) * values <= 4
-            entry = Entry(
-                order + _WHOLE.get(kind, ""), kind, values, at + 8 if inside else base + place
-            )
-            found.setdefault(tag, entry)
-    except struct.error:
-        pass
+    for tag, kind, values, held, at in entries(BytesIO(block), Form(order), start):
+        inside = SIZES.get(kind, 1) * values <= len(held)
+        place = at if inside else base + struct.unpack(order + "I", held)[0]
+        found.setdefault(tag, Entry(order + _WHOLE.get(kind, ""), kind, values, place))
     return found
 
 

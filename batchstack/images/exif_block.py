@@ -21,7 +21,7 @@ import numpy as np
 
 DESCRIPTION, ORIENTATION, SOFTWARE = 0x010E, 0x0112, 0x0131
 RESOLUTION, RESOLUTION_UNIT = (0x011A, 0x011B), 0x0128
-INCH, CENTIMETRE = 2, 3
+NO_UNIT, INCH, CENTIMETRE = 1, 2, 3
 MAKER_NOTE = 0x927C
 # Tags of the main directory that describe a picture, not how a file stores it.
 DESCRIPTIVE = frozenset(
@@ -52,9 +52,9 @@ _COLOUR_SPACE, _INTEROP_INDEX, _USER_COMMENT = 0xA001, 0x0001, 0x9286
 _MAIN_SIZE, _PHOTO_SIZE, _INTEROP_SIZE = (0x0100, 0x0101), (0xA002, 0xA003), (0x1001, 0x1002)
 ASCII, SHORT, LONG, RATIONAL, _LONG8 = 2, 3, 4, 5, 16
 # Types of values: bytes of one, and of the numbers that it consists of.
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_SIZES |= {16: 8, 17: 8, 18: 8}
-_NUMBERS = _SIZES | {5: 4, 10: 4}
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+SIZES |= {16: 8, 17: 8, 18: 8}
+_NUMBERS = SIZES | {5: 4, 10: 4}
 # A damaged directory can claim anything; these are more than any camera writes.
 _MOST_TAGS, _MOST_BYTES = 2**12, 2**22
 # Resolutions that differ by less are roundings of one: JFIF has whole numbers.
@@ -78,7 +78,7 @@ Density = tuple[int, Ratio, Ratio]
 """A unit, and pixels per unit along x and y."""
 
 
-class _Form(NamedTuple):
+class Form(NamedTuple):
     """How directories are written: order of bytes, and sizes of classic TIFF or BigTIFF."""
 
     order: str
@@ -252,7 +252,7 @@ class Exif:
 
     def block(self) -> bytes:
         """A block that starts with its TIFF header."""
-        form = _Form(self.order)
+        form = Form(self.order)
         room = _Room(form.start, self._pinned(form))
         start = _lay(room, form, self.main, _children(self))
         head = b"II*\0" if self.order == "<" else b"MM\0*"
@@ -273,12 +273,12 @@ class Exif:
             For each directory the tag that leads to it, and the place in the file.
         """
         order = self.order_in_tiff
-        exif, form = self.in_order(order), _Form(order, big)
+        exif, form = self.in_order(order), Form(order, big)
         room = _Room(form.start, exif._pinned(form))
         places = {tag: _lay(room, form, *node) for tag, node in _children(exif).items()}
         return (room.data() if places else b""), places
 
-    def _pinned(self, form: _Form) -> tuple[int, bytes] | None:
+    def _pinned(self, form: Form) -> tuple[int, bytes] | None:
         note = self.photo.get(MAKER_NOTE)
         inline = note is None or len(note.data) <= calcsize(form.offset)
         if note is None or inline or not form.start <= self.note_place < _KEPT_PLACE:
@@ -373,7 +373,7 @@ class _Room:
         return bytes(data)
 
 
-def _lay(room: _Room, form: _Form, tags: Tags, children: Mapping[int, Node]) -> int:
+def _lay(room: _Room, form: Form, tags: Tags, children: Mapping[int, Node]) -> int:
     """Lay a directory out, with all that it leads to; return its place."""
     place = room.reserve(form.size(len(tags) + len(children)))
     inside, kind = calcsize(form.offset), _LONG8 if form.big else LONG
@@ -431,34 +431,34 @@ def read(file: BinaryIO, main: Collection[int] | None = None) -> Exif:
 def first_tags(file: BinaryIO) -> frozenset[int]:
     """The tags that the main directory of a TIFF has, whether or not they can be read."""
     form, start = _start(file)
-    return frozenset(tag for tag, *_ in _entries(file, form, start)) if form else frozenset()
+    return frozenset(tag for tag, *_ in entries(file, form, start)) if form else frozenset()
 
 
-def _start(file: BinaryIO) -> tuple[_Form | None, int]:
+def _start(file: BinaryIO) -> tuple[Form | None, int]:
     """How the directories are written, and where the first one is."""
     head = _read(file, 0, 16)
-    form = {b"II*\0": _Form("<"), b"MM\0*": _Form(">")}.get(head[:4])
-    form = form or {b"II+\0": _Form("<", True), b"MM\0+": _Form(">", True)}.get(head[:4])
+    form = {b"II*\0": Form("<"), b"MM\0*": Form(">")}.get(head[:4])
+    form = form or {b"II+\0": Form("<", True), b"MM\0+": Form(">", True)}.get(head[:4])
     if form is None or len(head) < form.start:
         return None, 0
     (start,) = unpack(form.offset, head[form.start - calcsize(form.offset) : form.start])
     return form, start
 
 
-def _place(form: _Form, tags: Tags, pointer: int) -> int:
+def _place(form: Form, tags: Tags, pointer: int) -> int:
     data = tags.get(pointer, Tag(LONG, 0, b"")).data
     return int.from_bytes(data[:8], "little" if form.order == "<" else "big")
 
 
 def _directory(
-    file: BinaryIO, form: _Form, place: int, wanted: Collection[int] | None = None
+    file: BinaryIO, form: Form, place: int, wanted: Collection[int] | None = None
 ) -> tuple[dict[int, Tag], dict[int, int]]:
     """The tags of a directory, and where the values outside of it lie."""
     tags: dict[int, Tag] = {}
     places: dict[int, int] = {}
     room = _MOST_BYTES
-    for tag, kind, values, held in _entries(file, form, place):
-        size = values * _SIZES.get(kind, 0)
+    for tag, kind, values, held, _ in entries(file, form, place):
+        size = values * SIZES.get(kind, 0)
         if tag in tags or not 0 < size <= room or (wanted and tag not in wanted):
             continue
         room -= size
@@ -471,7 +471,16 @@ def _directory(
     return tags, places
 
 
-def _entries(file: BinaryIO, form: _Form, place: int) -> Iterator[tuple[int, int, int, bytes]]:
+def entries(file: BinaryIO, form: Form, place: int) -> Iterator[tuple[int, int, int, bytes, int]]:
+    """Yield the entries of a directory up to any damage.
+
+    Yields
+    ------
+    int, int, int
+        Tag, type and number of values.
+    bytes, int
+        The values, or the place where they stand if they are longer; and where these bytes are.
+    """
     if not place:
         return
     head, size = _read(file, place, calcsize(form.counter)), calcsize(form.entry)
@@ -480,7 +489,8 @@ def _entries(file: BinaryIO, form: _Form, place: int) -> Iterator[tuple[int, int
         (count,) = unpack(form.counter, head)
         table = _read(file, place + len(head), step * min(count, _MOST_TAGS))
         for at in range(0, len(table) - step + 1, step):
-            yield *unpack(form.entry, table[at : at + size]), table[at + size : at + step]
+            tag, kind, values = unpack(form.entry, table[at : at + size])
+            yield tag, kind, values, table[at + size : at + step], place + len(head) + at + size
     except error:
         return
 

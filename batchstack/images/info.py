@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -19,6 +20,7 @@ Empty: TypeAlias = Callable[[tuple[int, ...], npt.DTypeLike], Pixels]
 
 # Rows of an image of any width are read and written together up to so many bytes.
 BAND_BYTES = 2**25
+_LONGEST, _FINEST = 100, 60_000  # sides of pixels to one another, and the numbers for that
 
 
 class Shot(NamedTuple):
@@ -56,8 +58,8 @@ class ImageInfo:
         One of `DTYPES`.
     orientation : int
         The stored EXIF or TIFF orientation, 1 to 8.
-    data_range : int, optional
-        The stored value that means white, where tags tell it; they may be wrong.
+    data_range : float, optional
+        The stored value that means white, where tags state it; of 8 bits none is read.
     shot : Shot
         How it was taken.
     notes : tuple of str
@@ -73,7 +75,7 @@ class ImageInfo:
     channels: int
     dtype: str
     orientation: int = 1
-    data_range: int | None = field(default=None, compare=False)
+    data_range: float | None = field(default=None, compare=False)
     shot: Shot = field(default=Shot(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
     colours: str = field(default="", compare=False)
@@ -103,6 +105,11 @@ class ImageInfo:
     def read_by_rows(self) -> bool:
         """Whether it is read some rows at a time: turned ones cannot be."""
         return FORMATS[self.format].read_by_rows and self.orientation == 1
+
+
+def uneven(counts: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Pixels per unknown length along x and y, if they tell that pixels are not square."""
+    return counts if counts and counts[0] != counts[1] else None
 
 
 class Written(NamedTuple):
@@ -137,6 +144,9 @@ class Metadata:
         ICC colour profile.
     resolution : (float, float), optional
         Pixels per inch along x and y, after the orientation is applied.
+    has_unit : bool
+        Whether it is per inch; else per some length that is not known, and tells how much
+        higher than wide pixels are.
     iptc : bytes, optional
         IPTC block (IIM).
     chunks : tuple of (bytes, bytes)
@@ -149,9 +159,22 @@ class Metadata:
     xmp: bytes | None = None
     icc: bytes | None = None
     resolution: tuple[float, float] | None = None
+    has_unit: bool = True
     iptc: bytes | None = None
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     lost: tuple[str, ...] = ()
+
+    @property
+    def aspect(self) -> tuple[int, int] | None:
+        """Pixels per some length along x and y, in small numbers, where no length is known."""
+        if self.resolution is None or self.has_unit:
+            return None
+        x, y = self.resolution
+        if not 1 / _LONGEST <= x / y <= _LONGEST:
+            return None
+        # Neither number is larger than JFIF can say.
+        finest = min(_FINEST, int(_FINEST * y / x))
+        return Fraction(x / y).limit_denominator(finest).as_integer_ratio()
 
     def without_colour(self) -> "Metadata":
         """The same of a map, whose numbers are no colours."""

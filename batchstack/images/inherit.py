@@ -120,7 +120,7 @@ def _block(exif: Exif) -> bytes | None:
 
 def _with_resolution(exif: Exif, metadata: Metadata) -> Exif:
     """State the size of pixels where EXIF is stated at all."""
-    density = density_of(metadata.resolution)
+    density = density_of(metadata.resolution) if metadata.has_unit else None
     return exif.with_density(density) if exif and density else exif
 
 

@@ -6,6 +6,7 @@ A missing end is always noticed.
 """
 
 import re
+import shlex
 import struct
 import warnings
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from batchstack.images.claims import JPEG, check_claim, file_size
 from batchstack.images.colour import key
 from batchstack.images.exif_block import parse
 from batchstack.images.icc import FAULT, joined
-from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
+from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels, uneven
 from batchstack.images.orientation import exif_orientation, oriented_size, stored_shape
 from batchstack.images.shots import shot
 from batchstack.images.source import held
@@ -41,13 +42,14 @@ _KNOWN = (
     *(b"JFIF", b"JFXX", b"MPF\0", b"Adobe", b"Exif"),
 )
 _NO_RESOLUTION = (72.0, 72.0)
-_NOT_PLAIN = (_EXIF_PREFIX, _ICC_PREFIX)
+_NOT_PLAIN = (_EXIF_PREFIX, _ICC_PREFIX, _XMP_PREFIX)
 _SEGMENT_ROOM = 65533
 # Bytes that are read to find the size of an ordinary file, and the segments before it:
 # tables, restart interval, application data, comment.
 _HEAD = 16384
 _SCAN, _END = 0xDA, 0xD9  # pixels follow, or nothing
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_LS = 0xF7  # the frame of JPEG-LS
+_FRAMES = {*range(0xC0, 0xD0), _LS} - {0xC4, 0xC8, 0xCC}
 _HEADER_MARKERS = {0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}
 _COMMENT, _JFIF, _ADOBE, _PROFILE = 0xFE, 0xE0, 0xEE, 0xE2
 _MARKER = re.compile(rb"\xff+[^\0\xff]", re.DOTALL)
@@ -86,6 +88,8 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
     if plain is not None:
         height, width, channels = plain
         return ImageInfo(path, "jpeg", height, width, channels, "uint8")
+    head = _whole_head(file)
+    _refuse_other_coding(path, head)
     file.seek(0)
     image = _open(file)
     if image.mode not in ("L", "RGB"):
@@ -93,7 +97,7 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
             f"{path}: is a {image.mode} JPEG, only grey and RGB are supported; "
             "convert it, e.g. convert in.jpg -colorspace sRGB out.jpg"
         )
-    pieces = _profile_pieces(file)
+    pieces = _profile_pieces(head)
     stated = Metadata(exif=_exif(image), icc=joined(pieces))
     orientation = exif_orientation(stated.exif)
     height, width = oriented_size(image.height, image.width, orientation)
@@ -106,18 +110,50 @@ def _header(path: Path, file: BinaryIO, head: bytes) -> ImageInfo:
         channels,
         "uint8",
         orientation,
-        shot=shot(stated.exif),
+        shot=shot(stated.exif, image.info.get("xmp")),
         notes=(*([FAULT] if pieces and stated.icc is None else []), *exif.notes(stated.exif)),
         colours=key(stated),
     )
 
 
-def _profile_pieces(file: BinaryIO) -> list[bytes]:
-    """The parts of a colour profile, in the order of the file."""
+def _refuse_other_coding(path: Path, head: bytes) -> None:
+    """Refuse JPEG-LS, and samples of more than 8 bits."""
+    for marker, place in _markers(head):
+        if marker not in _FRAMES:
+            continue
+        bits, *_, channels = _frame(head, place)
+        if channels in (1, 3) and (marker == _LS or bits > 8):
+            found = "is JPEG-LS" if marker == _LS else f"has {bits}-bit samples"
+            raise ImageError(
+                f"{path}: {found}, which is not supported; rewrite its pixels, e.g. "
+                f"{_rewriting(marker, bits, channels)}"
+            )
+
+
+def _rewriting(marker: int, bits: int, channels: int) -> str:
+    """A command that rewrites pixels, and no metadata, as a TIFF."""
+    decode = "jpegls_decode" if marker == _LS else "jpeg8_decode"
+    colour = "rgb" if channels == 3 else "minisblack"
+    tag = f', extratags=[(281, "H", 1, {2**bits - 1}, True)]' if 8 < bits < 16 else ""
+    lines = (
+        f"import imagecodecs as i, tifffile as t; "
+        f't.imwrite("out.tif", i.{decode}(open("in.jpg", "rb").read()), '
+        f'photometric="{colour}", metadata=None{tag})'
+    )
+    return f"python -c {shlex.quote(lines)}"
+
+
+def _whole_head(file: BinaryIO) -> bytes:
+    """What stands before the pixels, and perhaps more."""
     file.seek(0)
     head = file.read(_HEAD)
     while _SCAN not in (marker for marker, _ in _markers(head)) and (more := file.read(len(head))):
         head += more
+    return head
+
+
+def _profile_pieces(head: bytes) -> list[bytes]:
+    """The parts of a colour profile, in the order of the file."""
     return [
         head[place + len(_ICC_PREFIX) : place - 2 + int.from_bytes(head[place - 2 : place])]
         for marker, place in _markers(head)
@@ -128,8 +164,9 @@ def _profile_pieces(file: BinaryIO) -> list[bytes]:
 def _plain_header(head: bytes) -> tuple[int, int, int] | None:
     """Height, width and channels of an ordinary JPEG; None where Pillow has to look.
 
-    Ordinary is 8 bit, grey or of three channels, without EXIF, which may turn the image, and
-    without a colour profile, which may be damaged.
+    Ordinary is 8 bit, grey or of three channels, without EXIF, which may turn the image, or
+    XMP, which may tell that it is made of others, and without a colour profile, which may be
+    damaged.
     Checking a long manifest is mostly this, and Pillow takes eight times as long.
     """
     size = None
@@ -278,11 +315,14 @@ def read_metadata(path: Path, file: BinaryIO) -> tuple[Metadata, int]:
     """Return the metadata as stored, the orientation not yet reset, and that."""
     image = _open(file)
     exif = _exif(image)
+    resolution = _resolution(_jfif_resolution(image), parse(exif).resolution)
+    aspect = None if resolution else _jfif_aspect(image)
     metadata = Metadata(
         exif=exif,
         xmp=image.info.get("xmp"),
-        icc=joined(_profile_pieces(file)),
-        resolution=_resolution(_jfif_resolution(image), parse(exif).resolution),
+        icc=joined(_profile_pieces(_whole_head(file))),
+        resolution=resolution or aspect,
+        has_unit=aspect is None,
         iptc=iptc.of_resources(_resources(image)),
         lost=_lost(image),
     )
@@ -325,6 +365,12 @@ def _jfif_resolution(image: JpegImageFile) -> tuple[float, float] | None:
     return (x * per_inch, y * per_inch) if per_inch and x and y else None
 
 
+def _jfif_aspect(image: JpegImageFile) -> tuple[float, float] | None:
+    """Pixels per some length along x and y, if they are not square."""
+    x, y = image.info.get("jfif_density", (0, 0))
+    return uneven((x, y)) if image.info.get("jfif_unit") == 0 and x and y else None
+
+
 def write_rows(
     file: BinaryIO, info: ImageInfo, blocks: Iterator[Pixels], encoding: Encoding
 ) -> None:
@@ -344,14 +390,16 @@ def write_rows(
     data = memoryview(encoded)
     (length,) = struct.unpack_from(">H", data, 4)
     jfif_end = 4 + length
-    file.write(_with_density(bytes(data[:jfif_end]), encoding.metadata.resolution))
+    file.write(_with_density(bytes(data[:jfif_end]), encoding.metadata))
     file.write(_segments(encoding.metadata))
     file.write(data[jfif_end:])
 
 
-def _with_density(jfif: bytes, resolution: tuple[float, float] | None) -> bytes:
+def _with_density(jfif: bytes, metadata: Metadata) -> bytes:
+    if metadata.aspect:
+        return jfif[:13] + struct.pack(">BHH", 0, *metadata.aspect) + jfif[18:]
     for unit, per_inch in ((1, 1.0), (2, 2.54)):
-        counts = [round(value / per_inch) for value in resolution or ()]
+        counts = [round(value / per_inch) for value in metadata.resolution or ()]
         if counts and all(1 <= count <= 65535 for count in counts):
             return jfif[:13] + struct.pack(">BHH", unit, *counts) + jfif[18:]
     return jfif

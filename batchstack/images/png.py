@@ -4,6 +4,7 @@ Pillow would do for the headers but loads all pixels to find an EXIF chunk behin
 """
 
 import json
+import re
 import shlex
 import struct
 import textwrap
@@ -22,11 +23,12 @@ from batchstack.images.claims import DEFLATE, check_claim, file_size
 from batchstack.images.colour import CHUNKS, key
 from batchstack.images.exif_block import parse
 from batchstack.images.icc import FAULT, is_sound
-from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels
+from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels, uneven
 from batchstack.images.orientation import exif_orientation, oriented_size
 from batchstack.images.shots import shot
 from batchstack.images.white import of_bits
 
+Counts = tuple[float, float]
 (_SIGNATURE,) = FORMATS["png"].magic
 _ANCILLARY = 0x20  # in the first letter of a chunk's type: it is a small one
 _END = bytes(4) + FORMATS["png"].end
@@ -40,6 +42,7 @@ _XMP_KEY = b"XML:com.adobe.xmp"
 _SOFTWARE_KEY = b"Software"
 # How programs keep what PNG had no chunk for: as text, in lines of hexadecimal.
 _RAW_KEY = b"Raw profile type "
+_RAW_LINES = re.compile(rb"\s*[^\n]*\n\s*\d+\s+(.*)", re.DOTALL)
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _LOST = {
@@ -106,7 +109,7 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
         "uint16" if depth == 16 else "uint8",
         orientation,
         data_range=of_bits(max(chunks.get(b"sBIT", b"\0"))) if depth == 16 else None,
-        shot=shot(metadata.exif),
+        shot=shot(metadata.exif, metadata.xmp),
         notes=_notes(chunks, metadata),
         colours=key(metadata),
     )
@@ -215,11 +218,14 @@ def _metadata(chunks: Iterable[tuple[bytes, bytes]]) -> Metadata:
             found[name] = text
             lost |= {_LOST[name]: None} if name in _LOST else {}
     block = found.get(b"eXIf", raw.get(b"exif", b"")).removeprefix(b"Exif\0\0")
+    resolution, aspect = _physical(found.get(b"pHYs", b""))
+    resolution = resolution or parse(block).resolution
     return Metadata(
         exif=block or None,
         xmp=found.get(_XMP_KEY) or raw.get(b"xmp"),
         icc=_profile(found.get(b"iCCP", b"")) or raw.get(b"icc") or raw.get(b"icm"),
-        resolution=_physical(found.get(b"pHYs", b"")) or parse(block).resolution,
+        resolution=resolution or aspect,
+        has_unit=resolution is not None or aspect is None,
         iptc=iptc.either(raw.get(b"iptc", b"")),
         chunks=tuple((kind, found[kind]) for kind in CHUNKS if kind in found),
         lost=tuple(lost),
@@ -236,10 +242,10 @@ def _text(kind: bytes, payload: bytes) -> tuple[bytes, bytes]:
 
 
 def _raw(name: bytes, text: bytes) -> dict[bytes, bytes]:
-    """A block of this name in lines: the name, how many bytes, and these in hexadecimal."""
-    _, _, *lines = text.split(maxsplit=2) or (b"", b"")
+    """A block of this name in lines: what it is, how many bytes, and these in hexadecimal."""
+    lines = _RAW_LINES.match(text)
     try:
-        block = bytes.fromhex("".join(b"".join(lines).decode("ascii").split()))
+        block = bytes.fromhex(lines[1].decode("ascii")) if lines else b""
     except ValueError:
         return {}
     if name == b"APP1":
@@ -256,11 +262,14 @@ def _inflate(data: bytes) -> bytes | None:
     return text if inflater.eof else None
 
 
-def _physical(payload: bytes) -> tuple[float, float] | None:
-    if len(payload) != 9:
-        return None
-    x, y, unit = struct.unpack(">IIB", payload)
-    return (x * _METRES_PER_INCH, y * _METRES_PER_INCH) if unit == 1 and x and y else None
+def _physical(payload: bytes) -> tuple[Counts | None, Counts | None]:
+    """Pixels along x and y per inch, or per some length if that is not known and they differ."""
+    x, y, unit = struct.unpack(">IIB", payload) if len(payload) == 9 else (0, 0, 0)
+    if not x or not y:
+        return None, None
+    if unit == 1:
+        return (x * _METRES_PER_INCH, y * _METRES_PER_INCH), None
+    return None, uneven((x, y)) if unit == 0 else None
 
 
 def write_rows(
@@ -282,7 +291,9 @@ def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:
         yield _chunk(kind, payload)
     if metadata.icc:
         yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc))
-    if metadata.resolution:
+    if metadata.aspect:
+        yield _chunk(b"pHYs", struct.pack(">IIB", *metadata.aspect, 0))
+    elif metadata.resolution:
         x, y = (round(value / _METRES_PER_INCH) for value in metadata.resolution)
         if 0 < x < 2**31 and 0 < y < 2**31:
             yield _chunk(b"pHYs", struct.pack(">IIB", x, y, 1))

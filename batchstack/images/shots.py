@@ -5,6 +5,7 @@ leave theirs.
 """
 
 import re
+from collections.abc import Iterable
 
 from batchstack.images.exif import (
     Entry,
@@ -16,6 +17,7 @@ from batchstack.images.exif import (
     whole_numbers,
 )
 from batchstack.images.info import Shot
+from batchstack.images.xmp import programs
 
 _SOFTWARE, _TAKEN, _FRACTION, _MAKER_NOTE, _COMPOSITE = 0x0131, 0x9003, 0x9291, 0x927C, 0xA460
 _TIME = re.compile(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d")
@@ -28,15 +30,15 @@ OLYMPUS_SETTINGS = 0x2020
 _STACKED_IMAGE, _FOCUS_STACKED = 0x0804, 9
 
 
-def shot(exif: bytes | None) -> Shot:
-    """What an EXIF block that starts with its TIFF header tells."""
+def shot(exif: bytes | None, packet: bytes | None = None) -> Shot:
+    """What an EXIF block that starts with its TIFF header, and an XMP packet, tell."""
     block = exif or b""
     first = first_directory(block)
     taking = taking_directory(block, first)
     return Shot(
         time_of(text(block, taking.get(_TAKEN)), text(block, taking.get(_FRACTION))),
         made_of(
-            text(block, first.get(_SOFTWARE)),
+            (text(block, first.get(_SOFTWARE)), *programs(packet or b"")),
             whole_number(block, taking.get(_COMPOSITE)),
             _maker_note(block, taking.get(_MAKER_NOTE)),
         ),
@@ -56,10 +58,10 @@ def time_of(taken: str, fraction: str) -> str | None:
     return f"{taken}.{fraction}" if fraction.isdecimal() else taken
 
 
-def made_of(software: str, composite: int | None, maker_note: bytes) -> str | None:
+def made_of(software: Iterable[str], composite: int | None, maker_note: bytes) -> str | None:
     """What tells that a picture is made of others, in words; None if nothing does."""
-    if _STACKERS.search(software):
-        return f"was made by {software!r}"
+    if stacker := next(filter(_STACKERS.search, software), None):
+        return f"was made by {stacker!r}"
     if composite in (2, 3):
         return "is a composite of several pictures, says its EXIF"
     if _is_stacked_by_olympus(maker_note):

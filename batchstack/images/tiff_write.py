@@ -21,7 +21,7 @@ import numpy as np
 from tifffile import TIFF, TiffWriter
 
 from batchstack.formats import FORMATS
-from batchstack.images.exif_block import DESCRIPTIVE, Exif, density_of, parse
+from batchstack.images.exif_block import DESCRIPTIVE, NO_UNIT, Exif, density_of, parse
 from batchstack.images.info import Encoding, ImageInfo, Metadata, Pixels
 
 _TILE = FORMATS["tiff"].rows_written
@@ -122,6 +122,9 @@ def _tags(
         extra.append((_IPTC, "I", len(block) // 4, block, True))
     if metadata.icc:
         tags["iccprofile"] = metadata.icc
-    if density := density_of(metadata.resolution):
+    density = density_of(metadata.resolution)
+    if aspect := metadata.aspect:
+        density = NO_UNIT, (aspect[0], 1), (aspect[1], 1)
+    if density:
         tags["resolutionunit"], *tags["resolution"] = density
     return tags | {"extratags": extra}

@@ -63,8 +63,21 @@ _WORDS = (*(one.encode() for one in _ANNOUNCING), b"GCamera:", b"Container:", b"
 _OF_MORE_XMP = b"http://ns.adobe.com/xmp/note/"
 # Packets that are taken apart; they take 20 to 50 times as much memory meanwhile.
 _MOST_BYTES = 2**20
+_PROGRAM = re.compile(
+    rb"""\w:(?:CreatorTool|Software|softwareAgent)(?:\s*=\s*["']|\s*>)([^<"']{1,200})"""
+)
 # Of packets that are not taken apart.
 _ORIENTATION = re.compile(rb"(tiff:Orientation(?:>|\s*=\s*[\"']))[1-8](?=[<\"'])")
+
+
+def is_begun(xmp: bytes) -> bool:
+    """Whether bytes begin as a packet does, in whatever encoding."""
+    return xmp.lstrip(b"\0 \t\r\n\xef\xbb\xbf").startswith((b"<?x", b"<x:", b"<rdf:", *_WIDE))
+
+
+def programs(xmp: bytes) -> list[str]:
+    """The programs that a packet says have made or changed the picture."""
+    return [one.decode("utf-8", "replace").strip() for one in _PROGRAM.findall(in_utf8(xmp))]
 
 
 def in_utf8(xmp: bytes) -> bytes:

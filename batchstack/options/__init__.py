@@ -134,33 +134,12 @@ class FusionOptions(Options):
         help="Variance, of brightness from 0 to 1, that the guided filter takes for an edge",
         used_by={"edges"},
     )
-    prior: float = option(
-        8.0,
-        Number(0, 20),
-        group="Decision map",
-        help="Log-odds of a frame near where the map has it, against all others",
-        used_by={"likelihood"},
-    )
-    prior_radius: int = option(
-        3,
-        Whole(0, 100),
-        group="Decision map",
-        help="How far near is, in cells, twice as many if they are larger than pixels",
-        used_by={"likelihood"},
-    )
-    sharpness: float = option(
-        20.0,
-        Number(0),
-        group="Decision map",
-        help="Activity above which a frame may be sharp whatever the map says, in 8-bit code "
-        "values",
-        used_by={"likelihood"},
-    )
     shrink: float = option(
         4.5,
         Number(0, 255),
         group="Decision map",
-        help="Departures from the map's frame taken for noise, in 8-bit code values",
+        help="Departures from the map's frame taken for noise, in 8-bit code values; twice as "
+        "many where it is sure",
         used_by={"drawn"},
     )
 

@@ -1,6 +1,6 @@
 """A folder of photographs: what is in it, and what belongs together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from batchstack import files
 from batchstack.errors import BatchstackError
-from batchstack.formats import FORMATS
+from batchstack.formats import FORMATS, foreign_of_suffix
 from batchstack.scan.breathing import Growth, growth
 from batchstack.scan.grouping import Group, Left, Proposal, ordered_by_scale, propose
 from batchstack.scan.looks import Look, look_at
@@ -20,6 +20,19 @@ from batchstack.scan.shots import Shot, read_shot
 T = TypeVar("T")
 _SUFFIXES = {suffix for row in FORMATS.values() for suffix in row.suffixes}
 _THREADS = 4  # decoders and reads do not hold the interpreter's lock
+
+
+def _is_image(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in _SUFFIXES
+
+
+def _not_read(names: list[str]) -> Iterator[Left]:
+    """Pictures of formats that are not read, unless one that is lies beside it under its name."""
+    read = {PurePosixPath(name).with_suffix("") for name in names if _is_image(name)}
+    for name in names:
+        path = PurePosixPath(name)
+        if (kind := foreign_of_suffix(path.suffix)) and path.with_suffix("") not in read:
+            yield Left(name, f"is of {kind.label}, which is not read; {kind.remedy}")
 
 
 class Folder:
@@ -54,8 +67,9 @@ class Folder:
         FileError
             If a folder cannot be read.
         """
+        names = self._files()
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(self._shot, self.names()))
+            found = list(pool.map(self._shot, filter(_is_image, names)))
             shots = self._with_shifts([shot for shot in found if isinstance(shot, Shot)])
             left = [one for one in found if isinstance(one, Left)]
             proposal = propose(
@@ -64,10 +78,20 @@ class Folder:
             if self._by_scale:
                 growths = list(pool.map(self._growth, proposal.groups))
                 proposal = ordered_by_scale(proposal, growths)
-        return Proposal(proposal.groups, proposal.left + left)
+        return Proposal(proposal.groups, [*proposal.left, *left, *_not_read(names)])
 
     def names(self) -> list[str]:
         """Names of all image files, relative to the folder; hidden ones are none.
+
+        Raises
+        ------
+        FileError
+            If a folder cannot be read.
+        """
+        return list(filter(_is_image, self._files()))
+
+    def _files(self) -> list[str]:
+        """Names of all files, relative to the folder, without hidden ones.
 
         A folder below it that goes away meanwhile has none.
 
@@ -93,7 +117,7 @@ class Folder:
                 if is_folder:
                     if (self.path / at / name).absolute() not in self._skip:
                         todo.append(at / name)
-                elif PurePosixPath(name).suffix.lower() in _SUFFIXES:
+                else:
                     found.append(str(at / name))
         return sorted(found)
 

@@ -8,8 +8,8 @@ from itertools import chain, count, groupby, pairwise
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypeAlias
 
-from natsort import natsort_keygen, ns
-
+from batchstack.formats import of_suffix
+from batchstack.images.names import as_counted, counted
 from batchstack.scan.breathing import Growth
 from batchstack.scan.looks import Look, focus_moves, returns, show_one_scene
 from batchstack.scan.shots import Shot
@@ -18,8 +18,6 @@ LEAST_GAP = 3.0  # seconds
 GAP_FACTOR = 4.0  # times the median gap
 _SIDES = re.compile(r"^(?:(.*?)[-_ .]?)(back|far|front|near)(?:[-_ .]?(.*))?$", re.IGNORECASE)
 _BACK = ("back", "far")
-_COUNTER = re.compile(r"^(.*?)(\d+)(\D*)$")
-_NATURAL = natsort_keygen(alg=ns.PATH)
 
 Looks: TypeAlias = Callable[[Sequence[Shot]], Sequence[Look | None]]
 
@@ -137,7 +135,7 @@ def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> 
 
 def _place(shot: Shot) -> tuple[str, str]:
     path = PurePosixPath(shot.name)
-    return str(path.parent), path.suffix.lower()
+    return str(path.parent), of_suffix(path.suffix).name
 
 
 def _in_one_place(shots: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]:
@@ -165,27 +163,10 @@ def in_order(shots: Sequence[Shot]) -> list[Shot]:
 
     A counter that went over its end (9999, then 0001) goes on after it.
     """
-    by_name = _as_counted(sorted(shots, key=lambda shot: _NATURAL(shot.name)))
+    by_name = as_counted(shots, lambda shot: shot.name)
     if any(shot.time is None for shot in shots):
         return by_name
     return sorted(by_name, key=lambda shot: shot.time or 0.0)
-
-
-def _as_counted(shots: list[Shot]) -> list[Shot]:
-    """Names in natural order, turned so that the widest gap of a full counter is at its end."""
-    counters = [_COUNTER.match(PurePosixPath(shot.name).stem) for shot in shots]
-    digits = {len(found[2]) if found else 0 for found in counters}
-    heads = {found[1] if found else "" for found in counters}
-    if len(shots) < 2 or len(digits) != 1 or digits == {0} or len(heads) != 1:
-        return shots
-    numbers = [int(found[2]) for found in counters if found]
-    room = 10 ** digits.pop()
-    gaps = [after - before for before, after in pairwise(numbers)]
-    widest = max(range(len(gaps)), key=gaps.__getitem__)
-    wraps = numbers[0] < room // 10 and numbers[-1] >= room - room // 10
-    if not wraps or gaps[widest] <= room // 2:
-        return shots
-    return shots[widest + 1 :] + shots[: widest + 1]
 
 
 # --- names
@@ -247,8 +228,8 @@ def _begins(before: Shot, shot: Shot, limit: float) -> bool:
 
 
 def _head(shot: Shot) -> str:
-    found = _COUNTER.match(PurePosixPath(shot.name).stem)
-    return found[1] if found else shot.name
+    found = counted(shot.name)
+    return found[0] if found else shot.name
 
 
 # --- looks

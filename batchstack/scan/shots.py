@@ -83,7 +83,7 @@ def read_shot(folder: Path, name: str) -> Shot:
         settings=settings,
         series=series_facts(make, block, taking.get(0x927C)),
         distance=_rational(block, taking.get(0x9206)) or None,
-        made_of=told.made_of,
+        made_of=info.shot.made_of or told.made_of,
     )
 
 

@@ -1,5 +1,6 @@
 """Names of frames that are spelled otherwise in the manifest than on the disk."""
 
+import re
 import unicodedata
 
 import numpy as np
@@ -56,8 +57,15 @@ def test_so_does_a_name(load, names, cell):
     assert load(names, cell, "back,front") == names
 
 
-def test_what_is_spelled_as_given_is_taken_and_nothing_else(load):
-    assert load(["a.jpg", "b.jpg", "c.JPG", "d.JPG"], "*.jpg") == ["a.jpg", "b.jpg"]
+def test_endings_in_two_cases_are_refused_with_patterns_for_either(load):
+    names = ["a.jpg", "b.jpg", "c.JPG", "d.JPEG"]
+    with pytest.raises(ManifestError, match=r"1 more would, such as 'c\.JPG'") as caught:
+        load(names, "*.jpg")
+    every, given = re.findall(r"'(\*\.\[.*?)'", str(caught.value))
+    assert load(names, every) == names[:3]
+    assert load(names, given) == names[:2]
+    assert load(names, "[a-d].*") == names
+    assert load([*names, "e.JPG"], "[c-e].JPG") == ["c.JPG", "e.JPG"]
 
 
 @pytest.mark.parametrize(

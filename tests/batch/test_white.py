@@ -1,4 +1,6 @@
-"""Files of 16 bits that hold fewer are fused as if it had been said which value is white."""
+"""Files state which value is white, or what they hold tells it; either is said."""
+
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,21 +10,25 @@ from batchstack.batch.alignment import Frame
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
-from batchstack.batch.white import brightest, found_range
+from batchstack.batch.white import held, white_of
 from batchstack.fusion import METHODS
 from batchstack.options import FusionOptions
 from tests.batch.conftest import do_split, do_whole
 from tests.scenes import stack
 
+FULL = 2**16 - 1
 
-def low_bit(workspace, bits, stated=None, n_frames=2, shape=(80, 90)):
-    """A stack that uses all of so many bits."""
+
+def frames_of(workspace, top, stated=None, n_frames=2, dtype="uint16", shape=(80, 90)):
+    """A stack whose largest value is `top`, with the tag MaxSampleValue of each frame."""
     frames = stack(shape, n_frames, dtype="uint16")
-    top = max(int(frame.max()) for frame in frames)
+    largest = max(int(frame.max()) for frame in frames)
     names = [f"f{number}.tif" for number in range(n_frames)]
-    tags = [(281, "H", 1, stated, True)] if stated else []
-    for name, pixels in zip(names, frames, strict=True):
-        scaled = (pixels.astype(np.uint32) * (2**bits - 1) // top).astype(np.uint16)
+    stated = stated if isinstance(stated, list) else [stated] * n_frames
+    tag, kind = (341, "f") if dtype == "float32" else (281, "H")
+    for name, pixels, value in zip(names, frames, stated, strict=True):
+        scaled = (pixels.astype(np.float64) * top / largest).astype(dtype)
+        tags = [(tag, kind, 1, value, True)] if value else []
         tifffile.imwrite(workspace.root / name, scaled, photometric="rgb", extratags=tags)
     return names
 
@@ -36,32 +42,79 @@ def planned(workspace, names, folder="out", **fusion):
 
 
 @pytest.mark.parametrize("n_frames", [2, 3])
-def test_low_bits_are_found_and_used_whole_and_in_tiles(workspace, n_frames):
-    names = low_bit(workspace, 12, n_frames=n_frames)
+@pytest.mark.parametrize(
+    ("dtype", "said"),
+    [
+        ("uint16", "its frames use 12 of 16 bits, so 4095 is taken for white"),
+        ("float32", "hold values up to 4095, most of them above 1, so 4095 is taken for white"),
+    ],
+)
+def test_what_frames_hold_is_found_and_used_whole_and_in_tiles(workspace, n_frames, dtype, said):
+    names = frames_of(workspace, 4095, n_frames=n_frames, dtype=dtype)
     found = do_whole(planned(workspace, names).job)
-    assert found.data_range == 4095
-    assert any("use 12 of 16 bits, so 4095 is taken for white" in one for one in found.warnings)
+    assert found.white.value == 4095
+    assert any(said in one for one in found.warnings)
     whole = workspace.outputs("out")
     step = planned(workspace, names)
     split = do_split(step.job, step.shape)
-    assert split.data_range == 4095
+    assert split.white == found.white
     assert split.warnings == found.warnings
     assert workspace.outputs("out") == whole
     given = do_whole(planned(workspace, names, "given", data_range=4095.0).job)
-    assert given.data_range is None
+    assert given.white == (None, "")
     assert workspace.pixels("given") == workspace.pixels("out")
 
 
-@pytest.mark.parametrize("bits", [16, 15])
-def test_what_uses_more_bits_is_taken_for_full(workspace, bits):
-    result = do_whole(planned(workspace, low_bit(workspace, bits)).job)
-    assert result.data_range is None
-    assert not any("is taken for white" in one for one in result.warnings)
+@pytest.mark.parametrize(
+    ("top", "dtype"),
+    [(FULL, "uint16"), (2**15, "uint16"), (0.9, "float32"), (1.2, "float32"), (12.0, "float32")],
+)
+def test_what_uses_all_of_its_type_is_taken_as_it_is(workspace, top, dtype):
+    result = do_whole(planned(workspace, frames_of(workspace, top, dtype=dtype)).job)
+    assert result.white == (None, "")
+    assert result.warnings == []
 
 
-def test_tags_decide_where_pixels_do_not_contradict_them(workspace):
-    assert do_whole(planned(workspace, low_bit(workspace, 9, 4095)).job).data_range == 4095
-    assert do_whole(planned(workspace, low_bit(workspace, 12, 255)).job).data_range == 4095
+@pytest.mark.parametrize(
+    ("top", "stated", "expected", "said"),
+    [
+        (500, 4095, 4095, "state 4095 for white, though 1023 would do for what they hold"),
+        (4095, FULL, None, "state 65535 for white, though 4095 would do for what they hold"),
+        (50_000, FULL, None, ""),
+        (4095, [None, FULL], None, "state 65535 for white"),
+        (4095, 255, 4095, "hold values up to 4095 though 255 is stated for white"),
+        (60_000, 4095, None, "hold values up to 60000 though 4095 is stated for white"),
+    ],
+)
+def test_what_files_state_wins_unless_pixels_are_above_it(workspace, top, stated, expected, said):
+    white = do_whole(planned(workspace, frames_of(workspace, top, stated)).job).white
+    assert white.value == expected
+    assert said in white.said
+    assert bool(said) == bool(white.said)
+
+
+@pytest.mark.parametrize(
+    ("top", "stated", "expected"),
+    [
+        (0.9, 1.0, None),
+        (0.9, 4095.0, None),  # scaled, and the tag was kept
+        (700, 4000.0, 4095),
+        (4095, 1.0, 4095),
+        (65535, None, FULL),
+    ],
+)
+def test_floats_are_taken_by_what_they_state_too(workspace, top, stated, expected):
+    job = planned(workspace, frames_of(workspace, top, stated, dtype="float32")).job
+    white = do_whole(job).white
+    assert white.value == expected
+    assert bool(white.said) == (stated != 1.0 or expected is not None)
+
+
+def test_frames_that_state_different_values_are_told(workspace):
+    job = planned(workspace, frames_of(workspace, 900, [1000, 4095])).job
+    (warning,) = job.warnings
+    assert "f1.tif: states 4095 for white, f0.tif 1023" in warning
+    assert do_whole(job).white.value == 4095
 
 
 @pytest.mark.parametrize(
@@ -69,9 +122,19 @@ def test_tags_decide_where_pixels_do_not_contradict_them(workspace):
     [(1, 255), (255, 255), (256, 1023), (4095, 4095), (4096, 16383), (16384, None), (0, None)],
 )
 def test_the_range_is_that_of_the_next_converter(workspace, largest, expected):
-    job = planned(workspace, low_bit(workspace, 12)).job
-    assert found_range(job, [0, largest]) == expected
     pixels = np.zeros((30, 40, 3), np.uint16)
     pixels[29, 39, 2] = largest
-    assert brightest(job, Frame(workspace.root, pixels)) == largest
-    assert brightest(job, Frame(workspace.root, pixels.astype(np.uint8))) is None
+    found = held(Frame(workspace.root, pixels), None)
+    assert white_of(None, [found, found]).value == expected
+    assert held(Frame(workspace.root, pixels.astype(np.uint8)), None) is None
+
+
+def test_a_few_bright_floats_are_light(workspace):
+    pixels = np.full((30, 40), 0.2, np.float32)
+    pixels[:3] = 5000
+    frame = partial(Frame, workspace.root)
+    white = white_of(None, [held(frame(pixels), None)])
+    assert white.value is None
+    assert "up to 5000, though most are not above 1, so 1 is taken for white" in white.said
+    pixels[3:] = 0  # what is cut out of its background
+    assert white_of(None, [held(frame(pixels), None)]).value == 2**14 - 1

@@ -4,8 +4,12 @@ import csv
 
 import numpy as np
 import pytest
+import tifffile
 
+from batchstack.batch.manifest import load_manifest
 from batchstack.images import read_image, write_image
+from batchstack.scan.grouping import in_order
+from batchstack.scan.shots import Shot
 from batchstack.scenes import make_stack
 
 FAST = ("--align", "off")
@@ -67,6 +71,45 @@ def test_a_folder_that_is_no_stack_is_refused_with_a_remedy(workspace, content, 
     assert f"m.csv:2:2 frames: {str(workspace.root / 'shoot')!r} {message}" in (
         workspace.run("check", "m.csv", code=2).stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["b.HEIC", "a.HEIC", "c.webp"], "are 2 of HEIC, 'a.HEIC', which is not read; convert it"),
+        (["a.webp"], "is one of WebP, 'a.webp', which is not read; convert it"),
+        (["a.NEF", "b.nef"], "are 2 of camera raw (NEF), 'a.NEF', which is not read; develop"),
+    ],
+)
+def test_pictures_that_are_not_read_are_told_with_a_remedy(workspace, names, message):
+    (workspace.root / "shoot").mkdir()
+    for name in names:
+        (workspace.root / "shoot" / name).touch()
+    said = workspace.run("fuse", "-o", "out", "shoot", code=2).stderr
+    assert f"holds no JPEG, PNG or TIFF files, but there {message}" in said
+
+
+def test_a_folder_is_fused_in_the_order_in_which_scan_has_it(workspace):
+    names = ["DSC09998.png", "DSC09999.png", "DSC00001.png"]
+    (workspace.root / "shoot").mkdir()
+    for name in names:
+        write_image(workspace.root / "shoot" / name, np.zeros((20, 20), np.uint8))
+    fused = workspace.run("fuse", "-o", "out", "--methods", "direct", "shoot").stderr
+    assert "DSC09998.png to DSC00001.png" in fused
+    (workspace.root / "m.csv").write_text("id,frames\ns,shoot\n")
+    (row,) = load_manifest(workspace.root / "m.csv", known_methods=("direct",)).rows
+    assert [path.name for path in row.frames] == names
+    assert in_order([Shot(name) for name in names]) == [Shot(name) for name in names]
+
+
+def test_what_outputs_do_without_is_said_of_the_reference_by_name(workspace):
+    (workspace.root / "shoot").mkdir()
+    for name, said in (("a.tif", None), ("b.tif", "ImageJ=1.53t\nimages=1\n")):
+        pixels = np.zeros((20, 20), np.uint8)
+        tifffile.imwrite(workspace.root / "shoot" / name, pixels, description=said, metadata=None)
+    said = workspace.run("fuse", "-o", "out", "--reference", "2", "shoot").stderr
+    assert "the reference frame, b.tif, has the description that a program wrote" in said
+    assert "reference frame" not in workspace.run("fuse", "-o", "out", "shoot").stderr
 
 
 def test_one_frame_is_no_stack(workspace):

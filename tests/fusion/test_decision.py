@@ -11,6 +11,7 @@ from batchstack.fusion.decision import DOUBTED, SURE, TRUSTED, cell_box, index_t
 from batchstack.fusion.engine import tiles
 from batchstack.fusion.methods import select_methods
 from batchstack.fusion.pyramid import level_shape
+from batchstack.fusion.rules import WHOLLY
 from batchstack.fusion.tiles import partition
 from batchstack.geometry import Box
 from batchstack.options import FusionOptions
@@ -70,11 +71,24 @@ def test_without_any_evidence_the_commonest_frame_wins():
 def test_trust_fades_with_the_distance_from_evidence():
     index = np.zeros((5, 100), np.uint8)
     index[:, 10:] = np.arange(90) % 2 + 1  # columns of one cell, without evidence
-    confidence = np.where(index == 0, 255, 0).astype(np.uint8)
+    confidence = np.where(index == 0, SURE, 0).astype(np.uint8)
     settled, _, trust = settle(index, confidence, evidence=1)
     assert not settled.any()
     expected = np.clip((DOUBTED - np.arange(-9, 91)) / (DOUBTED - TRUSTED), 0, 1)
-    np.testing.assert_allclose(trust / 255, np.tile(expected, (5, 1)), atol=0.51 / 255)
+    np.testing.assert_allclose(trust / WHOLLY, np.tile(expected, (5, 1)), atol=0.51 / WHOLLY)
+
+
+def test_cells_that_are_evidence_are_trusted_more_the_surer_they_are():
+    index = np.zeros((4, 256), np.uint8)
+    confidence = np.tile(np.arange(256), (4, 1)).astype(np.uint8)
+    for evidence in (0, 1):  # whether every region stays or some might go
+        index[0, 0] = evidence
+        _, left, trust = settle(index, confidence, evidence)
+        np.testing.assert_array_equal(left[1:], confidence[1:])
+        assert (trust[1:, : SURE + 1] == WHOLLY).all()
+        assert (np.diff(trust[1:].astype(int)) >= 0).all()
+        assert (trust[1:, -1] == 254).all()
+        assert trust.min() >= (0 if evidence else WHOLLY)
 
 
 @settings(max_examples=50)

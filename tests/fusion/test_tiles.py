@@ -30,7 +30,6 @@ options_of_any_kind = st.builds(
     beta=st.sampled_from([0.02, 0.1, 3.0]),
     kernel=st.sampled_from([1, 3, 7]),
     map_level=st.sampled_from([None, 1, 2, 3]),
-    prior_radius=st.sampled_from([0, 6]),
     guide_radius=st.sampled_from([0, 2, 5]),
 )
 

@@ -165,6 +165,7 @@ CHECKS = {
 OWN = {  # those with sources of their own, below
     "Adobe RGB by EXIF alone",
     "gAMA, cHRM, sRGB, cICP",
+    "how high pixels are for their width, without a unit",
     "pixel size in the words of OME, ImageJ or Micro-Manager",
     "description that a program wrote",
 }

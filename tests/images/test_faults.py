@@ -23,7 +23,7 @@ from batchstack.images import (
     read_image_and_digest,
     read_metadata,
     stage_image,
-    tiff_read,
+    tiff_pixels,
     write_image,
     write_image_rows,
     write_npy,
@@ -107,7 +107,7 @@ def test_a_failure_that_was_swallowed_is_told_all_the_same(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(jpeg, "baseline jpeg"), (png, "png"), (tiff_read, "plain tiff")]
+    ("module", "name"), [(jpeg, "baseline jpeg"), (png, "png"), (tiff_pixels, "plain tiff")]
 )
 def test_mistakes_of_batchstack_are_not_blamed_on_the_file(tmp_path, monkeypatch, module, name):
     (tmp_path / "frame").write_bytes(FILES[name])

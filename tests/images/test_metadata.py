@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -30,6 +31,8 @@ from tests.images import sources
 from tests.images.samples import SRGB, noise, photo, png_chunk
 
 ADOBE = stated_profile(Metadata(exif=sources.block(1, adobe_rgb=True)), 3)
+
+KINDS_OF_FILES = (".jpg", ".png", ".tif")
 
 # --- EXIF
 
@@ -474,6 +477,88 @@ def test_xmp_and_profiles_in_tags_of_any_type_are_read(tmp_path, kind):
     assert probe(path).notes == ()
     assert b"xmp:Rating" in read_metadata(path).xmp
     assert read_metadata(path).icc == SRGB
+
+
+@pytest.mark.parametrize("head", ["\niptc\n", "\nIPTC profile\n", "IPTC profile\r\n"])
+def test_iptc_of_a_png_is_read_whatever_the_line_before_it_says(tmp_path, head):
+    lines = f"{head}{len(sources.RESOURCES):8}\n{sources.RESOURCES.hex()}\n".encode()
+    path = tmp_path / "a.png"
+    Image.fromarray(photo()).save(path)
+    text = b"Raw profile type iptc\0\0" + zlib.compress(lines)
+    found = read_metadata(sources.insert(path, png_chunk(b"zTXt", text)))
+    assert (found.iptc, found.lost) == (sources.IPTC, ())
+
+
+@pytest.mark.parametrize("form", ["H", "I"])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_xmp_profiles_and_iptc_stored_as_numbers_are_read(tmp_path, form, order, is_swapped):
+    size = np.dtype(form).itemsize
+    tags = []
+    for tag, data in ((700, sources.XMP), (34675, SRGB), (33723, sources.IPTC)):
+        padded = data + bytes(-len(data) % size)
+        if is_swapped:
+            padded = np.frombuffer(padded, form).byteswap().tobytes()
+        tags.append((tag, form, len(padded) // size, padded, True))
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, photo(), metadata=None, byteorder=order, extratags=tags)
+    found = read_metadata(path)
+    assert probe(path).notes == ()
+    assert b"xmp:Rating" in found.xmp
+    assert found.icc[: len(SRGB)] == SRGB
+    assert found.iptc == sources.IPTC
+
+
+def uneven_source(path, x, y):
+    """A file that says how many pixels there are along x and y per length, and not which."""
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, photo(), metadata=None, resolution=(x, y), resolutionunit=1)
+    else:
+        Image.fromarray(photo()).save(path, dpi=(300, 300))
+        data = path.read_bytes()
+        if path.suffix == ".png":
+            place = data.index(b"pHYs") - 4
+            chunk = png_chunk(b"pHYs", struct.pack(">IIB", x, y, 0))
+            data = data[:place] + chunk + data[place + len(chunk) :]
+        else:
+            data = data[:13] + struct.pack(">BHH", 0, x, y) + data[18:]
+        path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_FILES)
+@pytest.mark.parametrize("source", KINDS_OF_FILES)
+def test_how_high_pixels_are_is_kept_without_a_unit(tmp_path, source, kind):
+    metadata = read_metadata(uneven_source(tmp_path / f"a{source}", 4, 3))
+    for change, expected in ((None, 4 / 3), ((0.5, 1.5), 4)):
+        own = scaled(metadata, *change) if change else metadata
+        path = tmp_path / f"b{kind}"
+        write_image(path, photo(), Encoding(metadata=own))
+        with Image.open(path) as image:  # a second reader
+            told = image.info
+            if kind == ".tif":
+                assert image.tag_v2[296] == 1
+                x, y = float(image.tag_v2[282]), float(image.tag_v2[283])
+            else:
+                x, y = told["jfif_density"] if kind == ".jpg" else told["aspect"]
+        assert x / y == pytest.approx(expected)
+        again = read_metadata(path)
+        assert (again.has_unit, again.aspect) == (False, own.aspect)
+
+
+@pytest.mark.parametrize("ratio", [1e-9, 0.0101, 1 / 3, 1.0001, 99.9, 1e9])
+def test_jfif_can_say_how_high_pixels_are(ratio):
+    aspect = Metadata(resolution=(ratio, 1.0), has_unit=False).aspect
+    if not 0.01 <= ratio <= 100:
+        assert aspect is None
+    else:
+        assert min(aspect) > 0 and max(aspect) < 2**16
+        assert aspect[0] / aspect[1] == pytest.approx(ratio, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_FILES)
+def test_square_pixels_without_a_unit_say_nothing(tmp_path, kind):
+    assert read_metadata(uneven_source(tmp_path / f"a{kind}", 3, 3)).resolution is None
 
 
 def test_iptc_that_is_longer_than_a_segment_of_jpeg_comes_back(tmp_path):

@@ -28,6 +28,7 @@ from batchstack.images import (
     write_image,
 )
 from batchstack.images.orientation import exif_orientation
+from batchstack.scan.shots import read_shot
 from tests.images import sources
 from tests.images.samples import (
     SRGB,
@@ -39,6 +40,7 @@ from tests.images.samples import (
     png_chunk,
 )
 
+PNG = png_bytes(Image.fromarray(photo()))
 PLAIN, PROGRESSIVE = jpeg_bytes(photo()), jpeg_bytes(photo(), progressive=True)
 END = b"\xff\xd9"
 
@@ -263,7 +265,9 @@ REFUSED = {
         "transparent": lambda: png_bytes(Image.fromarray(photo()), transparency=(1, 2, 3)),
         "far back": far_back,
     },
-    "in.tif": {mode: partial(tiff_of, mode) for mode in ("CMYK", "RGBA", "LAB", "P", "YCbCr")},
+    "in.tif": {
+        **{mode: partial(tiff_of, mode) for mode in ("CMYK", "RGBA", "LA", "LAB", "P", "YCbCr")},
+    },
     "in.webp": {"webp": lambda: saved("WEBP")},
     "in.gif": {"gif": lambda: saved("GIF")},
     "in.bmp": {"bmp": lambda: saved("BMP")},
@@ -288,7 +292,117 @@ def test_the_command_that_a_message_names_makes_a_frame(tmp_path, name, what):
     if what == "far back":
         assert found.shape == (4, 620)
     else:
-        assert np.abs(found.astype(int) - photo()).mean() < 20  # of a palette
+        expected = np.asarray(Image.fromarray(photo()).convert("L")) if what == "LA" else photo()
+        assert np.abs(found.astype(int) - expected).mean() < 20  # of a palette
+
+
+STORED = photo()
+GREY = STORED[..., 1]
+LIGHT = (STORED / np.float32(255) * 1.3).astype(np.float32)  # above white in places
+DEEP = (STORED.astype(np.uint16) * 257) >> 4
+
+
+def with_alpha(pixels):
+    return np.dstack([pixels, np.full(pixels.shape[:2], 1, pixels.dtype)])
+
+
+def tiff_bytes(pixels, photometric="rgb", **options):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, photometric=photometric, metadata=None, **options)
+    return buffer.getvalue()
+
+
+ALPHA = {"extrasamples": ["unassalpha"]}
+# What is refused, and the pixels that the command of the message makes of it.
+REWRITTEN = {
+    "float alpha": ("in.tif", lambda: tiff_bytes(with_alpha(LIGHT), **ALPHA), LIGHT),
+    "float planes": (
+        "in.tif",
+        lambda: tiff_bytes(
+            np.moveaxis(with_alpha(LIGHT), -1, 0).copy(), planarconfig="separate", **ALPHA
+        ),
+        LIGHT,
+    ),
+    "float grey alpha": (
+        "in.tif",
+        lambda: tiff_bytes(with_alpha(LIGHT[..., 1]), "minisblack", planarconfig="contig", **ALPHA),
+        LIGHT[..., 1],
+    ),
+    "half alpha": (
+        "in.tif",
+        lambda: tiff_bytes(with_alpha(LIGHT.astype(np.float16)), **ALPHA),
+        LIGHT.astype(np.float16).astype(np.float32),
+    ),
+    "two extra": (
+        "in.tif",
+        lambda: tiff_bytes(np.dstack([STORED, GREY, GREY]), extrasamples=["unspecified"] * 2),
+        STORED,
+    ),
+    "double": ("in.tif", lambda: tiff_bytes(LIGHT.astype(np.float64)), LIGHT),
+    "signed": ("in.tif", lambda: tiff_bytes(DEEP.astype(np.int16)), DEEP.astype(np.float32)),
+    "long": (
+        "in.tif",
+        lambda: tiff_bytes(GREY.astype(np.uint32) * 1000, "minisblack"),
+        GREY.astype(np.float32) * 1000,
+    ),
+    "complex": (
+        "in.tif",
+        lambda: tiff_bytes(LIGHT[..., 1].astype(np.complex64), "minisblack"),
+        LIGHT[..., 1],
+    ),
+    "bits": (
+        "in.tif",
+        lambda: tiff_bytes(GREY > 99, "minisblack"),
+        (GREY > 99) * np.uint8(255),
+    ),
+    "4 bits": (
+        "in.tif",
+        lambda: tiff_bytes(GREY >> 4, "minisblack", bitspersample=4),
+        (GREY >> 4) * np.uint8(17),
+    ),
+    "12 bits": ("in.tif", lambda: tiff_bytes(DEEP, bitspersample=12), DEEP),
+    "white is 0": ("in.tif", lambda: tiff_bytes(1 - LIGHT[..., 1], "miniswhite"), LIGHT[..., 1]),
+    "JPEG-LS": ("in.jpg", lambda: imagecodecs.jpegls_encode(GREY.copy()), GREY),
+    "JPEG-LS in colour": ("in.jpg", lambda: imagecodecs.jpegls_encode(smooth(STORED)), None),
+    "deep JPEG-LS": ("in.jpg", lambda: imagecodecs.jpegls_encode(smooth(DEEP)), None),
+    "12-bit JPEG": (
+        "in.jpg",
+        lambda: imagecodecs.jpeg8_encode(smooth(DEEP), bitspersample=12, level=100),
+        None,
+    ),
+    "grey 12-bit JPEG": (
+        "in.jpg",
+        lambda: imagecodecs.jpeg8_encode(DEEP[..., 1].copy(), bitspersample=12, level=100),
+        DEEP[..., 1],
+    ),
+    "16-bit JPEG": (
+        "in.jpg",
+        lambda: imagecodecs.jpeg8_encode(smooth(DEEP), bitspersample=16, lossless=True),
+        None,
+    ),
+}
+
+
+def smooth(pixels):
+    """What compresses so well that the encoder of JPEG-LS has room for it."""
+    return np.ascontiguousarray(np.repeat(np.repeat(pixels[:24, :32], 4, 0), 4, 1))
+
+
+@pytest.mark.parametrize("name", REWRITTEN)
+def test_the_lines_of_python_that_a_message_names_make_a_frame(tmp_path, name):
+    file_name, make, expected = REWRITTEN[name]
+    path = file_with(tmp_path / file_name, make())
+    with pytest.raises(ImageError, match=r"is not supported; .*e\.g\. python -c ") as caught:
+        probe(path)
+    command = str(caught.value).partition("e.g. python ")[2]
+    subprocess.run(f"{sys.executable} {command}", shell=True, cwd=tmp_path, check=True)
+    made = tmp_path / "out.tif"
+    if expected is None:
+        expected = smooth(STORED if name == "JPEG-LS in colour" else DEEP)
+    tolerance = {"12-bit JPEG": 80, "grey 12-bit JPEG": 4}.get(name, 1e-6)  # colour is halved
+    np.testing.assert_allclose(read_image(made), expected, rtol=0, atol=tolerance)
+    if "12" in name:
+        assert probe(made).data_range == 4095
 
 
 # --- TIFF that says wrong how long its strips are
@@ -528,29 +642,36 @@ def test_a_film_in_png_is_not_taken_for_its_first_picture(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tags", "expected"),
+    ("tags", "expected", "of_floats"),
     [
-        ({}, None),
-        ({"extratags": [(281, "H", 1, 4095, True)]}, 4095),
-        ({"extratags": [(281, "H", 1, 3900, True)]}, 4095),
-        ({"extratags": [(281, "H", 1, 65535, True)]}, None),
-        ({"extratags": [(341, "H", 1, 4095, True)]}, 4095),
-        ({"description": '<OME><Pixels SignificantBits="14"/></OME>'}, 2**14 - 1),
-        ({"description": '{"BitDepth": 10}'}, 1023),
+        ({}, None, None),
+        ({"extratags": [(281, "H", 1, 4095, True)]}, 4095, 4095),
+        ({"extratags": [(281, "H", 3, (3900, 12, 9), True)]}, 4095, 4095),
+        ({"extratags": [(281, "H", 1, 65535, True)]}, 65535, 65535),
+        ({"extratags": [(281, "H", 1, 0, True)]}, None, None),
+        ({"extratags": [(341, "H", 1, 4095, True)]}, 4095, 4095),
+        ({"extratags": [(341, "f", 1, 0.75, True)]}, None, 1),
+        ({"extratags": [(341, "f", 1, 4000.5, True)]}, 4095, 4095),
+        ({"extratags": [(341, "f", 1, float("nan"), True)]}, None, None),
+        ({"extratags": [(341, "s", 0, "4095", True)]}, None, None),
+        ({"description": '<OME><Pixels SignificantBits="14"/></OME>'}, 2**14 - 1, None),
+        ({"description": '<OME><Pixels SignificantBits="16"/></OME>'}, None, None),
+        ({"description": '{"BitDepth": 10}'}, 1023, None),
+        ({"description": '{"BitDepth": 16}'}, 65535, None),
     ],
 )
-def test_tags_tell_which_value_is_white(tmp_path, tags, expected):
-    tifffile.imwrite(tmp_path / "a.tif", noise((8, 9), "uint16"), metadata=None, **tags)
-    assert probe(tmp_path / "a.tif").data_range == expected
-    tifffile.imwrite(tmp_path / "a.tif", noise((8, 9)), metadata=None, **tags)
-    assert probe(tmp_path / "a.tif").data_range is None
+def test_tags_tell_which_value_is_white(tmp_path, tags, expected, of_floats):
+    for dtype, white in (("uint16", expected), ("float32", of_floats), ("uint8", None)):
+        tifffile.imwrite(tmp_path / "a.tif", noise((8, 9), dtype), metadata=None, **tags)
+        assert probe(tmp_path / "a.tif").data_range == white
 
 
-def test_significant_bits_of_a_png_tell_which_value_is_white(tmp_path):
+@pytest.mark.parametrize(("bits", "expected"), [(12, 4095), (16, 65535), (0, None), (17, None)])
+def test_significant_bits_of_a_png_tell_which_value_is_white(tmp_path, bits, expected):
     data = png_bytes(Image.fromarray(noise((8, 9), "uint16")))
     assert probe(file_with(tmp_path / "a.png", data)).data_range is None
-    data = data[:33] + png_chunk(b"sBIT", b"\x0c") + data[33:]
-    assert probe(file_with(tmp_path / "a.png", data)).data_range == 4095
+    data = data[:33] + png_chunk(b"sBIT", bytes([bits])) + data[33:]
+    assert probe(file_with(tmp_path / "a.png", data)).data_range == expected
 
 
 def olympus_note(mode):
@@ -638,6 +759,39 @@ def test_exif_tells_how_a_frame_was_taken(tmp_path, kind, name):
         else png_bytes(Image.fromarray(photo()), exif=exif)
     )
     assert tuple(probe(file_with(tmp_path / f"a.{kind}", data)).shot) == expected
+
+
+PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:tiff="http://ns.adobe.com/tiff/1.0/" {}</rdf:Description></rdf:RDF></x:xmpmeta>"""
+PROGRAMS = {
+    "attribute": (' xmp:CreatorTool="Zerene Stacker 1.04">', "Zerene Stacker 1.04"),
+    "element": ("><xmp:CreatorTool>Helicon Focus 8</xmp:CreatorTool>", "Helicon Focus 8"),
+    "software": ("><tiff:Software> PICOLAY </tiff:Software>", "PICOLAY"),
+    "editor": (' xmp:CreatorTool="Adobe Photoshop 24.0">', None),
+    "keyword": ("><dc:title>for Zerene</dc:title>", None),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16"])
+def test_xmp_tells_which_program_made_a_picture(tmp_path, kind, coding, name):
+    said, program = PROGRAMS[name]
+    packet = PACKET.format(said).encode(coding)
+    path = tmp_path / f"a.{kind}"
+    if kind == "jpg":
+        Image.fromarray(photo()).save(path, xmp=packet)
+    elif kind == "png":
+        text = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)
+        file_with(path, PNG[:33] + text + PNG[33:])
+    else:
+        tags = [(700, "B", len(packet), packet, True)]
+        tifffile.imwrite(path, photo(), metadata=None, extratags=tags)
+    expected = f"was made by {program!r}" if program else None
+    assert probe(path).shot.made_of == expected
+    assert read_shot(tmp_path, path.name).made_of == expected
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from batchstack.images import (
     file_digest,
     read_image,
     stage_image,
-    tiff_read,
+    tiff_pixels,
     write,
     write_image,
 )
@@ -133,7 +133,7 @@ def test_a_strip_that_decodes_to_too_little_is_refused(tmp_path):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("separate", [False, True])
 def test_rows_too_wide_to_be_held_are_staged_in_pieces(tmp_path, layout, separate, monkeypatch):
-    monkeypatch.setattr(tiff_read, "BAND_BYTES", 7000)
+    monkeypatch.setattr(tiff_pixels, "BAND_BYTES", 7000)
     pixels = noise((HEIGHT, 353, 3), "uint16")
     tifffile.imwrite(
         tmp_path / "a.tif",

@@ -164,3 +164,11 @@ def test_what_cannot_be_looked_at_is_left_out_and_said():
     groups, left = proposed(shots, looks)
     assert [len(frames) for frames in groups.values()] == [8]
     assert left == {"IMG_0003.jpg": "cannot be read"}
+
+
+def test_one_format_is_one_kind_of_file_however_its_ending_is_spelled():
+    names = ["a1.jpg", "a2.JPG", "a3.jpeg", "a4.Jpg"]
+    others = ("a1.tif", "a2.tif", "a3.tif", "a4.tiff")
+    looks = {name: look(0, index % 4 / 3) for index, name in enumerate([*names, *others])}
+    groups, _ = proposed([shot(name) for name in looks], looks)
+    assert set(groups.values()) == {tuple(names), others}

@@ -359,3 +359,22 @@ def test_a_watched_folder_is_fused_stack_by_stack_until_it_is_ended(workspace, c
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "1 done" in said
+
+
+def test_pictures_that_are_not_read_are_left_out_by_name_with_a_remedy(workspace, card):
+    for name in ("a.HEIC", "b.heic", "c.nef", "notes.txt", "report.pdf"):
+        (card / name).touch()
+    said = workspace.run("scan", "card", "-o", "m.csv", code=2).stdout
+    assert "left out, is of HEIC, which is not read; convert it first" in said
+    assert "a.HEIC, b.heic" in said
+    assert "left out, is of camera raw (NEF), which is not read; develop" in said
+    assert "notes" not in said and "report" not in said
+
+
+def test_raw_beside_a_photograph_of_its_name_is_no_news(card):
+    names = take(card, rendered(0), 1, 1000.0)
+    for name in names:
+        (card / name).with_suffix(".NEF").touch()
+    proposal = Folder(card).propose()
+    assert [group.frames for group in proposal.groups] == [tuple(names)]
+    assert proposal.left == []

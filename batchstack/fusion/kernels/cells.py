@@ -14,169 +14,8 @@ from batchstack.compiled import (
     mirrored,
     routine,
 )
-from batchstack.fusion.kernels.smoothing import Index, filter_row
-
-
-@bare_kernel
-def candidates(
-    level: Planes,
-    height: int,
-    index: Index,
-    spacing: int,
-    taps: Planes,
-    sharpness: float,
-    rise: float,
-    top: int,
-    bottom: int,
-    values: Planes,
-    measured: Planes,
-    sums: Planes,
-    out: Counts,
-) -> None:
-    """1 where a frame wins or is sharp in itself, else 0.
-
-    It is sharp where its second differences, the root mean square of the channels under a
-    Gaussian of `taps`, are above `sharpness` and above `rise` times those of pixels `spacing`
-    apart: in a blurred place neighbouring pixels differ little beside pixels further apart.
-
-    Parameters
-    ----------
-    level : ndarray, shape (frames, channels, rows, columns)
-        The level of the cells; a ring.
-    index : ndarray, shape (rows, columns)
-        Winning frame of each cell of the window.
-    values, measured, sums : ndarray
-        Room for (channels, 2 spacing + 1, columns + 2 edge), (2, 2 reach + 1, columns + 2 reach),
-        and (3, columns + 2 edge), with the reach of the Gaussian and edge = reach + spacing.
-    out : ndarray of uint8, shape (frames, rows, columns)
-        A ring.
-    """
-    frames, channels, kept, width = level.shape
-    reach = taps.size - 1
-    edge, around, window = reach + spacing, 2 * reach + 1, 2 * spacing + 1
-    fine_least, share = np.float32(sharpness), np.float32(rise)
-    for i in range(frames):
-        for y in range(top - edge, bottom + edge):
-            row = mirrored(y, height) % kept
-            for channel in range(channels):
-                line, base = values[channel, y % window], level[0, channel, row]
-                inner, other = line[edge : edge + width], level[i, channel, row]
-                if i:
-                    for j in range(width):
-                        inner[j] = base[j] + other[j]
-                else:
-                    for j in range(width):
-                        inner[j] = base[j]
-                mirror_ends(line[: width + 2 * edge], -edge, width)
-            here = y - spacing
-            if here < top - reach:
-                continue
-            _spaced(values, here, 1, spacing, measured[0, here % around])
-            _spaced(values, here, spacing, spacing, measured[1, here % around])
-            centre = here - reach
-            if centre < top:
-                continue
-            fine, coarse = sums[0, :width], sums[1, :width]
-            filter_row(measured[0], around, taps, reach, centre, 0, sums[2], fine)
-            filter_row(measured[1], around, taps, reach, centre, 0, sums[2], coarse)
-            line, winner, frame = out[i, centre % out.shape[1]], index[centre], np.uint16(i)
-            for j in range(width):
-                sharp = (fine[j] > fine_least) & (fine[j] > share * coarse[j])
-                line[j] = np.uint8(sharp | (winner[j] == frame))
-
-
-@routine
-def _spaced(values: Planes, y: int, spacing: int, edge: int, out: Planes) -> None:
-    """Root mean square of the channels' second differences of pixels `spacing` apart."""
-    channels, window = values.shape[:2]
-    two, mean_of = np.float32(2), np.float32(1 / channels)
-    for channel in range(channels):
-        above, below = (
-            values[channel, (y - spacing) % window, edge:],
-            values[channel, (y + spacing) % window, edge:],
-        )
-        here = values[channel, y % window, edge:]
-        left, right = (
-            values[channel, y % window, edge - spacing :],
-            values[channel, y % window, edge + spacing :],
-        )
-        if channel == 0:
-            for j in range(out.size):
-                twice = two * here[j]
-                size = abs(twice - (left[j] + right[j])) + abs(twice - (above[j] + below[j]))
-                out[j] = size * size
-        else:
-            for j in range(out.size):
-                twice = two * here[j]
-                size = abs(twice - (left[j] + right[j])) + abs(twice - (above[j] + below[j]))
-                out[j] += size * size
-    for j in range(out.size):
-        out[j] = np.sqrt(out[j] * mean_of)
-
-
-@bare_kernel
-def near(
-    candidates: Counts,
-    height: int,
-    half_widths: Index,
-    trust: Counts,
-    top: int,
-    bottom: int,
-    spare: Counts,
-    out: Planes,
-) -> None:
-    """Where each frame but the first is a candidate or one is nearby, minus where the first is.
-
-    Nearby is a disc of `half_widths` of its rows; it counts as much as the decision map is
-    trusted, 255 for wholly.  `candidates` and `out` are rings, `spare` has room for four rows as
-    much wider as the disc.
-    """
-    frames, kept, width = candidates.shape
-    radius = half_widths.size // 2
-    first, line = spare[0, :width], spare[1, :width]
-    share = np.float32(1 / 255)
-    for y in range(top, bottom):
-        for i in range(frames):
-            mine = first if i == 0 else line
-            for j in range(width):
-                mine[j] = np.uint8(0)
-            for k in range(half_widths.size):
-                row = y + k - radius
-                if 0 <= row < height:
-                    _widened(
-                        candidates[i, row % kept], int(half_widths[k]), spare[2], spare[3], mine
-                    )
-            if i:
-                to, part = out[i - 1, y % out.shape[1]], trust[y]
-                for j in range(width):
-                    more = np.float32(mine[j]) - np.float32(first[j])
-                    to[j] = more * (share * np.float32(part[j]))
-
-
-@routine
-def _widened(line: Counts, half: int, total: Counts, ahead: Counts, out: Counts) -> None:
-    """Add to `out` where a pixel within `half` of one is set."""
-    width = line.size
-    size = width + 2 * half
-    for j in range(half):
-        total[j] = np.uint8(0)
-        total[width + half + j] = np.uint8(0)
-    inner = total[half : half + width]
-    for j in range(width):
-        inner[j] = line[j]
-    # A window is made twice as wide as long as it fits, then as wide as it should be.
-    window, wanted = 1, 2 * half + 1
-    while window < wanted:
-        step = min(window, wanted - window)
-        count = size - window - step + 1
-        shifted = total[step:]
-        for j in range(count):
-            ahead[j] = total[j] | shifted[j]
-        for j in range(count):
-            total[j] = ahead[j]
-        window += step
-    for j in range(width):
-        out[j] |= total[j]
+from batchstack.fusion.kernels.smoothing import Index
+from batchstack.fusion.rules import WHOLLY
 
 
 @bare_kernel
@@ -295,15 +134,17 @@ def shares(index: Index, trust: Counts, top: int, bottom: int, spare: Planes, ou
     Parameters
     ----------
     index, trust : ndarray, shape (rows, columns)
-        Winning frame of each cell of the window, and how far it is trusted, 255 for wholly.
+        Winning frame of each cell of the window, and how far it is trusted, `WHOLLY` or more for
+        wholly.
     spare : ndarray of float32, shape (1, columns + 2)
         Room.
     out : ndarray of float32, shape (frames - 1, rows, columns)
         A ring.
     """
     height, width = index.shape
-    # Smoothed they are 64 times as much, of 255.
-    equal, six, share = np.float32(1 / (len(out) + 1)), np.float32(6), np.float32(1 / (64 * 255))
+    # Smoothed they are 64 times as much, of `WHOLLY`.
+    equal, six, share = np.float32(1 / (len(out) + 1)), np.float32(6), np.float32(1 / (64 * WHOLLY))
+    most = np.uint8(WHOLLY)
     line = spare[0, : width + 2]
     inner, right = line[1:], line[2:]
     for y in range(top, bottom):
@@ -311,9 +152,15 @@ def shares(index: Index, trust: Counts, top: int, bottom: int, spare: Planes, ou
         for i in range(len(out)):
             frame, to = np.uint16(i + 1), out[i, y % out.shape[1]]
             for j in range(width):
-                up = np.float32(trust[above, j]) * (np.float32(index[above, j] == frame) - equal)
-                here = np.float32(trust[y, j]) * (np.float32(index[y, j] == frame) - equal)
-                down = np.float32(trust[below, j]) * (np.float32(index[below, j] == frame) - equal)
+                up = np.float32(min(trust[above, j], most)) * (
+                    np.float32(index[above, j] == frame) - equal
+                )
+                here = np.float32(min(trust[y, j], most)) * (
+                    np.float32(index[y, j] == frame) - equal
+                )
+                down = np.float32(min(trust[below, j], most)) * (
+                    np.float32(index[below, j] == frame) - equal
+                )
                 inner[j] = (up + down) + six * here
             mirror_ends(line, -1, width)
             for j in range(width):
@@ -327,13 +174,14 @@ def support(index: Index, trust: Counts, step: int, top: int, bottom: int, out: 
     Parameters
     ----------
     index, trust : ndarray, shape (rows, columns)
-        Winning frame of each cell of the window, and how far it is trusted, 255 for wholly.
+        Winning frame of each cell of the window, and how far it is trusted, `WHOLLY` or more for
+        wholly.
     out : ndarray of float32, shape (frames, rows, columns)
         The first plane is that of all frames together; a ring.
     """
     rows, columns = index.shape
     size, half, kept, width = 1 << step, (1 << step) >> 1, out.shape[1], out.shape[2]
-    share = np.float32(1 / 255)
+    share, most = np.float32(1 / WHOLLY), np.uint8(WHOLLY)
     for y in range(top, bottom):
         for i in range(len(out)):
             line = out[i, y % kept]
@@ -345,7 +193,7 @@ def support(index: Index, trust: Counts, step: int, top: int, bottom: int, out: 
         for row in range(max(y * size - half, 0), last):
             for column in range(columns):
                 x = min((column + half) >> step, width - 1)
-                part = share * np.float32(trust[row, column])
+                part = share * np.float32(min(trust[row, column], most))
                 together[x] += part
                 frame = index[row, column]
                 if frame:

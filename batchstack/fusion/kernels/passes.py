@@ -39,7 +39,7 @@ from batchstack.fusion.kernels.weights import (
     trusted,
     vote,
 )
-from batchstack.fusion.rules import Weights
+from batchstack.fusion.rules import WHOLLY, Weights
 
 Numbers = npt.NDArray[np.int64]
 
@@ -101,7 +101,7 @@ class Table(NamedTuple):
         Rows and columns that measures look round, and rows that are kept of the source for it.
     beta, limit : float
         As for `weights.soft`.
-    gain, floor, odds : float
+    gain, floor : float
         As for `weights.likelihood`.
     share_floor : float
         As for `weights.stronger`.
@@ -121,7 +121,6 @@ class Table(NamedTuple):
     limit: float
     gain: float
     floor: float
-    odds: float
     share_floor: float
     shrink: float
     luma: Planes
@@ -135,17 +134,16 @@ class Cells(NamedTuple):
     winners : ndarray of uint16, shape (rows, columns)
         Winning frame of each cell of the window.
     trust : ndarray of uint8, shape (rows, columns)
-        How far it is trusted, 255 for wholly.
+        How far it is trusted, `WHOLLY` or more for wholly.
     step : int
         Levels from this one to that of the cells.
-    near : ndarray of float32, shape (frames - 1, rows, columns)
-        As for `weights.likelihood`, of this level or of the next coarser one; a ring.
     lines : ndarray of float32, shape (2 * (frames - 1), rows, columns)
-        Slopes and offsets as for `weights.along_edges`; likewise.
+        Slopes and offsets as for `weights.along_edges`, of this level or of the next coarser one;
+        a ring.
     shares : ndarray of float32, shape (frames - 1, rows, columns)
         What the map gives to the frames; likewise.
     height : int
-        The rows that all three stand for.
+        The rows that both stand for.
     coarser : bool
         Whether they are of the next coarser level.
     bases : ndarray of float32, shape (frames * channels, rows, columns)
@@ -157,7 +155,6 @@ class Cells(NamedTuple):
     winners: Index
     trust: Counts
     step: int
-    near: Planes
     lines: Planes
     shares: Planes
     height: int
@@ -233,13 +230,12 @@ class Rows(NamedTuple):
         Measures before they are summed; narrower by one column on each side.
     sums : ndarray of float32, shape (frames, columns)
     weights : ndarray of float32, shape (frames - 1, 1, columns)
-    near : ndarray of float32, shape (frames - 1, 1, columns)
     lines : ndarray of float32, shape (2 * (frames - 1), 1, columns)
     hits : ndarray of float32, shape (frames - 1, 1, columns)
         1 where the decision map has a frame.
     chosen : ndarray of uint16, shape (columns,)
     trust : ndarray of float32, shape (columns,)
-        From 0 to 1.
+        1 where the map is trusted wholly, up to 2 where it is sure.
     shares : ndarray of float32, shape (frames - 1, 1, columns)
         What the map gives to frames.
     detail : ndarray of float32, shape (frames, channels, columns)
@@ -256,7 +252,7 @@ class Rows(NamedTuple):
         As for `widen`: of the coarser Gaussian level,
     below, below_held : ndarray, shape (methods, channels, 3, columns + 5) and likewise
         of the coarser deviations,
-    cells, cells_held : ndarray, shape (4 * (frames - 1), 3, columns + 5) and likewise
+    cells, cells_held : ndarray, shape (3 * (frames - 1), 3, columns + 5) and likewise
         of what lies on coarser cells,
     bases, bases_held : ndarray, shape (frames * channels, 3, columns + 5) and likewise
         and of the bases.
@@ -267,7 +263,6 @@ class Rows(NamedTuple):
     rings: Planes
     sums: Planes
     weights: Planes
-    near: Planes
     lines: Planes
     hits: Planes
     chosen: Index
@@ -543,10 +538,7 @@ def _weigh(
     if rule == SOFT:
         soft(rows.sums, table.beta, table.limit, rows.spare, weights, plane, row, column)
     elif rule == LIKELIHOOD:
-        near, odds = rows.near, table.odds
-        likelihood(
-            rows.sums, table.gain, table.floor, near, odds, rows.spare, weights, plane, row, column
-        )
+        likelihood(rows.sums, table.gain, table.floor, rows.spare, weights, plane, row, column)
     elif rule == EDGES:
         along_edges(rows.lines, rows.guide, rows.spare, weights, plane, row, column)
     elif rule == STRONGER:
@@ -591,13 +583,10 @@ def _look_up(
     if not inside:
         return
     others = len(rows.weights)
-    if cells.near.size:
-        _cell_row(cells, cells.near, y, left, rows.cells, rows.cells_held, rows.near)
     if cells.lines.size:
-        wide, held = rows.cells[others:], rows.cells_held[others:]
-        _cell_row(cells, cells.lines, y, left, wide, held, rows.lines)
+        _cell_row(cells, cells.lines, y, left, rows.cells, rows.cells_held, rows.lines)
     if cells.shares.size:
-        wide, held = rows.cells[3 * others :], rows.cells_held[3 * others :]
+        wide, held = rows.cells[2 * others :], rows.cells_held[2 * others :]
         _cell_row(cells, cells.shares, y, left, wide, held, rows.shares)
     if rows.chosen.size:
         nearest(cells.winners, cells.step, y, left, rows.chosen)
@@ -660,9 +649,9 @@ def nearest(index: Index, step: int, y: int, left: int, out: Index) -> None:
 
 @routine
 def nearest_share(trust: Counts, step: int, y: int, left: int, out: Planes) -> None:
-    """The trust of the cells of `nearest`, from 0 to 1."""
+    """The trust of the cells of `nearest`, 1 for wholly."""
     rows, columns = trust.shape
-    half, share = (1 << step) >> 1, np.float32(1 / 255)
+    half, share = (1 << step) >> 1, np.float32(1 / WHOLLY)
     line = trust[min((y + half) >> step, rows - 1)]
     for j in range(out.size):
         out[j] = share * np.float32(line[min((left + j + half) >> step, columns - 1)])
@@ -823,7 +812,7 @@ def _pack(
 
 @inlined
 def _draw(line: Planes, rows: Rows, weights: Planes, channel: int, skip: int, by: float) -> None:
-    """Draw details to their sum by weights where the map is trusted, wholly from within `by`.
+    """Draw details to their sum by weights, wholly from within `by` times the map's trust.
 
     From further away they are drawn by `by`^2 / distance: what is far off is more than noise [1]_.
 

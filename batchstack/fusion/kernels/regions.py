@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack.compiled import Counts, bare_kernel, inlined, routine
+from batchstack.fusion.rules import WHOLLY
 
 Labels = npt.NDArray[np.signedinteger[Any]]
 Index = npt.NDArray[np.uint16]
@@ -107,7 +108,7 @@ def fill(
         Distances up to which a value is trusted wholly, and from which on it is not at all.
     out : ndarray, shape (rows, columns)
     trust : ndarray of uint8, shape (rows, columns)
-        From 0 to 255, in between as the distance is.
+        From 0 to `WHOLLY`, in between as the distance is.
 
     References
     ----------
@@ -173,6 +174,6 @@ def _fill_row(
         out[x] = values[place]
         distance = np.sqrt(np.float64((x - place) ** 2 + (near[place] - row) ** 2))
         share = (doubted - distance) / (doubted - trusted)
-        trust[x] = np.uint8(np.int32(np.rint(255 * min(max(share, 0.0), 1.0))))
+        trust[x] = np.uint8(np.int32(np.rint(WHOLLY * min(max(share, 0.0), 1.0))))
         if x == starts[last]:
             last -= 1

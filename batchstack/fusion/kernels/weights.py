@@ -128,21 +128,15 @@ def likelihood(
     strengths: Planes,
     gain: float,
     floor: float,
-    near: Planes,
-    odds: float,
     spare: Planes,
     weights: Planes,
     plane: int,
     row: int,
     column: int,
 ) -> None:
-    """w_i ~ E_i^8 exp(odds c_i), with E = gain s + floor of the `strengths` s of all frames.
-
-    `near` are c_i - c_0 of all frames but the first, in the first row of each plane, up to 1; odds
-    up to 20.
-    """
+    """w_i ~ E_i^8, with E = gain s + floor of the `strengths` s of all frames."""
     one, times, plus = np.float32(1), np.float32(gain), np.float32(floor)
-    part, peak, total = np.float32(odds / 64), spare[0], spare[1]
+    peak, total = spare[0], spare[1]
     for i in range(len(strengths)):
         line = strengths[i]
         if i == 0:
@@ -160,16 +154,16 @@ def likelihood(
         square = ratio * ratio
         fourth = square * square
         total[j] = fourth * fourth
-    for i in range(len(near)):
-        line, candidate, out = strengths[i + 1], near[i, 0], weights[plane + i, row, column:]
+    for i in range(len(strengths) - 1):
+        line, out = strengths[i + 1], weights[plane + i, row, column:]
         for j in range(peak.size):
             ratio = line[j] * peak[j]
             square = ratio * ratio
             fourth = square * square
-            weight = fourth * fourth * exponential(part * candidate[j])
+            weight = fourth * fourth
             out[j] = weight
             total[j] += weight
-    _share(total, len(near), weights, plane, row, column)
+    _share(total, len(strengths) - 1, weights, plane, row, column)
 
 
 @routine
@@ -256,15 +250,15 @@ def along_edges(
 
 @routine
 def trusted(trust: Planes, weights: Planes) -> None:
-    """Weights where the decision map is trusted, 1, and equal ones of all frames where not, 0.
+    """Weights where the decision map is trusted, 1 or more, equal ones of all frames where not, 0.
 
     They are in the first row of each plane.
     """
-    equal = np.float32(1 / (len(weights) + 1))
+    equal, one = np.float32(1 / (len(weights) + 1)), np.float32(1)
     for i in range(len(weights)):
         out = weights[i, 0]
         for j in range(trust.size):
-            out[j] = equal + trust[j] * (out[j] - equal)
+            out[j] = equal + min(trust[j], one) * (out[j] - equal)
 
 
 @routine
