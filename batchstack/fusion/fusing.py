@@ -132,8 +132,13 @@ class Fusion:
     def run(self) -> None:
         """Fuse the tile."""
         makes = [stream.make for stream in self.flow.streams]
-        for number, top, bottom in self._steps:
-            makes[number](top, bottom)
+        try:
+            for number, top, bottom in self._steps:
+                makes[number](top, bottom)
+        finally:
+            # What makes rows holds this, and it the streams: in a circle all arrays would stay.
+            for stream in self.flow.streams:
+                stream.release()
 
     def _read_pixels(self, top: int, bottom: int) -> None:
         window, kept = self.flow.windows[0], self.pixels.shape[1]

@@ -1,5 +1,8 @@
 """Rows that flow: what is read is there, whatever the strips, and memory is what it says."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -153,6 +156,23 @@ def test_working_memory_of_frames_that_are_read_one_by_one_is_predicted(names, m
     monkeypatch.setattr(flows, "CACHED", 0)
     used, predicted = used_and_predicted((150, 300), 12, names, 512, FusionOptions(map_level=1))
     assert used <= predicted <= 1.3 * used + 2**18
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_working_memory_goes_with_who_holds_it(names):
+    """A worker looks for garbage rarely, so what it does tile by tile must leave none."""
+    frames = stack((101, 43), 3)
+    read = lambda index, box: frames[index][box.slices]  # noqa: E731
+    scratch = Scratch()
+    gone = weakref.ref(scratch)
+    gc.disable()
+    try:
+        form = StackToFuse(read, 3, (101, 43), select_methods(names), FusionOptions())
+        fuse_image(form, None, scratch)
+        del scratch
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_working_memory_does_not_depend_on_the_size_of_the_image():
