@@ -27,6 +27,14 @@ from batchstack.options import FusionOptions
 STRIP, LEAST, MOST = 1536, 24, 128
 # Cells that are looked at round a strip of them are looked at again for the next one.
 CELL_STRIP = 24
+# Frames times columns of a level of which the rows that measures look at stay in the cache; of
+# more, so many rows of one frame are read and measured before those of the next.
+CACHED, BATCH = 147456, 8
+
+
+def reading_order(n_frames: int, columns: int) -> tuple[int, int]:
+    """Frames that a first pass reads together, and rows of each group of them before the next."""
+    return (n_frames, 1) if n_frames * columns <= CACHED else (1, BATCH)
 
 
 def strip_rows(n_frames: int) -> int:
@@ -81,6 +89,13 @@ class LevelFlow:
     def by_rule(self, *rules: Weights) -> list[Method]:
         """Methods of the level that are weighed by one of some rules."""
         return [method for method in (*self.now, *self.later) if self.rules[method] in rules]
+
+    @property
+    def keeps_frames(self) -> bool:
+        """Whether rows of all frames are kept, not only of their bands and of the first frame."""
+        methods = (*self.now, *self.later)
+        alone = any(m.based or not m.pyramid or m in self.last for m in methods)
+        return bool(self.number or alone or self.by_rule(Weights.EDGES))
 
     @property
     def looks_up_shares(self) -> bool:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from batchstack.compiled import Counts, Planes
 from batchstack.fusion.codes import CODE_MAX
-from batchstack.fusion.flows import LevelFlow, TileFlow, strip_rows
+from batchstack.fusion.flows import LevelFlow, TileFlow, reading_order, strip_rows
 from batchstack.fusion.kernels import cells as cell_rows
 from batchstack.fusion.kernels import passes, smoothing
 from batchstack.fusion.kernels import pyramid as level_rows
@@ -115,8 +115,13 @@ class Fusion:
     def run(self) -> None:
         """Fuse the tile."""
         makes = [stream.make for stream in self.flow.streams]
-        for number, top, bottom in self._steps:
-            makes[number](top, bottom)
+        try:
+            for number, top, bottom in self._steps:
+                makes[number](top, bottom)
+        finally:
+            # What makes rows holds this, and it the streams: in a circle all arrays would stay.
+            for stream in self.flow.streams:
+                stream.release()
 
     def _read_pixels(self, top: int, bottom: int) -> None:
         window, kept = self.flow.windows[0], self.pixels.shape[1]
@@ -383,7 +388,10 @@ class _Level:
     ) -> passes.Table:
         """The rules of the level; `slots` and `coarser` are whose deviations are held in order."""
         numbers = np.stack([self._method_row(m, slots, coarser) for m in methods])
-        measures, taps = _measure_table(self._measures, self._stack, margin)
+        group, batch = self._stack.n_frames, 1
+        if margin:
+            group, batch = reading_order(group, self.flow.found.shape[1])
+        measures, taps = _measure_table(self._measures, self._stack, margin + batch - 1)
         bands = bool(numbers[:, passes.BAND].any())
         level = self.flow.number == 0 or not numbers[:, passes.BAND].all()
         options, channels = self._stack.options, self._stack.channels
@@ -396,7 +404,9 @@ class _Level:
             taps,
             (level, bands),
             margin,
-            max(margin + 1, 3) if margin else 1,
+            max(margin, 2) + batch if margin else batch,
+            group,
+            batch,
             options.beta,
             MAX_DIFFERENCE,
             gain,
@@ -496,11 +506,14 @@ class _Level:
         hit_columns = columns if named else 0
         bases = len(cells.bases)
 
+        # Others than the first may take turns at one place.
+        places = n if self.flow.keeps_frames else 2
+
         def array(name: str, *shape: int, dtype: npt.DTypeLike = np.float32) -> Any:
             return self._array(f"{part} {name}", *shape, dtype=dtype)
 
         rows = passes.Rows(
-            level=array("level", kept, *((n, channels, far) if level else (0, 0, 0))),
+            level=array("level", kept, *((places, channels, far) if level else (0, 0, 0))),
             band=array("band", kept, *((n, channels, far) if band else (0, 0, 0))),
             rings=array("rings", planes, deepest, near),
             sums=array("sums", n, columns),

@@ -124,7 +124,8 @@ def measure_rows(frames, formula, relative):
                 if number == formula:
                     routine = getattr(measures, f"_measure_{number.name.lower()}")
                     three = rows[y - 1], rows[y], rows[y + 1]
-                    routine(*three, channel, rings, 0, y, relative)
+                    for which in ((channel, 0, 1), (channel, 1, len(frames))):
+                        routine(*three, which, rings, 0, y, relative)
     return rings[:, 1:-1]
 
 

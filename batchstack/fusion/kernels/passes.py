@@ -101,6 +101,8 @@ class Table(NamedTuple):
         Whether the level itself and whether bands are wanted in rows.
     margin, kept : int
         Rows and columns that measures look round, and rows that are kept of the source for it.
+    group, batch : int
+        Frames that are read and measured together, and rows of each group of them before the next.
     beta, limit : float
         As for `weights.soft`.
     gain, floor : float
@@ -119,6 +121,8 @@ class Table(NamedTuple):
     reads: tuple[bool, bool]
     margin: int
     kept: int
+    group: int
+    batch: int
     beta: float
     limit: float
     gain: float
@@ -304,17 +308,21 @@ def first_pass(
 
     Rows of the frames come in from `start` on; those above are still there from the pass before.
     """
-    margin, kept = table.margin, table.kept
-    for y in range(start, bottom + margin):
-        # A row of the frames comes in, and the one above has its measures now.
-        read_rows(source, table.reads, y, left - margin, 0, rows, y % kept)
-        if margin:
-            for of_band in range(2):
-                if table.reads[of_band]:
-                    _measure_row(table, rows, of_band, y, kept)
-        # The row that all rows round it are there of now has its weights.
-        if y - margin >= top:
-            _weigh_row(source, table, cells, target, rows, y - margin, left)
+    margin, kept, frames = table.margin, table.kept, len(source.pixels)
+    for first_row in range(start, bottom + margin, table.batch):
+        last_row = min(first_row + table.batch, bottom + margin)
+        for first in range(0, frames, table.group):
+            last = min(first + table.group, frames)
+            for y in range(first_row, last_row):
+                # A row of the frames comes in, and the one above has its measures now.
+                read_rows(source, table.reads, y, left - margin, (first, last, 0), rows, y % kept)
+                if margin:
+                    for of_band in range(2):
+                        if table.reads[of_band]:
+                            _measure_row(table, rows, of_band, y, kept, first, last)
+        # The rows that all rows round them are there of now have their weights.
+        for y in range(max(first_row - margin, top), last_row - margin):
+            _weigh_row(source, table, cells, target, rows, y, left)
 
 
 @inlined
@@ -323,18 +331,21 @@ def read_rows(
     reads: tuple[bool, bool],
     y: int,
     column: int,
-    first: int,
+    which: tuple[int, int, int],
     rows: Rows,
     k: int,
 ) -> None:
-    """Row `y` of the level itself and of its bands, of frames from `first` on, into row `k`."""
+    """Row `y` of the level itself and of its bands, of some frames, into row `k`.
+
+    `which` are the first and one past the last of the frames, and the first that is looked at
+    other than as what the others differ from.
+    """
     y = mirrored(y, source.height)
-    width = source.width
-    frames = len(source.pixels)
-    if source.level.size == 0:
-        _read_pixels(source, y, column, rows.apart, rows.level[k])
-    elif reads[0]:
-        for i in range(first, frames):
+    width, shared = source.width, rows.level.shape[1] - 1
+    for i in range(which[0], which[1]):
+        if source.level.size == 0:
+            _read_pixels(source, i, y, column, rows.apart, rows.level[k])
+        elif reads[0] and i >= which[2]:
             for channel in range(rows.level.shape[2]):
                 out = rows.level[k, i, channel]
                 low, high = max(0, -column), min(out.size, width - column)
@@ -343,46 +354,45 @@ def read_rows(
                 for j in range(inside.size):
                     inside[j] = line[j]
                 mirror_ends(out, column, width)
-    if not reads[1]:
-        return
-    for i in range(first, frames):
-        for channel in range(rows.band.shape[2]):
-            out = rows.band[k, i, channel]
-            low, high = max(0, -column), min(out.size, width - column)
-            if source.level.size == 0:
-                line = rows.level[k, i, channel, low:high]
-            else:
-                kept = source.level.shape[2]
-                line = source.level[i, channel, y % kept, column + low : column + high]
-            wide, held = rows.wide[i, channel], rows.held[i, channel]
-            coarse, height = source.coarse[i, channel], source.coarse_height
-            band_row(line, coarse, height, y, column + low, wide, held, out[low:high])
-            mirror_ends(out, column, width)
+        if reads[1] and i >= which[2]:
+            for channel in range(rows.band.shape[2]):
+                out = rows.band[k, i, channel]
+                low, high = max(0, -column), min(out.size, width - column)
+                if source.level.size == 0:
+                    line = rows.level[k, min(i, shared), channel, low:high]
+                else:
+                    kept = source.level.shape[2]
+                    line = source.level[i, channel, y % kept, column + low : column + high]
+                wide, held = rows.wide[i, channel], rows.held[i, channel]
+                coarse, height = source.coarse[i, channel], source.coarse_height
+                band_row(line, coarse, height, y, column + low, wide, held, out[low:high])
+                mirror_ends(out, column, width)
 
 
 @inlined
-def _read_pixels(source: Source, y: int, column: int, lines: Pixels, row: Planes) -> None:
-    """Row `y` of the first frame, and of the others minus it."""
+def _read_pixels(source: Source, i: int, y: int, column: int, lines: Pixels, row: Planes) -> None:
+    """Row `y` of the first frame, or of another minus it."""
     channels, size = row.shape[1], row.shape[2]
     width, kept, factor = source.width, source.pixels.shape[1], np.float32(source.scale)
-    low, high = max(0, -column), min(size, width - column)
+    low, high, place = max(0, -column), min(size, width - column), min(i, row.shape[0] - 1)
     start, stop = (column + low) * channels, (column + high) * channels
-    for i in range(len(source.pixels)):
-        apart(source.pixels[i, y % kept, start:stop], lines, 0)
-        for channel in range(channels):
-            stored, out, base = lines[channel], row[i, channel, low:high], row[0, channel, low:high]
-            if i == 0:
-                for j in range(out.size):
-                    out[j] = np.float32(stored[j]) * factor
-            else:
-                for j in range(out.size):
-                    out[j] = np.float32(stored[j]) * factor - base[j]
-            mirror_ends(row[i, channel], column, width)
+    apart(source.pixels[i, y % kept, start:stop], lines, 0)
+    for channel in range(channels):
+        stored, out, base = lines[channel], row[place, channel, low:high], row[0, channel, low:high]
+        if i == 0:
+            for j in range(out.size):
+                out[j] = np.float32(stored[j]) * factor
+        else:
+            for j in range(out.size):
+                out[j] = np.float32(stored[j]) * factor - base[j]
+        mirror_ends(row[place, channel], column, width)
 
 
 @inlined
-def _measure_row(table: Table, rows: Rows, of_band: int, y: int, kept: int) -> None:
-    """Measures of the row above row `y`, of the level itself or of its bands."""
+def _measure_row(
+    table: Table, rows: Rows, of_band: int, y: int, kept: int, first: int, last: int
+) -> None:
+    """Measures of the row above row `y` of some frames, of the level itself or of its bands."""
     values = rows.band if of_band else rows.level
     above, here, below = values[(y - 2) % kept], values[(y - 1) % kept], values[y % kept]
     frames, channels = here.shape[:2]
@@ -392,12 +402,11 @@ def _measure_row(table: Table, rows: Rows, of_band: int, y: int, kept: int) -> N
             if numbers[OF_BAND] != of_band or numbers[SUM_OF] >= 0:
                 continue
             relative, single = numbers[RELATIVE] == 1, numbers[EACH] == 1
-            planes = frames - 1 if relative else frames
             plane, row = numbers[PLANE], (y - 1) % numbers[KEPT]
             if single:
-                plane += channel * planes
+                plane += channel * (frames - numbers[RELATIVE])
             if single or channel == 0:
-                for i in range(planes):
+                for i in range(max(first - numbers[RELATIVE], 0), last - numbers[RELATIVE]):
                     out = rows.rings[plane + i, row]
                     for j in range(out.size):
                         out[j] = np.float32(0)
@@ -406,7 +415,7 @@ def _measure_row(table: Table, rows: Rows, of_band: int, y: int, kept: int) -> N
                 above,
                 here,
                 below,
-                channel,
+                (channel, first, last),
                 rows.rings,
                 plane,
                 row,
@@ -415,9 +424,9 @@ def _measure_row(table: Table, rows: Rows, of_band: int, y: int, kept: int) -> N
     for k in range(len(table.measures)):
         numbers = table.measures[k]
         if numbers[OF_BAND] == of_band and numbers[SUM_OF] >= 0:
-            planes = frames - numbers[RELATIVE]
-            each = table.measures[numbers[SUM_OF]]
-            _add_channels(rows.rings, each, numbers, y - 1, channels, planes)
+            planes, each = frames - numbers[RELATIVE], table.measures[numbers[SUM_OF]]
+            some = max(first - numbers[RELATIVE], 0), last - numbers[RELATIVE]
+            _add_channels(rows.rings, each, numbers, y - 1, channels, planes, some)
 
 
 @inlined
@@ -428,9 +437,10 @@ def _add_channels(
     y: int,
     channels: int,
     planes: int,
+    some: tuple[int, int],
 ) -> None:
-    """The sum of the measures of every channel."""
-    for i in range(planes):
+    """The sum of the measures of every channel, of some of the planes."""
+    for i in range(some[0], some[1]):
         out = rings[numbers[PLANE] + i, y % numbers[KEPT]]
         for channel in range(channels):
             line = rings[each[PLANE] + channel * planes + i, y % each[KEPT]]
@@ -893,7 +903,7 @@ def second_pass(
     channels, others = len(rows.packed), len(rows.weights)
     for y in range(top, bottom):
         r = y - top
-        read_rows(source, table.reads, y, left, 1, rows, 0)
+        read_rows(source, table.reads, y, left, (0, len(source.pixels), 1), rows, 0)
         level, band = rows.level[0], rows.band[0]
         for m in range(len(table.methods)):
             method = table.methods[m]
