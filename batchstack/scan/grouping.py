@@ -2,6 +2,7 @@
 
 import re
 import statistics
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count, groupby, pairwise
@@ -53,6 +54,7 @@ class Left(NamedTuple):
 
     name: str
     why: str
+    is_damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,7 @@ def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> 
 
 
 def _place(shot: Shot) -> tuple[str, str]:
-    path = PurePosixPath(shot.name)
-    return str(path.parent), path.suffix.lower()
+    return _folder(shot.name), shot.format
 
 
 def _in_one_place(shots: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]:
@@ -257,7 +258,9 @@ def _head(shot: Shot) -> str:
 def _by_looks(run: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]:
     """Part what times and names hold together by what is to be seen."""
     seen = list(zip(run, look(run), strict=True))
-    left.extend(Left(shot.name, "cannot be read") for shot, view in seen if view is None)
+    left.extend(
+        Left(shot.name, "cannot be read", is_damaged=True) for shot, view in seen if view is None
+    )
     told = [(shot, view) for shot, view in seen if view is not None]
     why = "times" if all(shot.time is not None for shot in run) else "names"
     for scene in _scenes(told):
@@ -273,6 +276,35 @@ def _by_looks(run: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]
                 yield _group(shots, f"{why} and what is in focus", _doubts(shots))
                 continue
             left.extend(Left(shot.name, reason) for shot in shots)
+
+
+def with_holes(proposal: Proposal) -> Proposal:
+    """Mark stacks of which frames are left out because they are damaged, going by names."""
+    places = {name: n for n, group in enumerate(proposal.groups) for name in group.frames}
+    damaged = {one.name for one in proposal.left if one.is_damaged}
+    holes: dict[int, list[str]] = defaultdict(list)
+    for _, names in groupby(_by_folder(places.keys() | damaged), key=_folder):
+        order = [shot.name for shot in _as_counted([Shot(name) for name in names])]
+        stacks = [(places[name], at) for at, name in enumerate(order) if name in places]
+        for (stack, start), (other, end) in pairwise(stacks):
+            if stack == other:
+                holes[stack] += order[start + 1 : end]
+    groups = list(proposal.groups)
+    for stack, names in holes.items():
+        if names:
+            those = ", ".join(PurePosixPath(name).name for name in names)
+            doubts = (*groups[stack].doubts, f"without {those}, which cannot be read")
+            groups[stack] = replace(groups[stack], doubts=doubts)
+    return replace(proposal, groups=groups)
+
+
+def _folder(name: str) -> str:
+    return str(PurePosixPath(name).parent)
+
+
+def _by_folder(names: Collection[str]) -> list[str]:
+    """Names in natural order, one folder after another."""
+    return sorted(names, key=lambda name: (_folder(name), _NATURAL(name)))
 
 
 def _scenes(told: list[tuple[Shot, Look]]) -> Iterator[list[tuple[Shot, Look]]]:

@@ -359,3 +359,33 @@ def test_a_watched_folder_is_fused_stack_by_stack_until_it_is_ended(workspace, c
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "1 done" in said
+
+
+def test_a_run_of_a_folder_takes_photographs_in_the_order_that_was_asked_for(workspace, card):
+    """The same options as those of scan, and none of them for a manifest."""
+    camera = Camera(noise=2.0, breathing=-0.01)
+    frames = make_stack((300, 400), frames=5, scene="lace", blur=4.0, seed=3, camera=camera).frames
+    names = take(card, frames, 1, 1000.0)
+
+    def order(*options):
+        workspace.run("run", "card", "-o", "out", "--workers", 0, "--methods", "direct", *options)
+        (row,) = csv.DictReader((workspace.root / "out" / PROPOSAL).read_text().splitlines())
+        return [os.path.basename(name) for name in row["frames"].split("|")]
+
+    assert order() == names[::-1]
+    assert order("--as-taken") == names
+    proposal = f"out/{PROPOSAL}"
+    refused = workspace.run("run", proposal, "-o", "out", "--as-taken", code=2).stderr
+    assert "goes with a FOLDER" in refused
+
+
+def test_a_misnamed_frame_is_fused_and_one_that_is_damaged_is_named_at_its_stack(workspace, card):
+    names = take(card, rendered(0, frames=9), 1, 1000.0)
+    (card / names[2]).rename(card / "IMG_0003.png")
+    with (card / names[5]).open("r+b") as file:
+        file.truncate(40)
+    said = workspace.run("run", "card", "-o", "out", "--workers", 0, "--methods", "direct").stderr
+    assert "without IMG_0006.jpg, which cannot be read" in said
+    assert "1 stack of 8 photographs, 1 left out," in said
+    (row,) = csv.DictReader((workspace.root / "out" / PROPOSAL).read_text().splitlines())
+    assert row["frames"].split("|")[2].endswith("IMG_0003.png")
