@@ -19,7 +19,8 @@ from batchstack.scan.makers import SeriesFacts
 from batchstack.scan.nikon import focus_shifts, is_nikon
 from batchstack.scan.shots import Shot, read_shot
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 _SUFFIXES = {suffix for row in FORMATS.values() for suffix in row.suffixes}
 Bar: TypeAlias = Callable[[int, str], AbstractContextManager[Callable[[int], None]]]
 """How many there are to do, and what, to a function that is told how many are done."""

@@ -290,9 +290,9 @@ def with_holes(proposal: Proposal) -> Proposal:
             if stack == other:
                 holes[stack] += order[start + 1 : end]
     groups = list(proposal.groups)
-    for stack, names in holes.items():
-        if names:
-            those = ", ".join(PurePosixPath(name).name for name in names)
+    for stack, missing in holes.items():
+        if missing:
+            those = ", ".join(PurePosixPath(name).name for name in missing)
             doubts = (*groups[stack].doubts, f"without {those}, which cannot be read")
             groups[stack] = replace(groups[stack], doubts=doubts)
     return replace(proposal, groups=groups)

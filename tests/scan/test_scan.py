@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -370,7 +371,7 @@ def test_a_run_of_a_folder_takes_photographs_in_the_order_that_was_asked_for(wor
     def order(*options):
         workspace.run("run", "card", "-o", "out", "--workers", 0, "--methods", "direct", *options)
         (row,) = csv.DictReader((workspace.root / "out" / PROPOSAL).read_text().splitlines())
-        return [os.path.basename(name) for name in row["frames"].split("|")]
+        return [Path(name).name for name in row["frames"].split("|")]
 
     assert order() == names[::-1]
     assert order("--as-taken") == names
