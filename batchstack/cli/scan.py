@@ -99,11 +99,12 @@ def command(
         _watch(Watch(content, quiet), folder, manifest, fuse_to, options, order)
     content = Folder(folder, skip, by_scale=order.by_scale, bar=bar)
     proposal = _named(content.propose(), folder, manifest, order)
+    if proposal.groups:  # whoever reads the table may go away in the middle of it
+        files.replace_file(manifest, as_manifest(proposal.groups, folder, manifest))
+        load_manifest(manifest)
     for line in lines(proposal.groups, proposal.left):
         click.echo(line)
     refuse_none(proposal, folder)
-    files.replace_file(manifest, as_manifest(proposal.groups, folder, manifest))
-    load_manifest(manifest)
     say(f"{in_short(proposal)} in {manifest}; look through it, then")
     say(f"  batchstack run {shlex.quote(str(manifest))} -o OUTPUT")
 

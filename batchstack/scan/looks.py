@@ -32,6 +32,7 @@ _FEW = 4  # photographs, of fewer no usual step is known
 # Blocks are lively where sharpness, as a logarithm, differs so much between frames; a picture is
 # sharp all over if in so many of them it is as sharp as the sharpest other, nearly.
 _LIVELY, _FEWEST_LIVELY, _AS_SHARP, _ALL_OVER = 0.4, 12, 0.15, 0.95
+_BLURRED = 0.75  # of the blocks, in which a picture that is out of focus is less sharp
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def odd_ones(looks: Sequence[Look]) -> dict[int, str]:
     """The photographs of a stack that are unlike the others, and how.
 
     One that shows another scene than both its neighbours, which agree, is of another stack; one
-    that is sharp wherever any other is, is no frame but what others were stacked to.
+    that is sharp wherever any other is, is no frame but what others were stacked to; one that is
+    less sharp than both its neighbours nearly everywhere is out of focus or shaken.
 
     Parameters
     ----------
@@ -107,6 +109,11 @@ def odd_ones(looks: Sequence[Look]) -> dict[int, str]:
         for index in range(len(looks))
         if _is_stranger(looks, index)
     }
+    found |= {
+        index: "is less sharp all over than the frames beside it, as if the camera had moved"
+        for index in range(len(looks))
+        if _is_blurred(looks, index) and index not in found
+    }
     kin = [index for index in range(len(looks)) if index not in found]
     sharpest = _sharp_all_over([looks[index].sharpness for index in kin])
     if sharpest is not None:
@@ -121,6 +128,14 @@ def _is_stranger(looks: Sequence[Look], index: int) -> bool:
     return show_one_scene(one, other) and not (
         show_one_scene(one, looks[index]) or show_one_scene(looks[index], other)
     )
+
+
+def _is_blurred(looks: Sequence[Look], index: int) -> bool:
+    """Whether a photograph is clearly less sharp than both its neighbours nearly everywhere."""
+    if not 0 < index < len(looks) - 1:
+        return False
+    beside = np.minimum(looks[index - 1].sharpness, looks[index + 1].sharpness)
+    return float(np.mean(looks[index].sharpness < beside - _LIVELY)) >= _BLURRED
 
 
 def _sharp_all_over(sharpness: Sequence[Values]) -> int | None:
@@ -157,17 +172,19 @@ def returns(looks: Sequence[Look]) -> list[int]:
     list of int
         Indices of the photographs that begin a new series, ascending.
     """
-    if len(looks) < _FEW:
+    # What is out of focus everywhere has no place in the row, and would upset that of others.
+    kept = [index for index in range(len(looks)) if not _is_blurred(looks, index)]
+    if len(kept) < _FEW:
         return []
-    sharpness = np.array([look.sharpness for look in looks])
+    sharpness = np.array([looks[index].sharpness for index in kept])
     distance = np.linalg.norm(sharpness[:, None] - sharpness[None], axis=2)
     steps = np.diagonal(distance, 1)
     jumps = _jumps_back(_places(distance)) & (steps > _WIDER * np.median(steps))
     starts = [0]
-    for index in range(1, len(looks)):
+    for index in range(1, len(kept)):
         if jumps[index - 1] or _repeats(distance, starts[-1], index):
             starts.append(index)
-    return starts[1:]
+    return [kept[index] for index in starts[1:]]
 
 
 def _places(distance: Values) -> npt.NDArray[np.float64]:

@@ -113,6 +113,16 @@ def test_focus_that_jumps_back_begins_a_new_stack():
     assert [len(frames) for frames in groups.values()] == [6, 6]
 
 
+@pytest.mark.parametrize("place", [1, 4, 10])
+def test_a_frame_out_of_focus_parts_no_stack(place):
+    shots = series(1, 12, 0.0)
+    looks = focused(shots, 0, np.linspace(0, 1, 12))
+    name = shots[place].name
+    looks[name] = replace(looks[name], sharpness=looks[name].sharpness - 4)
+    groups, _ = proposed(shots, looks)
+    assert [len(frames) for frames in groups.values()] == [12]
+
+
 def test_a_shot_at_the_middle_before_a_stack_is_not_of_it():
     shots = series(1, 17, 0.0)
     looks = focused(shots, 0, [0.5, *np.linspace(0, 1, 16)])
