@@ -189,6 +189,11 @@ def _is_moved(frame: Input, path: str) -> bool:
 
 def refuse_none(proposal: Proposal, folder: Path) -> None:
     """Raise ManifestError if nothing is proposed."""
+    if not proposal.groups and not proposal.left:
+        raise ManifestError(
+            f"{folder}: holds no JPEG, PNG or TIFF file; give the folder of the photographs, and "
+            "develop raw files first"
+        )
     if not proposal.groups:
         raise ManifestError(f"{folder}: no stacks were found; the reasons stand above")
 

@@ -2,7 +2,9 @@
 
 import csv
 import os
+import shlex
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -360,6 +362,20 @@ def test_a_watched_folder_is_fused_stack_by_stack_until_it_is_ended(workspace, c
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "1 done" in said
+
+
+@pytest.mark.parametrize("command", [("scan", "card", "-o", "m.csv"), ("run", "card", "-o", "out")])
+def test_a_folder_of_raw_files_is_told_from_one_without_stacks(workspace, card, command):
+    (card / "IMG_0001.CR3").write_bytes(b"raw")
+    said = workspace.run(*command, code=2).stderr
+    assert "no JPEG, PNG or TIFF file" in said and "raw" in said
+
+
+def test_a_manifest_is_written_though_nobody_reads_the_table(workspace, card):
+    take(card, rendered(0), 1, 1000.0)
+    command = shlex.join([*map(str, workspace.command("scan", "card", "-o", "m.csv"))])
+    subprocess.run(f"{command} | true", shell=True, cwd=workspace.root, check=True)
+    assert (workspace.root / "m.csv").exists()
 
 
 def test_a_run_of_a_folder_takes_photographs_in_the_order_that_was_asked_for(workspace, card):
