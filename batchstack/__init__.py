@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchstack.batch.engines import StopRequest
+    from batchstack.batch.events import RunStarted, StackDone, StackFailed, StackUnderWay, Summary
     from batchstack.batch.machine import ClusterOptions
     from batchstack.batch.main_job import run
     from batchstack.batch.manifest import Manifest, load_manifest
-    from batchstack.batch.run import RunStarted, StackDone, StackFailed, StackUnderWay, Summary
     from batchstack.errors import BatchstackError
     from batchstack.fusion import METHODS, fuse
     from batchstack.lazy import fuse_dask
@@ -44,7 +44,13 @@ _HOMES = {
     "batchstack.batch.machine": {"ClusterOptions"},
     "batchstack.batch.main_job": {"run"},
     "batchstack.batch.manifest": {"Manifest", "load_manifest"},
-    "batchstack.batch.run": {"RunStarted", "StackDone", "StackFailed", "StackUnderWay", "Summary"},
+    "batchstack.batch.events": {
+        "RunStarted",
+        "StackDone",
+        "StackFailed",
+        "StackUnderWay",
+        "Summary",
+    },
     "batchstack.errors": {"BatchstackError"},
     "batchstack.fusion": {"METHODS", "fuse"},
     "batchstack.lazy": {"fuse_dask"},

@@ -17,7 +17,7 @@ MAY_USE = {
     "formats": set(),
     "options": {"options", "errors", "formats"},
     "geometry": set(),
-    "files": {"errors"},
+    "files": {"files", "errors"},
     "compiled": {"compiled"},
     "fusion": {"fusion", "compiled", *ARITHMETIC},
     "lazy": {"lazy", "fusion", *ARITHMETIC},

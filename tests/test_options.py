@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import batchstack
-from batchstack.batch.plan import output_key
+from batchstack.batch.up_to_date import output_key
 from batchstack.errors import OptionError
 from batchstack.fusion import METHODS
 from batchstack.options import AlignOptions, FusionOptions, OutputOptions, RunOptions, declared
@@ -190,7 +190,8 @@ from click.testing import CliRunner
 sys.path.insert(0, "scripts")
 import write_reference
 from batchstack.batch.manifest import load_manifest
-from batchstack.batch.plan import RunOptions, output_key, row_options
+from batchstack.batch.plan import RunOptions, row_options
+from batchstack.batch.up_to_date import output_key
 from batchstack.cli.main import cli
 from batchstack.fusion import METHODS
 rows = load_manifest("pairs.csv", known_methods=METHODS).rows

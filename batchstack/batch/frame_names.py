@@ -54,7 +54,7 @@ def frames_in(folder: Path) -> list[str]:
         If the folder cannot be read, or holds less than two images or more than one format.
     """
     try:
-        content = files.system.scan(folder)
+        content = files.entries(folder)
     except OSError as error:
         raise ManifestError(f"{str(folder)!r} cannot be read: {error.strerror}") from error
     images = [

@@ -13,8 +13,9 @@ from typing import Any
 
 from batchstack import files
 from batchstack.batch.claim import FOLDER
-from batchstack.batch.ledger import JOURNAL, StackHistory, about_run, said
+from batchstack.batch.ledger import JOURNAL
 from batchstack.batch.pace import Pace
+from batchstack.batch.records import StackHistory, about_run, said
 
 _KEPT = 5  # stacks that are remembered by name
 

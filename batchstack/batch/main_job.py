@@ -10,11 +10,15 @@ from batchstack.batch import fork_server
 from batchstack.batch.claim import Claim, claim, refuse_scratch
 from batchstack.batch.dispatch import Dispatcher
 from batchstack.batch.engines import Engine, LoopEngine, Say, StopRequest
+from batchstack.batch.events import Event, Summary
+from batchstack.batch.failed_list import refuse_strange_list
+from batchstack.batch.interrupts import interruptible
 from batchstack.batch.ledger import Ledger, ledger_to_write
 from batchstack.batch.machine import ClusterOptions, worker_memory
 from batchstack.batch.manifest import Manifest, load_manifest
-from batchstack.batch.plan import Step, make_plan
-from batchstack.batch.run import Event, Plan, Summary, interruptible, refuse_strange_list, run_plan
+from batchstack.batch.plan import make_plan
+from batchstack.batch.run import Plan, run_plan
+from batchstack.batch.steps import Step
 from batchstack.batch.warm import needed, warm_up
 from batchstack.errors import FileError, OutputLostError, PlanError
 from batchstack.fusion.methods import select_methods

@@ -194,7 +194,7 @@ def _children(base: Path, at: str, part: str, matches: Matches, *, folders: bool
 def _content(base: Path, at: str) -> list[tuple[str, bool]]:
     """Names in a folder, and whether each is a folder itself; links are not."""
     try:
-        return files.system.scan(base / at)
+        return files.entries(base / at)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

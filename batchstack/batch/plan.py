@@ -3,107 +3,47 @@
 Headers are read of stacks that are not done, pixels never.
 """
 
-import os
-import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from batchstack import files
-from batchstack.batch.alignment import ALGO_VERSION as REGISTRATION_VERSION
 from batchstack.batch.broken import (
     LEFT_OUT,
     broken_among,
-    frames_left,
     left_out_of,
     refusal,
     without,
 )
 from batchstack.batch.device import DeviceSet, load_device_set
+from batchstack.batch.fitting import fitted, refuse_long_names
 from batchstack.batch.frame_checks import (
-    CHANNELS,
     are_close,
     check_frames,
     common_size,
     oddities,
 )
 from batchstack.batch.jobs import Job
-from batchstack.batch.ledger import Ledger, Record, is_as_recorded, what_changed, why_not_done
+from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import Manifest, Report, Row, collector_paused
-from batchstack.batch.memory import Footprint, Way, predict
 from batchstack.batch.output_names import name_faults, place
+from batchstack.batch.records import Record
 from batchstack.batch.scoring import is_scored
+from batchstack.batch.steps import Step
+from batchstack.batch.up_to_date import Digest, FramesThen, output_key, why_not_done
 from batchstack.batch.white import stated_range
 from batchstack.errors import BatchstackError, DamagedError, OptionError, StackError
-from batchstack.formats import FORMATS, Format, by_rows, either, holding, of_suffix
+from batchstack.formats import FORMATS
 from batchstack.fusion.methods import METHODS, Method, select_methods
 from batchstack.images import ImageInfo, file_digest, image_kind, probe
 from batchstack.options import DEFAULT_NAME, RunOptions
 
-# Bytes of a path with its end, and of a name, on Linux; macOS allows a quarter of the path.
-_LONGEST_PATH, _LONGEST_NAME = (4096 if sys.platform == "linux" else 1024), 255
 _UP_TO_DATE = ("up to date",)
 _OUTPUTS = tuple(name for method in METHODS.values() for name in method.outputs)
-# Sides of tiles, in pixels, that are tried where the usual ones take too much memory.
-SMALLER_TILES = (512, 256, 128)
-# Megapixels of all frames from which a stack is worth sharing among threads: about a second.
-WORTH_SPREADING = 50.0
-
-Action = Literal["fuse", "skip", "refuse"]
-Digest = Callable[[Path], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What is to happen with one stack.
-
-    Attributes
-    ----------
-    row : Row
-    action : {"fuse", "skip", "refuse"}
-    reasons : tuple of str
-    job : Job, optional
-        For "fuse".
-    footprint : Footprint, optional
-        For "fuse".
-    shape : (int, int)
-        Rows and columns of a frame; (0, 0) where no header was read.
-    hopeless : bool
-        True for a refusal that no other input could mend (format, memory).
-    broken : Path, optional
-        For "refuse": the frame that is damaged, if that is the reason.
-    moved : bool
-        For "skip": frames have the recorded content, but another path, size or time.
-    """
-
-    row: Row
-    action: Action
-    reasons: tuple[str, ...]
-    job: Job | None = None
-    footprint: Footprint | None = None
-    shape: tuple[int, int] = (0, 0)
-    hopeless: bool = False
-    moved: bool = False
-    broken: Path | None = None
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is odd about frames that can be fused, each naming the row and the file."""
-        return self.job.plan_warnings if self.job else ()
-
-    @property
-    def megapixels(self) -> float:
-        return self.shape[0] * self.shape[1] / 1e6
-
-    @property
-    def all_megapixels(self) -> float:
-        """Of all frames."""
-        return self.megapixels * len(self.row.paths)
 
 
 def make_plan(
@@ -223,50 +163,6 @@ class _Known:
         return key
 
 
-def output_key(
-    method: Method,
-    options: RunOptions,
-    suffix: str,
-    *,
-    resized: bool = False,
-    cropped: bool = False,
-    device: DeviceSet | None = None,
-) -> dict[str, Any]:
-    """Everything but the inputs that a method's outputs depend on.
-
-    Parameters
-    ----------
-    method : Method
-    options : RunOptions
-    suffix : str
-        Ending of the outputs.
-    resized, cropped : bool
-        Whether frames were of different size, and resized or cropped to one.
-    device : DeviceSet, optional
-        Transforms that are given.
-    """
-    wanted, parts = of_suffix(suffix), set(method.parts)
-    key: dict[str, Any] = {"algorithm": method.algo_version, "format": wanted.choice}
-    if not wanted.lossless:
-        parts.add("lossy")
-    if options.output.strip_gps:
-        parts.add("stripped")
-    if options.output.name != DEFAULT_NAME:
-        parts.add("named")
-    if not options.alignment.is_off:
-        parts.add("alignment")
-        key["registration"] = REGISTRATION_VERSION
-    elif options.alignment.reference not in ("first", "auto"):
-        key["reference"] = options.alignment.reference  # the source of metadata
-    if device:
-        key["transforms"] = device.digest
-    if resized:
-        parts.add("resized")
-    if cropped:
-        parts.add("cropped")
-    return key | options.used_by(parts)
-
-
 def _refuse_other_names(directory: Path, template: str, ledger: Ledger) -> None:
     """Refuse a run that would name its outputs otherwise than those before it."""
     before = ledger.template
@@ -334,7 +230,7 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
     wanted = options.output.format
     kind = frames[0].format if frames else _kind(row, options)
     suffix = FORMATS[kind].suffix if wanted == "auto" else f".{wanted}"
-    frames_then = _FramesThen(row.paths, known.digest)
+    frames_then = FramesThen(row.paths, known.digest)
     reasons = _why_not_done(row, options, methods, suffix, known, records, frames_then)
     if not reasons:
         moved = not all(map(frames_then.is_now, records.values()))
@@ -382,8 +278,8 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
             what = "; ".join([first.what, *map(str, others)])
             raise DamagedError(first.path, f"{what}; not left out: {why}")
         job = without(job, {path: error.what for path, error in broken.items()})
-    _refuse_long_names(job)
-    return _fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
+    refuse_long_names(job)
+    return fitted(row, job, frames, todo, _in_words(reasons, len(methods)), known.memory_limit)
 
 
 def _headers(
@@ -437,40 +333,6 @@ def _kind(row: Row, options: RunOptions) -> str:
     return probe(row.paths[-1]).format
 
 
-class _FramesThen:
-    """What records say of the frames, compared with the files there are now."""
-
-    def __init__(self, paths: Sequence[str], digest: Digest) -> None:
-        self.paths, self.digest = paths, digest
-        # By identity: the records of a stack mostly hold the same inputs, and hashing takes long.
-        self._now: dict[int, bool] = {}
-        self._differences: dict[int, str | None] = {}
-
-    def is_now(self, record: Record) -> bool:
-        """Whether paths, sizes and times are those of the record."""
-        inputs = record.inputs
-        found = self._now.get(id(inputs))
-        if found is None:
-            left = frames_left(self.paths, record.key)
-            found = self._now[id(inputs)] = is_as_recorded(inputs, left)
-        return found
-
-    def difference(self, record: Record) -> str | None:
-        """How the content differs from what was recorded, or None."""
-        # What was left out may have been mended; its content is all that is known of it.
-        for index, digest in left_out_of(record.key):
-            path = Path(self.paths[index]) if index < len(self.paths) else None
-            if path is None or self.digest(path) != digest:
-                return f"{path.name if path else 'a frame that was left out'} changed"
-        if self.is_now(record):
-            return None
-        inputs = record.inputs
-        if id(inputs) not in self._differences:
-            left = frames_left(self.paths, record.key)
-            self._differences[id(inputs)] = what_changed(inputs, left, self.digest)
-        return self._differences[id(inputs)]
-
-
 def _why_not_done(
     row: Row,
     options: RunOptions,
@@ -478,7 +340,7 @@ def _why_not_done(
     suffix: str,
     known: _Known,
     records: Mapping[str, Record],
-    frames_then: _FramesThen,
+    frames_then: FramesThen,
 ) -> dict[str, str]:
     """Why each method is to be computed; those that are done miss."""
     if options.rerun:
@@ -515,117 +377,3 @@ def _in_words(reasons: Mapping[str, str], n_methods: int) -> tuple[str, ...]:
         reason if len(names) == n_methods else f"{', '.join(names)}: {reason}"
         for reason, names in shared.items()
     )
-
-
-def _refuse_long_names(job: Job) -> None:
-    """Refuse a stack whose outputs the system could not name."""
-    names = (name for method in job.methods for name in METHODS[method].outputs)
-    longest = job.output_path(max(names, key=len))
-    part = files.part_name(longest, "0" * 12)
-    if len(os.fsencode(part)) >= _LONGEST_PATH or len(os.fsencode(part.name)) > _LONGEST_NAME:
-        raise StackError(
-            f"{longest}: is a longer name than the system allows; give a shorter id or an output "
-            "directory nearer to the root"
-        )
-
-
-def _fitted(
-    row: Row,
-    job: Job,
-    frames: Sequence[ImageInfo],
-    methods: Sequence[Method],
-    reasons: tuple[str, ...],
-    memory_limit: int | None,
-) -> Step:
-    """A step that fuses, or refuses what the format or the memory cannot hold."""
-    first = frames[0]
-    problem = _format_problem(of_suffix(job.suffix), first)
-    for way in _ways(job, memory_limit):
-        footprint = predict(
-            max(frames, key=lambda frame: (frame.nbytes, not frame.read_by_rows)),
-            len(frames),
-            tuple(methods),
-            job.fusion,
-            job.alignment,
-            suffix=job.suffix,
-            way=way,
-            score=job.score,
-        )
-        if memory_limit is None or _needed(footprint, way.hold) <= memory_limit:
-            job = replace(job, tile=way.tile, hold=way.hold)
-            break
-    else:
-        problem = problem or _memory_problem(job, first, footprint, memory_limit or 0)
-    shape = job.crop or (first.height, first.width)
-    if problem:
-        return Step(row, "refuse", (problem,), shape=shape, hopeless=True)
-    return Step(row, "fuse", reasons, job, footprint, shape)
-
-
-def _ways(job: Job, memory_limit: int | None) -> Iterator[Way]:
-    """How a stack may be done, the fastest first.
-
-    Of unknown memory no more than a pair is taken.
-    """
-    tiles = (None, *SMALLER_TILES) if job.tile is None else (job.tile,)
-    if len(job.frames) == 2 or memory_limit is not None:
-        yield Way(tiles[0], hold=True)
-    for tile in tiles:
-        yield Way(tile, hold=False)
-
-
-def _needed(footprint: Footprint, hold: bool) -> int:
-    """Bytes that the largest task takes, of the way that takes least."""
-    return footprint.whole if hold else min(footprint.whole, footprint.split)
-
-
-def _memory_problem(job: Job, first: ImageInfo, footprint: Footprint, memory_limit: int) -> str:
-    """What a stack needs that no worker has, and what would help."""
-    needed = min(footprint.whole, footprint.split)
-    remedies = "use fewer workers or a larger --memory-limit"
-    wanted = of_suffix(job.suffix)
-    if not wanted.written_by_rows and footprint.encode == needed:
-        remedies += (
-            f", or --format {_streamed(first)}, because {wanted.choice} is encoded from the whole "
-            "image"
-        )
-    elif footprint.stage == needed:
-        streamed = either(row.label for row in by_rows(first.dtype, first.channels))
-        remedies += f", or give frames as {streamed}, because others are decoded whole"
-    elif job.tile is not None:
-        remedies += ", or a smaller --tile"
-    return (
-        f"needs {needed / 2**20:.0f} MiB of memory, a worker has "
-        f"{memory_limit / 2**20:.0f} MiB; {remedies}"
-    )
-
-
-def _format_problem(wanted: Format, frame: ImageInfo) -> str | None:
-    if not wanted.holds(frame.dtype, frame.channels):
-        able = holding(frame.dtype, frame.channels)
-        found = CHANNELS[frame.channels] if frame.dtype in wanted.dtypes else frame.dtype
-        return (
-            f"{frame.path}: has {found} pixels, which {wanted.choice} cannot hold; "
-            f"use --format {either(row.choice for row in able)}"
-        )
-    if max(frame.height, frame.width) > wanted.largest_side:
-        return f"{frame.path}: is too large for {wanted.choice}; use --format {_streamed(frame)}"
-    return None
-
-
-def _streamed(frame: ImageInfo) -> str:
-    """What `--format` calls the formats that hold such a frame however large it is."""
-    return either(row.choice for row in by_rows(frame.dtype, frame.channels))
-
-
-def is_split(step: Step, memory_limit: int | None) -> bool:
-    """Whether a stack is fused by one task per tile instead of by one task."""
-    assert step.footprint is not None
-    return memory_limit is not None and step.footprint.whole > memory_limit
-
-
-def can_spread(step: Step, memory_limit: int | None) -> bool:
-    """Whether several threads may share a stack: it is large, and fits."""
-    assert step.footprint is not None
-    is_large = step.all_megapixels >= WORTH_SPREADING
-    return is_large and (memory_limit is None or step.footprint.spread <= memory_limit)

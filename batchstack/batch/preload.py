@@ -10,7 +10,12 @@ from functools import partial
 # All that is imported stays: no use to look through it for garbage again and again.
 gc.set_threshold(250_000)
 
-import distributed  # noqa: E402, F401
+try:
+    import distributed  # noqa: F401
+except Exception as error:
+    # Such as a wrong configuration, which the client meets too and tells in a sentence; of what
+    # is no ImportError the fork server prints the trace, and dies.
+    raise ImportError from error
 
 import batchstack.batch.tasks  # noqa: E402, F401
 from batchstack.batch import steady_clock  # noqa: E402

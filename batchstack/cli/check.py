@@ -14,7 +14,8 @@ import click
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.machine import cores, worker_memory
 from batchstack.batch.manifest import load_manifest
-from batchstack.batch.plan import Step, is_split, make_plan
+from batchstack.batch.plan import make_plan
+from batchstack.batch.steps import Step, is_split
 from batchstack.cli import options as shared
 from batchstack.cli.screen import bar
 from batchstack.errors import ExitCode

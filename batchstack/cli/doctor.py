@@ -50,7 +50,7 @@ def command(**settings: Any) -> None:
 
 def _packages() -> list[str]:
     """Print versions; return what is missing or clashes."""
-    import dask  # noqa: F401 - a configuration that it cannot read is told by name
+    import distributed  # noqa: F401 - a configuration that Dask cannot use is told by name
 
     problems = []
     for name in PACKAGES:

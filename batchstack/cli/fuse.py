@@ -11,15 +11,16 @@ import click
 from batchstack import files
 from batchstack.batch.broken import without_broken
 from batchstack.batch.claim import claim
+from batchstack.batch.events import StackUnderWay
 from batchstack.batch.frame_names import frames_in, is_named_as_output
 from batchstack.batch.jobs import Job, Result
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.machine import ClusterOptions, cores, worker_memory
 from batchstack.batch.manifest import Manifest, Row
 from batchstack.batch.placement import cost_of_crop
-from batchstack.batch.plan import Step, can_spread, is_split, make_plan
+from batchstack.batch.plan import make_plan
 from batchstack.batch.progress import UnderWay, hearing
-from batchstack.batch.run import StackUnderWay
+from batchstack.batch.steps import Step, can_spread, is_split
 from batchstack.batch.warm import needed, warm_up
 from batchstack.cli import options as shared
 from batchstack.cli.progress import Progress, loss

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from batchstack import __version__, files
-from batchstack.batch.run import Event, RunStarted, StackDone, StackUnderWay, Summary
+from batchstack.batch.events import Event, RunStarted, StackDone, StackUnderWay, Summary
 from batchstack.cli import screen
 from batchstack.cli.progress import Progress
 from batchstack.errors import FileError, OptionError

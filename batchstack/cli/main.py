@@ -30,7 +30,10 @@ COMMANDS = {
     "doctor": "Check versions, memory, cores and a cluster.",
 }
 
-
+_WRONG_CONFIGURATION = (
+    "Dask cannot work with its configuration ({what}); mend or remove what is in {where}, or have "
+    "DASK_CONFIG name another folder"
+)
 _INTERRUPTED = "interrupted; finished work is kept"
 
 
@@ -136,12 +139,12 @@ def _exit_code(signals: Sequence[int]) -> int:
             # Raised inside a library, such as the compiler, an interrupt may come out as anything.
             screen.tell(_INTERRUPTED)
             return ExitCode.INTERRUPTED
-        if _raised_in(error) == "dask.config":
-            # Dask reads its files when it is imported, whoever needs it first.
-            screen.tell(
-                "Dask cannot read its configuration; mend or remove the file, or have DASK_CONFIG "
-                f"name another folder: {error}"
-            )
+        if _is_of_configuration(error):
+            where = os.environ.get("DASK_CONFIG", "~/.config/dask")
+            what = f"{type(error).__name__}: {error}"
+            screen.tell(_WRONG_CONFIGURATION.format(what=what, where=where))
+            if set_here := _variables_of_dask():
+                screen.tell(f"or unset what is set of it here: {', '.join(set_here)}")
             return ExitCode.REFUSED
         # A defect of ours: the trace is what a report of it needs.
         screen.tell(f"unexpected error; finished work is recorded\n{traceback.format_exc()}")
@@ -149,12 +152,22 @@ def _exit_code(signals: Sequence[int]) -> int:
     return ExitCode.OK
 
 
-def _raised_in(error: Exception) -> str:
-    """The module whose line raised an exception."""
-    name = ""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        name = frame.f_globals.get("__name__", "")
-    return str(name)
+def _is_of_configuration(error: Exception) -> bool:
+    """Whether Dask raised it over its configuration.
+
+    It reads its files when it is imported, whoever needs it first, and the values of some when
+    they are used.
+    """
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in frames]
+    if {"dask.config", "distributed.config"} & set(modules):
+        return True
+    return modules[-1].startswith(("dask.", "distributed.")) and bool(_variables_of_dask())
+
+
+def _variables_of_dask() -> list[str]:
+    """Variables of the environment that configure Dask, but for the one that names its files."""
+    return sorted(n for n in os.environ if n.startswith("DASK_") and n != "DASK_CONFIG")
 
 
 def _let_go_of_stdout() -> None:

@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchstack.batch.jobs import Result
-from batchstack.batch.manifest import Row
-from batchstack.batch.pace import Pace
-from batchstack.batch.placement import cost_of_crop
-from batchstack.batch.run import (
-    FAILED,
+from batchstack.batch.events import (
     Event,
     RunStarted,
     StackDone,
@@ -24,6 +19,11 @@ from batchstack.batch.run import (
     StackUnderWay,
     Summary,
 )
+from batchstack.batch.failed_list import FAILED
+from batchstack.batch.jobs import Result
+from batchstack.batch.manifest import Row
+from batchstack.batch.pace import Pace
+from batchstack.batch.placement import cost_of_crop
 from batchstack.batch.scoring import worst_first
 from batchstack.cli import screen
 from batchstack.cli.screen import tell

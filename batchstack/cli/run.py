@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from batchstack import files
+from batchstack.batch.events import Event, RunStarted
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.main_job import run
-from batchstack.batch.run import Event, RunStarted
 from batchstack.cli import options as shared
 from batchstack.cli.json_log import JsonLog
 from batchstack.cli.progress import Progress, closing_summary

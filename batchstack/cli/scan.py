@@ -12,10 +12,10 @@ import click
 
 from batchstack import files
 from batchstack.batch.engines import StopRequest
+from batchstack.batch.interrupts import interruptible
 from batchstack.batch.machine import ClusterOptions
 from batchstack.batch.main_job import run
 from batchstack.batch.manifest import load_manifest
-from batchstack.batch.run import interruptible
 from batchstack.cli import options as shared
 from batchstack.cli.progress import closing_summary
 from batchstack.cli.proposal import Order, in_short, lines, refuse_none, with_allowed_ids

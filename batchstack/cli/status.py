@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from batchstack.batch.ledger import StackHistory, existing_ledger
+from batchstack.batch.ledger import existing_ledger
 from batchstack.batch.placement import warnings
+from batchstack.batch.records import StackHistory
 from batchstack.batch.scoring import figure
 from batchstack.cli import options as shared
 from batchstack.cli.following import follow

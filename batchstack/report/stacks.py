@@ -8,9 +8,9 @@ from typing import Any
 
 from batchstack.batch import scoring
 from batchstack.batch.jobs import Input, Scores
-from batchstack.batch.ledger import Record, StackHistory
 from batchstack.batch.placement import RESIDUAL_LIMIT, not_aligned, warnings
 from batchstack.batch.previews import folder_name
+from batchstack.batch.records import Record, StackHistory
 from batchstack.fusion.methods import METHODS
 from batchstack.images import Written
 

@@ -159,14 +159,7 @@ def _refuse_strangers(directory: Path) -> None:
     """Refuse to replace what is no report."""
     for name, mark in ((REPORT, _MARK), (MULTIQC, multiqc.MARK)):
         path = directory / name
-        if files.size_of(path) is None:
-            continue
-        try:
-            with files.open_to_read(path) as file:
-                is_ours = file.read(len(mark)) == mark
-        except OSError:  # such as a folder
-            is_ours = False
-        if not is_ours:
+        if files.is_strange(path, mark):
             raise OptionError(
                 f"{path}: is not what a report has left; rename or remove it, because the report "
                 "is written there"

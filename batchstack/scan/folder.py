@@ -106,7 +106,7 @@ class Folder:
         while todo:
             at = todo.pop()
             try:
-                content = files.system.scan(self.path / at)
+                content = files.entries(self.path / at)
             except (FileNotFoundError, NotADirectoryError) as error:
                 if at.parts:  # it went away since the folder around it was read
                     continue

@@ -102,7 +102,7 @@ def test_outputs_are_on_the_disk_before_they_are_recorded(steps, workspace, monk
 
     out = workspace.root / "out"
     with claim(out) as held, Noted(out) as ledger:
-        monkeypatch.setattr(files, "system", Watched())
+        monkeypatch.setattr(files.calls, "system", Watched())
         run_plan(Plan(steps), held, ledger, LoopEngine())
     output = "focus_stacked_direct"
     for stack in ("a", "b"):

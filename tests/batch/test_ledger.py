@@ -13,15 +13,10 @@ from hypothesis import strategies as st
 from batchstack import files
 from batchstack.batch.claim import FOLDER, claim
 from batchstack.batch.jobs import Input
-from batchstack.batch.ledger import (
-    JOURNAL,
-    Ledger,
-    Record,
-    existing_ledger,
-    what_changed,
-    why_not_done,
-)
+from batchstack.batch.ledger import JOURNAL, Ledger, existing_ledger
 from batchstack.batch.manifest import Row, load_manifest, write_records
+from batchstack.batch.records import Record
+from batchstack.batch.up_to_date import what_changed, why_not_done
 from batchstack.errors import FileError, OptionError, OutputInUseError
 from batchstack.images import Written, file_digest
 
@@ -419,7 +414,7 @@ class Full:
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
 def test_a_journal_that_cannot_be_read_is_named(tmp_path, monkeypatch, code):
     path = journal(tmp_path, as_line(OLD))
-    monkeypatch.setattr(files, "system", Refusing(code, modes="r"))
+    monkeypatch.setattr(files.calls, "system", Refusing(code, modes="r"))
     with pytest.raises(FileError, match=f"^{path}: cannot be read: {os.strerror(code)}"):
         Ledger(tmp_path)
 
@@ -432,7 +427,7 @@ def test_a_folder_in_the_place_of_the_journal_is_named(tmp_path):
 
 def test_a_journal_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     path = journal(tmp_path, as_line(OLD))
-    monkeypatch.setattr(files, "system", Refusing(errno.EACCES, modes="a"))
+    monkeypatch.setattr(files.calls, "system", Refusing(errno.EACCES, modes="a"))
     with Ledger(tmp_path) as ledger, pytest.raises(FileError, match=f"^{path}: cannot be written"):
         ledger.append_failed("s", "e")
 
@@ -442,7 +437,7 @@ def test_a_line_torn_by_a_full_disk_costs_no_other(tmp_path, monkeypatch):
         ledger.append_done("first", {"direct": RECORD})
         ledger.close()
         with monkeypatch.context() as patch:
-            patch.setattr(files, "system", Refusing(errno.ENOSPC, full=True))
+            patch.setattr(files.calls, "system", Refusing(errno.ENOSPC, full=True))
             with pytest.raises(FileError, match="No space left on device; make room"):
                 ledger.append_done("torn", {"direct": RECORD})
         ledger.append_done("third", {"direct": RECORD})
@@ -460,7 +455,7 @@ def test_lines_are_there_at_once_and_on_the_disk_after_sync(tmp_path, monkeypatc
             synced.append(Path(file.name).read_bytes())
             super().sync(file)
 
-    monkeypatch.setattr(files, "system", Watching())
+    monkeypatch.setattr(files.calls, "system", Watching())
     with Ledger(tmp_path) as ledger:
         ledger.sync()
         for number in range(5):

@@ -14,7 +14,7 @@ import pytest
 import batchstack
 from batchstack import ClusterOptions, FusionOptions, RunOptions
 from batchstack.batch.engines import StopRequest
-from batchstack.batch.run import RunStarted, StackDone, StackFailed
+from batchstack.batch.events import RunStarted, StackDone, StackFailed
 from batchstack.cli.progress import closing_summary
 from batchstack.errors import ManifestError, OptionError, OutputInUseError, PlanError
 

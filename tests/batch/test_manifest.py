@@ -15,6 +15,7 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from batchstack.batch.failed_list import FAILED
 from batchstack.batch.manifest import (
     COLUMNS,
     OWN_NAMES,
@@ -24,7 +25,6 @@ from batchstack.batch.manifest import (
     write_manifest,
 )
 from batchstack.batch.manifest_patterns import is_pattern, matching_files
-from batchstack.batch.run import FAILED
 from batchstack.errors import ExitCode, ManifestError
 from batchstack.formats import FORMATS
 from batchstack.fusion.methods import METHODS as ALL_METHODS

@@ -7,9 +7,12 @@ import tifffile
 
 from batchstack import files
 from batchstack.batch.jobs import Input
-from batchstack.batch.ledger import Ledger, Record
+from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
-from batchstack.batch.plan import RunOptions, is_split, make_plan, output_key
+from batchstack.batch.plan import RunOptions, make_plan
+from batchstack.batch.records import Record
+from batchstack.batch.steps import is_split
+from batchstack.batch.up_to_date import output_key
 from batchstack.errors import ManifestError
 from batchstack.fusion import METHODS
 from batchstack.options import AlignOptions, FusionOptions, OutputOptions
@@ -49,7 +52,7 @@ def test_frames_of_a_done_stack_are_not_looked_at_for_each_method(workspace, pla
             looks[str(path)] += 1
             return super().stat(path)
 
-    monkeypatch.setattr(files, "system", Counting())
+    monkeypatch.setattr(files.calls, "system", Counting())
     (step,) = plan({"s": frames})
     assert step.action == "skip"
     assert all(1 <= looks[known.path] < len(METHODS) for known in inputs)

@@ -10,7 +10,8 @@ import pytest
 from batchstack.batch import progress
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
-from batchstack.batch.plan import RunOptions, can_spread, is_split, make_plan
+from batchstack.batch.plan import RunOptions, make_plan
+from batchstack.batch.steps import can_spread, is_split
 from batchstack.batch.tasks import tiles_of
 from batchstack.errors import ExitCode
 from batchstack.fusion import METHODS
@@ -22,7 +23,7 @@ from tests.faults.ward import Ward
 SHAPE = (400, 300)
 MOVE = {"breathing": 0.01, "shift": (5.0, -3.0)}
 # Everything is large, and is cut into tiles that a small image has several of.
-ALL_IS_LARGE = {"plan": {"WORTH_SPREADING": 0.0}}
+ALL_IS_LARGE = {"steps": {"WORTH_SPREADING": 0.0}}
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ def test_only_what_is_large_and_fits_is_shared(step, monkeypatch):
     found = step()
     assert not can_spread(found, None)
     frames, megapixels = 2, SHAPE[0] * SHAPE[1] / 1e6
-    monkeypatch.setattr("batchstack.batch.plan.WORTH_SPREADING", frames * megapixels)
+    monkeypatch.setattr("batchstack.batch.steps.WORTH_SPREADING", frames * megapixels)
     assert can_spread(found, None)
     assert can_spread(found, found.footprint.spread)
     assert not can_spread(found, found.footprint.spread - 1)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from batchstack.batch.claim import FOLDER
 from batchstack.batch.jobs import Input
-from batchstack.batch.ledger import JOURNAL, Ledger, Record
+from batchstack.batch.ledger import JOURNAL, Ledger
+from batchstack.batch.records import Record
 from batchstack.batch.verify import choose, recorded_outputs, subset, verify
 from batchstack.images import Written, write_image
 from batchstack.images.read import checksum

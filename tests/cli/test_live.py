@@ -12,9 +12,10 @@ from rich.console import Console
 
 from batchstack.batch.claim import FOLDER
 from batchstack.batch.jobs import Input
-from batchstack.batch.ledger import JOURNAL, Ledger, Record
+from batchstack.batch.ledger import JOURNAL, Ledger
 from batchstack.batch.looking_on import Onlooker
 from batchstack.batch.pace import Pace
+from batchstack.batch.records import Record
 from batchstack.cli.live import Doing, Shown, render, render_one
 from batchstack.images import Written
 from tests.processes import wait_for

@@ -4,7 +4,8 @@ import json
 
 from batchstack.batch.claim import FOLDER
 from batchstack.batch.jobs import Input
-from batchstack.batch.ledger import JOURNAL, Ledger, Record
+from batchstack.batch.ledger import JOURNAL, Ledger
+from batchstack.batch.records import Record
 from batchstack.images import Written
 
 INPUTS = (Input("a", 1, 2, "d"),)

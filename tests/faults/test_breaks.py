@@ -194,7 +194,7 @@ def test_records_that_cannot_be_written_end_the_run_as_lost(workspace, monkeypat
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             super().sync(file)
 
-    monkeypatch.setattr(files, "system", Full())
+    monkeypatch.setattr(files.calls, "system", Full())
     monkeypatch.setattr("sys.argv", ["batchstack", *map(str, RUN), "-o", "out"])
     with pytest.raises(SystemExit) as end:
         main.main()
@@ -247,7 +247,7 @@ def test_what_is_whole_again_has_not_failed(workspace):
 
 def test_a_record_is_never_longer_than_what_is_read(workspace, monkeypatch):
     """What people wrote about a stack goes before what was done."""
-    monkeypatch.setattr(files, "LONGEST_LINE", 5000)
+    monkeypatch.setattr(files.LineFile, "longest", 5000)
     frames = workspace.stack("a")
     workspace.manifest({"a": frames}, columns=[("meta_note", ["x" * 6000])])
     out = workspace.root / "out"

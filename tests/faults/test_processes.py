@@ -640,13 +640,13 @@ def test_a_frame_that_changes_during_the_run_is_fused_as_it_was_read(ward):
 
 
 WAITS_TO_RECORD = """
-@after("batchstack.batch.run")
-def wait_to_record(run):
-    start = run._Recorder.start
-    def held(recorder):
+@after("batchstack.batch.recorder")
+def wait_to_record(recorder):
+    start = recorder.Recorder.start
+    def held(self):
         hold("record")
-        start(recorder)
-    run._Recorder.start = held
+        start(self)
+    recorder.Recorder.start = held
 """
 
 

@@ -30,7 +30,7 @@ class Sweep:
     def __init__(self, workspace, monkeypatch, capfd):
         self.workspace, self.monkeypatch, self.capfd = workspace, monkeypatch, capfd
         monkeypatch.chdir(workspace.root)
-        monkeypatch.setattr("batchstack.batch.run.SEEN_WITHIN", 0)
+        monkeypatch.setattr("batchstack.batch.recorder.SEEN_WITHIN", 0)
         workspace.manifest(
             {
                 "pair": workspace.stack("pair", shape=(16, 20)),
@@ -47,7 +47,7 @@ class Sweep:
         with self.monkeypatch.context() as patch:
             patch.setattr("sys.argv", ["batchstack", *map(str, arguments)])
             if system is not None:
-                patch.setattr(files, "system", system)
+                patch.setattr(files.calls, "system", system)
             with pytest.raises(SystemExit) as end:
                 main.main()
         done = Done(end.value.code, self.capfd.readouterr().err)

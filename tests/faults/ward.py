@@ -52,7 +52,7 @@ class Ward(Workspace):
             By the module of `batchstack.batch` in which they are used, name to value.
         """
         for module, values in constants.items():
-            code += f"\nafter('batchstack.batch.{module}')(lambda m: vars(m).update({values}))"
+            code += f"\nafter('batchstack.batch.{module}')(lambda m: put(m, {values}))"
         (self.root / "hurt.py").write_text(code)
 
     def stacks(self, count=6, shape=(60, 80), **options):

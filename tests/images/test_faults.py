@@ -59,7 +59,7 @@ def errors_of(monkeypatch, code, work):
     for at in itertools.count(1):
         system, error = FailingSystem(at, code), None
         with monkeypatch.context() as patch:
-            patch.setattr(files, "system", system)
+            patch.setattr(files.calls, "system", system)
             try:
                 work()
             except FileError as caught:
@@ -94,7 +94,7 @@ def test_the_words_of_the_system_reach_the_user(tmp_path, monkeypatch, code):
 
 def test_a_failure_that_was_swallowed_is_told_all_the_same(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(FILES["png"])
-    monkeypatch.setattr(files, "system", FailingSystem(2, errno.EIO))
+    monkeypatch.setattr(files.calls, "system", FailingSystem(2, errno.EIO))
     for swallow in (OSError, Exception):
         with (
             pytest.raises(FileError, match="Input/output error"),
@@ -103,7 +103,7 @@ def test_a_failure_that_was_swallowed_is_told_all_the_same(tmp_path, monkeypatch
             try:
                 file.read()
             except swallow:
-                monkeypatch.setattr(files, "system", FailingSystem(2, errno.EIO))
+                monkeypatch.setattr(files.calls, "system", FailingSystem(2, errno.EIO))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ class Durable(files.System):
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
 def test_outputs_are_on_the_disk_before_they_have_a_name(tmp_path, monkeypatch, suffix):
     system = Durable()
-    monkeypatch.setattr(files, "system", system)
+    monkeypatch.setattr(files.calls, "system", system)
     path = tmp_path / f"a.{suffix}"
     written = write_image(path, photo(), publish=lambda: system.done.append("publish"))
     assert system.done == ["sync", "publish", "replace"]
@@ -205,7 +205,7 @@ class SlowDisk(files.System):
 
 def test_the_next_file_is_made_while_the_disk_is_waited_for(tmp_path, monkeypatch):
     disk = SlowDisk()
-    monkeypatch.setattr(files, "system", disk)
+    monkeypatch.setattr(files.calls, "system", disk)
     one, two = tmp_path / "one.png", tmp_path / "two.png"
     with files.Behind() as behind:
         for path in (one, two):
@@ -223,7 +223,7 @@ def test_what_fails_behind_is_raised_and_leaves_the_old_file(tmp_path, monkeypat
             if "one" in file.name:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(files, "system", Broken())
+    monkeypatch.setattr(files.calls, "system", Broken())
     one, two = tmp_path / "one.png", tmp_path / "two.png"
     one.write_bytes(b"old")
     with pytest.raises(FileError, match=f"{one}: cannot be written"), files.Behind() as behind:

@@ -60,7 +60,7 @@ def test_a_file_without_permission_says_so(tmp_path, monkeypatch):
             raise PermissionError(13, "Permission denied")
 
     path = file_with(tmp_path / "a.png", b"x")
-    monkeypatch.setattr(files, "system", Refusing())
+    monkeypatch.setattr(files.calls, "system", Refusing())
     assert "cannot be read: Permission denied; check its permissions" in refusal(path, FileError)
 
 

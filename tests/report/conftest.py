@@ -3,7 +3,8 @@
 import pytest
 
 from batchstack.batch.jobs import Input
-from batchstack.batch.ledger import Ledger, Record
+from batchstack.batch.ledger import Ledger
+from batchstack.batch.records import Record
 from batchstack.images import Written, write_image
 from batchstack.report import write_report
 from tests import browser

@@ -14,11 +14,12 @@ import pytest
 from batchstack.batch import previews
 from batchstack.batch.claim import FOLDER, claim
 from batchstack.batch.graph import split_graph
-from batchstack.batch.ledger import Ledger, Record
+from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.manifest_rows import MULTIQC, REPORT
 from batchstack.batch.plan import make_plan
 from batchstack.batch.previews import folder_name, kept_in, stack_folder
+from batchstack.batch.records import Record
 from batchstack.batch.tasks import do_stack
 from batchstack.images import read_image, read_preview
 from batchstack.options import RunOptions

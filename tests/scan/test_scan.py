@@ -262,14 +262,14 @@ def test_a_folder_that_goes_away_while_others_are_read_has_no_photographs(card, 
     (card / "a").mkdir()
     (card / "b").mkdir()
     take(card / "a", rendered(0, frames=3), 1, 1000.0)
-    scan = files.system.scan
+    scan = files.calls.system.scan
 
     def passing(path):
         if path == card / "b":
             path.rmdir()
         return scan(path)
 
-    monkeypatch.setattr(files.system, "scan", passing)
+    monkeypatch.setattr(files.calls.system, "scan", passing)
     (group,) = Folder(card).propose().groups
     assert group.id == "a"
 

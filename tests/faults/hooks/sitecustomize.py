@@ -27,6 +27,13 @@ def after(module):
     return register
 
 
+def put(module, values):
+    """Give constants of a module other values."""
+    for name, value in values.items():
+        getattr(module, name)  # there is such a constant
+        setattr(module, name, value)
+
+
 class _Finder:
     @staticmethod
     def find_spec(name, path, target=None):
