@@ -385,10 +385,12 @@ def test_raw_beside_a_photograph_of_its_name_is_no_news(card):
 
 
 @pytest.mark.parametrize("command", [("scan", "card", "-o", "m.csv"), ("run", "card", "-o", "out")])
-def test_a_folder_of_raw_files_is_told_from_one_without_stacks(workspace, card, command):
-    (card / "IMG_0001.CR3").write_bytes(b"raw")
+def test_a_folder_without_photographs_is_told_from_one_without_stacks(workspace, card, command):
     said = workspace.run(*command, code=2).stderr
     assert "no JPEG, PNG or TIFF file" in said and "raw" in said
+    (card / "IMG_0001.CR3").write_bytes(b"raw")
+    told = workspace.run(*command, code=2)
+    assert "camera raw (CR3), which is not read" in told.stdout + told.stderr
 
 
 def test_a_manifest_is_written_though_nobody_reads_the_table(workspace, card):
