@@ -161,7 +161,8 @@ class TileFlow:
     gaussian : list of Stream
         Of the frames and of their Gaussian levels.
     cells, guide, raw : Stream
-        Of the level of the cells: the frames; the brightness of what the map would compose; the lines of the guided filter before they are averaged.
+        Of the level of the cells: the frames; the brightness of what the map would compose; the
+        lines of the guided filter before they are averaged.
     lines, shares : dict of int to Stream
         By level, what weights along edges and of the smoothed map look up.
     support, bases : dict of int to Stream

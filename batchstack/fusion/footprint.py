@@ -98,6 +98,9 @@ def _level_bytes(level: LevelFlow, flow: TileFlow, stack: Stack) -> int:
     rows = n * channels * (sources * kept + 3) + planes * 2 * margin
     rows += n * _ROWS_OF_FRAME + (3 * len(methods) + 1) * channels + _ROWS
     total += rows * (found + 2 * margin + 5) * _FLOAT
+    if not level.number and any(method.based for method in methods):
+        # The least and the most that frames have stored.
+        total += 2 * (kept + 1) * channels * found * stack.dtype.itemsize
     if level.later:
         rows = n * channels * (sources + 3) + n * _ROWS_OF_FRAME
         total += (rows + (3 * len(level.later) + 1) * channels + _ROWS) * (held + 64) * _FLOAT
