@@ -102,6 +102,9 @@ def _level_bytes(level: LevelFlow, flow: TileFlow, stack: Stack) -> int:
     rows = channels * (frames * kept + 3 * n) + planes * (2 * margin + batch - 1)
     rows += n * _ROWS_OF_FRAME + (3 * len(methods) + 1) * channels + _ROWS
     total += rows * (found + 2 * margin + 5) * _FLOAT
+    if not level.number and any(method.based for method in methods):
+        # The least and the most that frames have stored.
+        total += 2 * (kept + 1) * channels * found * stack.dtype.itemsize
     if level.later:
         rows = channels * (frames + 3 * n) + n * _ROWS_OF_FRAME
         total += (rows + (3 * len(level.later) + 1) * channels + _ROWS) * (held + 64) * _FLOAT

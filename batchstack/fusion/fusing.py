@@ -466,6 +466,7 @@ class _Level:
             below.shape[0],
             flow.found.top,
             flow.found.left,
+            self._stack.scale,
             1 / self._stack.scale,
             self._stack.white,
         )
@@ -525,6 +526,9 @@ class _Level:
             shares=array("shares", len(cells.shares), 1, columns),
             detail=array("detail", n if bases else 0, channels, columns),
             base=array("base", channels if bases else 0, columns),
+            lowest=array("lowest", kept if bases else 0, channels, columns, dtype=dtype),
+            highest=array("highest", kept if bases else 0, channels, columns, dtype=dtype),
+            ends=array("ends", 2, columns * channels, dtype=dtype),
             guide=array("guide", columns),
             spare=array("spare", 4, columns),
             ones=array("ones", columns),

@@ -196,9 +196,9 @@ class Target(NamedTuple):
         Where the coarser deviations begin, expanded, and the rows that they stand for.
     rough_top, rough_left : int
         Where rough weights and votes begin.
-    factor, white : float
-        What values are multiplied by, and what pixels are clipped to; if 0 they are neither
-        clipped nor rounded.
+    scale, factor, white : float
+        What pixels are multiplied by, what values are, and what pixels are clipped to; if 0 they
+        are neither clipped nor rounded.
     """
 
     coarse: Planes
@@ -221,6 +221,7 @@ class Target(NamedTuple):
     coarse_height: int
     rough_top: int
     rough_left: int
+    scale: float
     factor: float
     white: float
 
@@ -248,6 +249,10 @@ class Rows(NamedTuple):
         What the frames differ by from the first, but for their bases.
     base : ndarray of float32, shape (channels, columns)
         What the bases are blended to, relative to that of the first frame.
+    lowest, highest : ndarray, shape (rows, channels, columns)
+        Pixels of all frames, as they are stored.
+    ends : ndarray, shape (2, columns * channels)
+        The same of one row, its channels together.
     guide : ndarray of float32, shape (columns,)
     spare : ndarray of float32, shape (4, columns)
     ones : ndarray of float32, shape (columns,)
@@ -276,6 +281,9 @@ class Rows(NamedTuple):
     shares: Planes
     detail: Planes
     base: Planes
+    lowest: Pixels
+    highest: Pixels
+    ends: Pixels
     guide: Planes
     spare: Planes
     ones: Planes
@@ -316,6 +324,8 @@ def first_pass(
             for y in range(first_row, last_row):
                 # A row of the frames comes in, and the one above has its measures now.
                 read_rows(source, table.reads, y, left - margin, (first, last, 0), rows, y % kept)
+                if first == 0 and rows.lowest.size:
+                    _span_row(source, y, left, rows, y % kept)
                 if margin:
                     for of_band in range(2):
                         if table.reads[of_band]:
@@ -386,6 +396,24 @@ def _read_pixels(source: Source, i: int, y: int, column: int, lines: Pixels, row
             for j in range(out.size):
                 out[j] = np.float32(stored[j]) * factor - base[j]
         mirror_ends(row[place, channel], column, width)
+
+
+@inlined
+def _span_row(source: Source, y: int, left: int, rows: Rows, k: int) -> None:
+    """The least and the most that any frame has stored of row `y`, into row `k`."""
+    y, start = mirrored(y, source.height) % source.pixels.shape[1], left * len(rows.packed)
+    lowest, highest = rows.ends[0], rows.ends[1]
+    for i in range(len(source.pixels)):
+        line = source.pixels[i, y, start:]
+        if i == 0:
+            for j in range(lowest.size):
+                lowest[j] = highest[j] = line[j]
+        else:
+            for j in range(lowest.size):
+                lowest[j] = min(lowest[j], line[j])
+                highest[j] = max(highest[j], line[j])
+    apart(lowest, rows.lowest[k], 0)
+    apart(highest, rows.highest[k], 0)
 
 
 @inlined
@@ -734,7 +762,7 @@ def write_channel(
         if method[DRAWN]:
             alone = rows.shares if method[WEIGHTS] == LIKELIHOOD else weights
             _draw(line, rows, alone, channel, skip, table.shrink)
-        _rest(line, rows, level, channel, margin + skip, skip)
+        _rest(line, base, target.scale, rows, y % table.kept, channel, skip)
         for j in range(size):
             line[j] += base[j]
         _round(line, factor, white, out)
@@ -844,21 +872,19 @@ def _draw(line: Planes, rows: Rows, weights: Planes, channel: int, skip: int, by
 
 
 @inlined
-def _rest(line: Planes, rows: Rows, level: Planes, channel: int, column: int, skip: int) -> None:
-    """Put details on the blended base, within the range that the frames span at each pixel."""
-    lowest, highest, base = rows.spare[2], rows.spare[3], rows.base[channel, skip:]
-    last, zero = len(level) - 1, np.float32(0)
-    value = level[1, channel, column:]
+def _rest(
+    line: Planes, first: Planes, scale: float, rows: Rows, row: int, channel: int, skip: int
+) -> None:
+    """Put details on the blended base, within the range that the frames span at each pixel.
+
+    That is `scale` times the lowest and the highest stored pixels of a row, less the first frame.
+    """
+    factor, base = np.float32(scale), rows.base[channel, skip:]
+    lowest, highest = rows.lowest[row, channel, skip:], rows.highest[row, channel, skip:]
     for j in range(line.size):
-        lowest[j] = min(zero, value[j])
-        highest[j] = max(zero, value[j])
-    for i in range(2, last + 1, 2):  # the last one twice if nothing is left beside it
-        value, value2 = level[i, channel, column:], level[min(i + 1, last), channel, column:]
-        for j in range(line.size):
-            lowest[j] = min(min(lowest[j], value[j]), value2[j])
-            highest[j] = max(max(highest[j], value[j]), value2[j])
-    for j in range(line.size):
-        line[j] = min(max(line[j] + base[j], lowest[j]), highest[j])
+        least = np.float32(lowest[j]) * factor - first[j]
+        most = np.float32(highest[j]) * factor - first[j]
+        line[j] = min(max(line[j] + base[j], least), most)
 
 
 @routine
