@@ -248,14 +248,14 @@ class TileFlow:
             return
         options, level, coarsest = self.options, map_level(self.options), count - 1
         self._add_bases(level, coarsest)
-        # Level 0 is not held in planes, but for the cells.
-        source = self.gaussian[level]
-        self.cells = source if level else self._cell_stream(level, source, 0)
         self.shares[level] = Stream(0, self.height(level), max(self.strip >> level, 1))
         self._add_finer(self.shares, level)
         for coarser in range(level + 1, coarsest):
             self._add_coarser(self.shares, coarser)
         if Weights.EDGES in rules and options.guide_radius:
+            # Level 0 is not held in planes, but for the guide.
+            source = self.gaussian[level]
+            self.cells = source if level else self._cell_stream(level, source, 0)
             self.guide = self._cell_stream(level, self.cells, 0)
             self.raw = self._cell_stream(level, self.guide, options.guide_radius)
             self.lines[level] = self._cell_stream(level, self.raw, options.guide_radius)
