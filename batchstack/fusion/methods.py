@@ -191,7 +191,7 @@ DEPTH_MAPS = {"depth_map": "uint16", "depth_confidence": "uint8"}
 _ALL_METHODS = (
     Method(
         "bayesian",
-        "pyramid, weights from likelihood and the decision map as prior",
+        "pyramid, the strongest detail, drawn to the decision map where that is sure",
         "focus_stacked_bayesian",
         levels=based_levels,
         weights=Weights.LIKELIHOOD,
