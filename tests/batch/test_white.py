@@ -10,8 +10,8 @@ from batchstack.batch.alignment import Frame
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
-from batchstack.batch.white import held, white_of
 from batchstack.fusion import METHODS
+from batchstack.images.white import held, white_of
 from batchstack.options import FusionOptions
 from tests.batch.conftest import do_split, do_whole
 from tests.scenes import stack
@@ -46,7 +46,7 @@ def planned(workspace, names, folder="out", **fusion):
     ("dtype", "said"),
     [
         ("uint16", "its frames use 12 of 16 bits, so 4095 is taken for white"),
-        ("float32", "hold values up to 4095, most of them above 1, so 4095 is taken for white"),
+        ("float32", ".tif, most of them above 1, so 4095 is taken for white"),
     ],
 )
 def test_what_frames_hold_is_found_and_used_whole_and_in_tiles(workspace, n_frames, dtype, said):
@@ -67,12 +67,25 @@ def test_what_frames_hold_is_found_and_used_whole_and_in_tiles(workspace, n_fram
 
 @pytest.mark.parametrize(
     ("top", "dtype"),
-    [(FULL, "uint16"), (2**15, "uint16"), (0.9, "float32"), (1.2, "float32"), (12.0, "float32")],
+    [(FULL, "uint16"), (2**15, "uint16"), (0.9, "float32"), (1.2, "float32")],
 )
 def test_what_uses_all_of_its_type_is_taken_as_it_is(workspace, top, dtype):
     result = do_whole(planned(workspace, frames_of(workspace, top, dtype=dtype)).job)
     assert result.white == (None, "")
     assert result.warnings == []
+
+
+@pytest.mark.parametrize("stated", [None, 1.0])
+def test_floats_mostly_a_little_above_white_are_told_with_a_remedy_that_works(workspace, stated):
+    names = frames_of(workspace, 12.0, stated, dtype="float32")
+    result = do_whole(planned(workspace, names).job)
+    assert result.white.value is None
+    (warning,) = result.warnings
+    assert "hold values up to 12 in f" in warning and "most of them above 1" in warning
+    assert "so 1 is taken for white; give --data-range if that is wrong" in warning
+    given = do_whole(planned(workspace, names, "given", data_range=12.0).job)
+    assert given.warnings == []
+    assert workspace.pixels("given") != workspace.pixels("out")
 
 
 @pytest.mark.parametrize(
@@ -82,8 +95,8 @@ def test_what_uses_all_of_its_type_is_taken_as_it_is(workspace, top, dtype):
         (4095, FULL, None, "state 65535 for white, though 4095 would do for what they hold"),
         (50_000, FULL, None, ""),
         (4095, [None, FULL], None, "state 65535 for white"),
-        (4095, 255, 4095, "hold values up to 4095 though 255 is stated for white"),
-        (60_000, 4095, None, "hold values up to 60000 though 4095 is stated for white"),
+        (4095, 255, 4095, ".tif though 255 is stated for white"),
+        (60_000, 4095, None, ".tif though 4095 is stated for white"),
     ],
 )
 def test_what_files_state_wins_unless_pixels_are_above_it(workspace, top, stated, expected, said):

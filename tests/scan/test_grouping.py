@@ -22,7 +22,8 @@ def look(scene, focus):
     picture = np.zeros((4, 4), np.float32)
     picture.flat[scene] = 1.0
     depths = np.linspace(0, 1, 24, dtype=np.float32)
-    return Look(picture, 3 * np.exp(-(((depths - focus) / 0.2) ** 2)).astype(np.float32))
+    sharpness = np.exp(3 * np.exp(-(((depths - focus) / 0.2) ** 2))) - 0.5
+    return Look(picture, sharpness.astype(np.float32))
 
 
 def proposed(shots, looks=None, **options):

@@ -4,7 +4,7 @@ import pytest
 
 from batchstack.fusion import fuse
 from batchstack.images import write_image
-from batchstack.scan.looks import look_at, odd_ones
+from batchstack.scan.looks import focus_moves, look_at, odd_ones, show_one_scene
 from batchstack.scenes import make_stack
 
 SHARP, STRANGE = "is sharp wherever any other frame is", "shows another scene"
@@ -47,6 +47,29 @@ def test_of_pairs_and_bursts_nothing_is_said(odd):
     frames = rendered("slant", 4)
     assert odd(frames[:2]) == {}
     assert odd([frames[1]] * 4) == {}
+
+
+@pytest.mark.parametrize(("dtype", "white"), [("uint16", 4095), ("uint16", 1023), ("float32", 255)])
+def test_code_values_are_seen_like_others(odd, tmp_path, dtype, white):
+    frames = rendered("slant", 5)
+    result = fuse(frames, ["bayesian"])["focus_stacked_bayesian"]
+
+    def coded(frame, dark=1.0):
+        return (frame * (dark * white / 255)).astype(dtype)
+
+    def written(index, frame):
+        write_image(tmp_path / f"{index}.tif", frame)
+        return look_at(tmp_path / f"{index}.tif")
+
+    # One that uses fewer bits than the others is as sharp as it is.
+    looks = [written(n, coded(frame, 0.2 if n == 1 else 1)) for n, frame in enumerate(frames)]
+    assert odd_ones(looks) == {}
+    assert list(odd_ones([*looks, written(9, coded(result))])) == [5]
+    plain = [written(n, frame) for n, frame in enumerate(frames)]
+    for one, other in zip(looks[2:], plain[2:], strict=True):
+        assert show_one_scene(one, other)
+        assert not focus_moves([one, other])
+    assert focus_moves(looks)
 
 
 def test_check_points_out_what_it_has_looked_at(workspace):
