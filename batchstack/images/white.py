@@ -29,6 +29,9 @@ _FULL = 2**16 - 1
 # Of float32, which may be anything; what counts so far is not light.
 _FLOAT_BITS = (*_BITS, *range(16, 32))
 _BAND = 2**22  # values that are looked at together
+# Exposures of one stack do not differ so much; and the mean, in units of white, from which a frame
+# is bright enough to tell.
+_OTHER_SCALE, _LIT = 8, 0.02
 
 
 # --- what tags state
@@ -91,6 +94,8 @@ class Held(NamedTuple):
     is_float : bool
     file : str
         The name of the one with the largest value.
+    level : float
+        The mean of the rows that were looked at first.
     """
 
     top: float = 0.0
@@ -98,6 +103,7 @@ class Held(NamedTuple):
     beyond: int = 0
     is_float: bool = False
     file: str = ""
+    level: float = 0.0
 
 
 class White(NamedTuple):
@@ -134,11 +140,18 @@ def held(image: Readable, stated: float | None, file: str = "") -> Held | None:
     rows, columns = image.shape[:2]
     step = max(1, _BAND // columns)
     for top in range(0, rows, step):
-        own = _held_by(image[top : top + step, :])
-        found = together((found, own._replace(file=file)))
+        pixels = image[top : top + step, :]
+        found = together((found, _held_by(pixels)._replace(file=file)))
+        if top == 0:
+            found = found._replace(level=_mean(pixels))
         if not is_float and found.top > limit:
             break
     return found
+
+
+def _mean(pixels: Pixels) -> float:
+    with np.errstate(invalid="ignore"):  # of what is no number, which is refused elsewhere
+        return float(pixels.mean(dtype=np.float64))
 
 
 def _held_by(pixels: Pixels) -> Held:
@@ -155,7 +168,8 @@ def together(parts: Sequence[Held]) -> Held:
     """What several frames or parts of one hold."""
     top = max(parts, key=lambda part: part.top)
     lit, beyond = (sum(counts) for counts in zip(*(part[1:3] for part in parts), strict=True))
-    return Held(top.top, lit, beyond, any(part.is_float for part in parts), top.file)
+    is_float = any(part.is_float for part in parts)
+    return Held(top.top, lit, beyond, is_float, top.file, parts[0].level)
 
 
 def white_of(stated: float | None, frames: Sequence[Held | None]) -> White:
@@ -178,8 +192,23 @@ def white_of(stated: float | None, frames: Sequence[Held | None]) -> White:
     own = _codes(whole) if whole.is_float else _converter(whole.top)
     value = own if stated is None or _contradicts(whole, stated, own) else stated
     plain = 1.0 if whole.is_float else float(_FULL)
-    said = _said(whole, stated, own, value, plain)
-    return White(None if value == plain else value, said)
+    said = filter(None, (_said(whole, stated, own, value, plain), _said_of_scales(known, value)))
+    return White(None if value == plain else value, "; ".join(said))
+
+
+def _said_of_scales(frames: Sequence[Held], white: float) -> str:
+    """Which frame is so dark beside another that its values must be of another scale.
+
+    A lens that is out of focus spreads light and takes none away.
+    """
+    darkest, brightest = (by(frames, key=lambda frame: frame.level) for by in (min, max))
+    if brightest.level < _LIT * white or darkest.level * _OTHER_SCALE > brightest.level:
+        return ""
+    times = f"{brightest.level / darkest.level:.0f} times as" if darkest.level > 0 else "all"
+    return (
+        f"{darkest.file} is {times} dark beside {brightest.file}, as if its values were of another "
+        "scale; bring them to one, or leave it out"
+    )
 
 
 def white_of_type(dtype: np.dtype[Any]) -> float:

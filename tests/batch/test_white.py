@@ -123,6 +123,27 @@ def test_floats_are_taken_by_what_they_state_too(workspace, top, stated, expecte
     assert bool(white.said) == (stated != 1.0 or expected is not None)
 
 
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_a_frame_of_another_scale_is_told_until_it_is_brought_to_that_of_the_others(
+    workspace, dtype, split
+):
+    def said():
+        step = planned(workspace, names)
+        result = do_split(step.job, step.shape) if split else do_whole(step.job)
+        return [warning for warning in result.warnings if "of another scale" in warning]
+
+    names = frames_of(workspace, FULL if dtype == "uint16" else 1.0, n_frames=3, dtype=dtype)
+    assert said() == []
+    dark = workspace.root / names[1]
+    pixels = tifffile.imread(dark)
+    tifffile.imwrite(dark, (pixels / 16).astype(dtype), photometric="rgb")
+    (warning,) = said()
+    assert "f1.tif is 1" in warning and "times as dark beside f" in warning
+    tifffile.imwrite(dark, (tifffile.imread(dark) * 16).astype(dtype), photometric="rgb")
+    assert said() == []
+
+
 def test_frames_that_state_different_values_are_told(workspace):
     job = planned(workspace, frames_of(workspace, 900, [1000, 4095])).job
     (warning,) = job.warnings

@@ -406,6 +406,18 @@ REWRITTEN = {
         (GREY >> 4) * np.uint8(17),
     ),
     "12 bits": ("in.tif", lambda: tiff_bytes(DEEP, bitspersample=12), DEEP),
+    "white is 0 of 12 bits": (
+        "in.tif",
+        lambda: tiff_bytes(4095 - DEEP[..., 1], "miniswhite", bitspersample=12),
+        DEEP[..., 1],
+    ),
+    "white is 0 of 4095": (
+        "in.tif",
+        lambda: tiff_bytes(
+            4095 - DEEP[..., 1], "miniswhite", extratags=[(281, "H", 1, 4095, True)]
+        ),
+        DEEP[..., 1],
+    ),
     "white is 0": ("in.tif", lambda: tiff_bytes(1 - LIGHT[..., 1], "miniswhite"), LIGHT[..., 1]),
     "JPEG-LS": ("in.jpg", lambda: imagecodecs.jpegls_encode(GREY.copy()), GREY),
     "JPEG-LS in colour": ("in.jpg", lambda: imagecodecs.jpegls_encode(smooth(STORED)), None),
