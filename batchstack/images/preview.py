@@ -149,5 +149,5 @@ def _halved(pixels: Pixels) -> Pixels:
 def _eight_bit(pixels: Pixels, white: float) -> Small:
     if pixels.dtype == np.uint8:
         return pixels  # type: ignore[return-value]
-    small = np.clip(pixels * np.float32(255 / white) + np.float32(0.5), 0, 255)
+    small = np.clip(pixels, 0, np.float32(white)) * np.float32(255 / white) + np.float32(0.5)
     return np.asarray(np.nan_to_num(small), np.uint8)

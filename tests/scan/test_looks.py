@@ -1,5 +1,6 @@
 """Frames unlike the others of their stack, pointed out by what they show."""
 
+import numpy as np
 import pytest
 
 from batchstack.fusion import fuse
@@ -70,6 +71,17 @@ def test_code_values_are_seen_like_others(odd, tmp_path, dtype, white):
         assert show_one_scene(one, other)
         assert not focus_moves([one, other])
     assert focus_moves(looks)
+
+
+@pytest.mark.parametrize("mark", [np.nan, np.inf, -np.inf, 1e38, -1e38])
+def test_what_is_no_brightness_spoils_no_look(tmp_path, mark):
+    frame = rendered("slant", 2)[0].astype(np.float32) / 255
+    for rows in (20, 240):
+        frame[:rows] = mark
+        write_image(tmp_path / "a.tif", frame)
+        look = look_at(tmp_path / "a.tif")
+        assert look.white == 1.0
+        assert np.isfinite(look.scene).all() and np.isfinite(look.sharpness).all()
 
 
 def test_check_points_out_what_it_has_looked_at(workspace):
