@@ -31,19 +31,22 @@ def main() -> None:
     parser.add_argument("--memory", type=int, nargs="*", default=[10, 50, 200])
     parser.add_argument("--noise", type=int, nargs="*", default=[7, 50])
     parser.add_argument("--megapixels", type=float, default=2.0)
+    parser.add_argument("--methods", default="all")
     options = parser.parse_args()
     if options.memory:
         print("frames  peak MiB  predicted MiB   seconds")
         for count in options.memory:
             with TemporaryDirectory() as folder:
-                print(memory_row(Path(folder), count, options.megapixels), flush=True)
+                print(
+                    memory_row(Path(folder), count, options.megapixels, options.methods), flush=True
+                )
     for count in options.noise:
         print(f"\nnoise of a flat region, {count} frames, standard deviation in codes")
         for name, value in noise(count).items():
             print(f"{name:20} {value:.2f}", flush=True)
 
 
-def memory_row(folder: Path, count: int, megapixels: float) -> str:
+def memory_row(folder: Path, count: int, megapixels: float, methods: str) -> str:
     rows = round((megapixels * 1e6 * 3 / 4) ** 0.5)
     sharp = make_stack((rows, rows * 4 // 3), frames=2, scene="slant", blur=8.0)
     for index in range(count):
@@ -51,8 +54,9 @@ def memory_row(folder: Path, count: int, megapixels: float) -> str:
         write_image(folder / f"frame{index:03}.jpg", sharp.frames[index % 2])
     (folder / "stacks.csv").write_text("id,frames\nstack,frame*.jpg\n")
     command = [sys.executable, "-m", "batchstack"]
-    plan = run([*command, "check", "stacks.csv", "--json", "--workers", "0"], folder)
-    run([*command, "run", "stacks.csv", "-o", "out", "--workers", "0", "--align", "off"], folder)
+    here = "--workers", "0", "--align", "off", "--methods", methods
+    plan = run([*command, "check", "stacks.csv", "--json", *here], folder)
+    run([*command, "run", "stacks.csv", "-o", "out", *here], folder)
     told = run([*command, "status", "out", "--json"], folder)
     predicted = plan["memory"] / 2**20
     return f"{count:6} {told['peak_memory'] / 2**20:9.0f} {predicted:14.0f} {told['seconds']:9.1f}"

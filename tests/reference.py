@@ -211,10 +211,8 @@ def bases(stack: list[Array], hits: list[Array], trust: Array, levels: int) -> l
     coarse = [gaussian_levels(x, levels) for x in stack]
     shapes = [image.shape for image in coarse[0]]
     counted = max(levels - 3, 0)
-    support = [
-        gaussian_levels(blocks(hit * np.minimum(trust, 1), counted, shapes[counted]), levels - counted)[-1]
-        for hit in hits
-    ]
+    evidence = [blocks(hit * np.minimum(trust, 1), counted, shapes[counted]) for hit in hits]
+    support = [gaussian_levels(counts, levels - counted)[-1] for counts in evidence]
     total = np.sum(support, axis=0) + 0.02
     lowest = [levels_of[-1] for levels_of in coarse]
     shares = [(mine + 0.02 / len(stack)) / total for mine in support]
@@ -302,8 +300,8 @@ def drawn(detail: Array, alone: Array, trust: Array) -> Array:
 def bayesian(stack: list[Array], levels: int) -> Array:
     """Pyramid blend weighted by the eighth power of strength, on a blended base.
 
-    The map's shares alone weigh the coarsest band, and details are drawn to what they would make
-    of pixels alone.
+    Bands above the finest are also weighed by the map's shares and 0.3 more, the coarsest by the
+    shares alone; details are drawn to what these would make of pixels alone.
     """
     levels = max(levels, 1)
     index, trust = decision_map(stack)
@@ -313,11 +311,14 @@ def bayesian(stack: list[Array], levels: int) -> Array:
     fused = []
     for level in range(levels):
         band = [pyramid[level] for pyramid in pyramids]
-        weights = normalised([(band_strength(x) / 100) ** 8 for x in band])
+        mine = [share[level] for share in shares]
+        weights = [(band_strength(x) / 100) ** 8 for x in band]
         if level == 0:
-            weights = faded(weights, trust)
-        elif level == levels - 1:
-            weights = [share[level] for share in shares]
+            weights = faded(normalised(weights), trust)
+        elif level < levels - 1:
+            weights = normalised([(m + 0.3) * w for m, w in zip(mine, weights, strict=True)])
+        else:
+            weights = mine
         fused.append(blend(band, weights))
     detail = collapse([*fused, np.zeros_like(pyramids[0][-1])])
     *own, base = bases(stack, hits, trust, levels + 1)

@@ -31,6 +31,7 @@ from batchstack.registration import (
     estimate_stack,
     link_all,
     residual,
+    typical_residual,
     valid_area,
     warp_window,
 )
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from batchstack.fusion.scratch import Scratch
 
 # Raised whenever registration or resampling change the outputs of the same input and options.
-ALGO_VERSION = 3
+ALGO_VERSION = 4
 
 _BAND = 2**20  # pixels that are moved at once
 # Beyond what is measured in any unit; squares of such values are no longer numbers in float32.
@@ -149,7 +150,7 @@ def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Align
         size,
         whole if job.alignment.border == "fill" else valid_area(transforms, size),
         spread,
-        residual(sliceable, transforms, data_range=job.fusion.data_range),
+        _residual(job, sliceable, transforms),
         reference=reference,
         reason=reason,
     )
@@ -194,6 +195,13 @@ def _lights(
         for index, light in zip(placed, exposures.lights, strict=True):
             lights[index] = light
     return tuple(lights), exposures.spread if exposures.is_known else None
+
+
+def _residual(job: Job, frames: Sequence[Pixels], transforms: Sequence[Transform]) -> float | None:
+    """What the best affine transforms leave; where frames were compared, that is known."""
+    if job.device:
+        return residual(frames, transforms, data_range=job.fusion.data_range)
+    return typical_residual(transforms)
 
 
 class _Counted:

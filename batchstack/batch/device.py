@@ -17,7 +17,7 @@ import numpy.typing as npt
 from batchstack import files
 from batchstack.errors import OptionError, StackError
 from batchstack.geometry import Box
-from batchstack.registration import Transform, corner_pixels
+from batchstack.registration import Transform, corner_pixels, turns_too_far
 
 FORMAT, VERSION = "batchstack transforms", 1
 # A stack is an outlier if a corner lies further off than both: in pixels, and in times what
@@ -134,6 +134,8 @@ def _transform(path: Path, index: int, frame: Any) -> Transform:
     if not 1 / _PLAUSIBLE < a * e - b * d < _PLAUSIBLE:
         raise _refusal(path, f"{where}the area would be {a * e - b * d:.3g} times as large")
     values = tuple(map(float, matrix))
+    if turns_too_far(values):
+        raise _refusal(path, f"{where}the image would be turned or sheared by more than 45 degrees")
     still = Transform()
     return still if values == still.matrix else Transform(values, "affine")
 
@@ -212,6 +214,7 @@ def combined(
     corners = corner_pixels(Box(0, 0, *size))
     matrices = np.array([_based_on(stacks[name], reference) for name in ids])
     known = np.array([[not transform.note for transform in stacks[name]] for name in ids])
+    own = np.array([[transform.error for transform in stacks[name]] for name in ids])
     _refuse_unknown(known)
     weights = np.where(known, 1.0, np.nan)[:, :, None, None]
     places = matrices @ corners * weights
@@ -225,7 +228,9 @@ def combined(
     mean = np.nanmean(matrices[fits] * used, axis=0)
     missed = np.hypot(*np.moveaxis((matrices[fits] - mean) @ corners * used, 2, 0)).max(axis=2)
     counts = np.maximum(known[fits].sum(axis=0), 1)
-    errors = np.sqrt(np.nanmean(missed**2, axis=0) / np.maximum(counts - 1, 1))
+    # One stack does not scatter, and a few may agree by chance.
+    alone = np.nanmean(own[fits] ** 2 * used[..., 0, 0], axis=0) / counts
+    errors = np.sqrt(np.maximum(np.nanmean(missed**2, axis=0) / np.maximum(counts - 1, 1), alone))
     return Measured(
         mean.reshape(len(mean), 6).tolist(),
         errors.tolist(),

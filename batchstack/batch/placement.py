@@ -11,7 +11,7 @@ from typing import Any
 
 from batchstack.geometry import Box
 from batchstack.images.white import White
-from batchstack.registration import TOO_SMALL, Light, Transform
+from batchstack.registration import BETWEEN, TOO_SMALL, Light, Transform
 
 # Two frames show as much of the scene if the areas differ by less.
 _AS_WIDE = 5e-4
@@ -164,9 +164,14 @@ def _places_kept(facts: Mapping[str, Any]) -> list[str]:
         return []
     count, n_frames = len(kept), len(facts["align"])
     number, reason = kept[0]
+    one, many = "keeps its neighbour's place", "keep their neighbour's place"
+    if all(why.endswith(BETWEEN) for _, why in kept):
+        one, many = "is put between its neighbours", "are put between their neighbours"
+        kept = [(which, why.removesuffix(BETWEEN)) for which, why in kept]
+        reason = kept[0][1]
     if count == 1:
-        return [f"frame {number} of {n_frames} keeps its neighbour's place: {reason}"]
-    told = f"{count} of {n_frames} frames keep their neighbour's place"
+        return [f"frame {number} of {n_frames} {one}: {reason}"]
+    told = f"{count} of {n_frames} frames {many}"
     if len({reason for _, reason in kept}) == 1:
         return [f"{told}: {reason}"]
     kinds = {re.sub(r"-?\d[\d.]*", "", reason) for _, reason in kept}

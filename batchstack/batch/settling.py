@@ -86,7 +86,8 @@ def _believed(
     top = 0
     for band, trust in bands:
         rows, top = slice(top, top + len(band)), top + len(band)
-        left = overruled(confidence[rows, :], index[rows, :], band)
+        said: tuple[Any, Any] = confidence[rows, :], index[rows, :]
+        left = overruled(*said, band)
         yield band, left, believed(left, trust)
 
 

@@ -62,7 +62,7 @@ def _shown(onlooker: Onlooker) -> Iterator[Callable[[RunSeen], None]]:
             seconds = run.seconds + onlooker.silent
             failures, finished = tuple(run.failures)[-3:], tuple(run.finished)
             shown = Shown(run.pace, 0.0, seconds, (), failures, finished, _note(onlooker.silent))
-            live.update(render(shown, at.height), refresh=True)
+            live.update(render(shown, at.height, at.width), refresh=True)
 
         yield show
 

@@ -3,10 +3,13 @@
 It is loaded only where there is a terminal, because rich takes a tenth of a second.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -16,9 +19,12 @@ from batchstack.cli.words import amount, clock, count, seconds_left
 
 # Stacks under way that are shown at most, and the height that all else takes.
 _MOST, _ELSE = 16, 12
+# Characters of a line from which there is room for the worker.
+_WIDE = 60
 # Seconds without a word of a stack after which that is said.
 _QUIET = 60.0
 _DIM = "dim"
+_FOLDERS = re.compile(r"(?<=\s)/(?:[^/:]+/)+")  # of a path, which stands between : and :
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,11 @@ class Shown:
     note: str = ""
 
 
-def render(shown: Shown, height: int) -> RenderableType:
-    """Everything as lines of a terminal that has so many."""
+def render(shown: Shown, height: int, width: int) -> RenderableType:
+    """Everything as lines of a terminal that has so many, of so many characters."""
     parts: list[RenderableType] = [_head(shown), _figures(shown)]
     if shown.doing:
-        parts += [Text(), _workers(shown.doing, max(1, min(_MOST, height - _ELSE)))]
+        parts += [Text(), _workers(shown.doing, max(1, min(_MOST, height - _ELSE)), width)]
     if shown.finished:
         parts += [Text(), _finished(shown.finished)]
     if shown.failures:
@@ -123,21 +129,24 @@ def _figures(shown: Shown) -> Text:
         f"{clock(shown.seconds)} gone",
         seconds_left(pace.seconds_left(shown.seconds, shown.within)),
     ]
-    return _line(" · ".join(words))
+    return Text(" · ".join(words))  # in a narrow terminal the time left is worth a line
 
 
-def _workers(doing: Sequence[Doing], most: int) -> RenderableType:
+def _workers(doing: Sequence[Doing], most: int, width: int) -> RenderableType:
     table = Table.grid(padding=(0, 3, 0, 0))
-    table.add_column(no_wrap=True, style=_DIM)
-    table.add_column(max_width=40)  # the one that gives way where there is little room
+    table.add_column()  # the one that gives way where there is little room
     for _ in range(3):
         table.add_column(no_wrap=True, justify="right")
-    table.add_column(no_wrap=True, style="yellow")
-    table.add_row(*(Text(word, _DIM) for word in ("worker", "stack", "doing", "done", "for")))
+    heads = ["stack", "doing", "done", "for"]
+    if width >= _WIDE:
+        table.add_column(no_wrap=True, style=_DIM)
+        heads.append("worker")
+    table.add_row(*(Text(word, _DIM) for word in heads))
     for one in doing[:most]:
-        quiet = f"silent {clock(one.quiet)}" if one.quiet >= _QUIET else ""
-        cells = (one.phase or "begun", f"{100 * one.fraction:.0f} %", clock(one.seconds), quiet)
-        table.add_row(Text(one.worker), _line(one.stack), *map(Text, cells))
+        cells = (one.phase or "begun", f"{100 * one.fraction:.0f} %", clock(one.seconds))
+        is_quiet = one.quiet >= _QUIET
+        who = Text(f"silent {clock(one.quiet)}", "yellow") if is_quiet else Text(one.worker)
+        table.add_row(_End(one.stack), *map(Text, cells), *([who] if width >= _WIDE else []))
     more = [_line(f"and {len(doing) - most} more")] if len(doing) > most else []
     return Group(table, *more)
 
@@ -148,7 +157,25 @@ def _finished(finished: Iterable[tuple[str, float]]) -> Text:
 
 
 def _failures(failures: Iterable[str]) -> list[RenderableType]:
-    return [_line(f"failed: {message.splitlines()[0]}", "red") for message in failures]
+    """The messages, which were printed in full when they came, without folders."""
+    firsts = (_FOLDERS.sub("", message.splitlines()[0]) for message in failures)
+    return [_line(f"failed: {first}", "red") for first in firsts]
+
+
+class _End:
+    """Words of which the end is shown where there is no room for all: where names differ."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, max(1, cell_len(self._words)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        words, cut = self._words, ""
+        while words and cell_len(cut + words) > options.max_width:
+            words, cut = words[1:], "…"
+        yield Text(cut + words, no_wrap=True, overflow="crop")
 
 
 def _line(words: str, style: str = "") -> Text:

@@ -23,7 +23,9 @@ def odd_frames(frames: Sequence[Path], pool: Executor) -> list[str]:
     pairs = zip(frames, seen, strict=True)
     views = [(path, view) for path, view in pairs if isinstance(view, Look)]
     odd = odd_ones([view for _, view in views])
-    unlike = [f"{views[n][0]}: {how}; leave it out unless it is a frame" for n, how in odd.items()]
+    unlike = [
+        f"{views[n][0]}: {how}; leave it out unless it belongs there" for n, how in odd.items()
+    ]
     return [*damaged, *sorted(unlike)]
 
 

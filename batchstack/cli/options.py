@@ -235,6 +235,14 @@ def describe(known: Option) -> str:
     return "; ".join(filter(None, parts))
 
 
+as_taken_option = option(
+    "--as-taken",
+    group="Input",
+    is_flag=True,
+    help="Leave photographs of a folder in the order in which they were taken where no tag tells, "
+    "and do not look how scale changes; --reverse takes them from front to back instead.",
+)
+
 scratch_option = option(
     "--scratch",
     group="Output",

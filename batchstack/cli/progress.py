@@ -175,7 +175,7 @@ class Progress(ExitStack):
         at = screen.console()
         live = Live(
             console=at,
-            get_renderable=lambda: self._rendered(at.height),
+            get_renderable=lambda: self._rendered(at.height, at.width),
             refresh_per_second=_PER_SECOND,
             transient=True,
             redirect_stdout=False,
@@ -184,11 +184,11 @@ class Progress(ExitStack):
         self.enter_context(screen.shown_by(partial(at.print, soft_wrap=True)))
         self.enter_context(live)
 
-    def _rendered(self, height: int) -> "RenderableType":
+    def _rendered(self, height: int, width: int) -> "RenderableType":
         from batchstack.cli.live import render, render_one
 
         if not self._alone:
-            return render(self._shown(), height)
+            return render(self._shown(), height, width)
         with self._lock:
             last = next(reversed(self._under_way.values()), None)
         seconds = time.monotonic() - self._start

@@ -3,7 +3,7 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import click
@@ -13,7 +13,7 @@ from batchstack.batch.claim import refused
 from batchstack.batch.jobs import Input
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import PROPOSAL, allowed_id, same_name
-from batchstack.cli.screen import say
+from batchstack.cli.screen import bar, say
 from batchstack.errors import FileError, ManifestError, OptionError, OutputInUseError
 from batchstack.images import file_digest
 from batchstack.scan.folder import Folder
@@ -30,6 +30,39 @@ def lines(groups: Sequence[Group], left: Iterable[Left]) -> Iterator[str]:
     yield from _reasons(left)
 
 
+def in_short(proposal: Proposal) -> str:
+    """How many stacks there are, of how many photographs."""
+    stacks, frames = len(proposal.groups), sum(len(group.frames) for group in proposal.groups)
+    named = "1 stack" if stacks == 1 else f"{stacks} stacks"
+    rest = f", {len(proposal.left)} left out," if proposal.left else ""
+    return f"{named} of {frames} photographs{rest}"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked of the order of photographs that no tag orders.
+
+    Attributes
+    ----------
+    reverse : bool
+        They were taken from front to back.
+    as_taken : bool
+        They were taken from back to front.
+    """
+
+    reverse: bool = False
+    as_taken: bool = False
+
+    @property
+    def by_scale(self) -> bool:
+        """Whether the order is to be found from how large they show things."""
+        return not (self.reverse or self.as_taken)
+
+    def of(self, proposal: Proposal) -> Proposal:
+        """A proposal, turned round where that is asked for."""
+        return proposal.back_first() if self.reverse else proposal
+
+
 class FolderRun:
     """A run of a folder: first what is in it, then the manifest in the output directory.
 
@@ -38,8 +71,7 @@ class FolderRun:
     folder : Path
     output : Path
         Output directory, which the manifest goes to; it may lie in the folder.
-    reverse : bool
-        Whether photographs were taken from front to back where nothing tells.
+    order : Order
 
     Raises
     ------
@@ -53,15 +85,13 @@ class FolderRun:
         If the folder cannot be read.
     """
 
-    def __init__(self, folder: Path, output: Path, *, reverse: bool) -> None:
+    def __init__(self, folder: Path, output: Path, order: Order) -> None:
         if folder.resolve() == output.resolve():
             raise OptionError(f"{output}: is the folder of the photographs; give outputs their own")
         self._folder, self._path = folder, output / PROPOSAL
         _refuse_strange(self._path)
-        proposal = Folder(folder, skip=(output,), by_scale=not reverse).propose()
-        if reverse:
-            proposal = proposal.back_first()
-        self._proposal = nameable(proposal, folder, self._path)
+        found = Folder(folder, skip=(output,), by_scale=order.by_scale, bar=bar).propose()
+        self._proposal = nameable(order.of(found), folder, self._path)
         if not self._proposal.groups:
             self._show(self._proposal)
         refuse_none(self._proposal, folder)
@@ -76,6 +106,7 @@ class FolderRun:
         """
         proposal = with_known_ids(self._proposal, self._folder, ledger)
         self._show(proposal)
+        say(in_short(proposal))
         with refused():
             content = as_manifest(proposal.groups, self._folder, self._path)
             files.replace_file(self._path, content)
@@ -158,6 +189,11 @@ def _is_moved(frame: Input, path: str) -> bool:
 
 def refuse_none(proposal: Proposal, folder: Path) -> None:
     """Raise ManifestError if nothing is proposed."""
+    if not proposal.groups and not proposal.left:
+        raise ManifestError(
+            f"{folder}: holds no JPEG, PNG or TIFF file; give the folder of the photographs, and "
+            "develop raw files first"
+        )
     if not proposal.groups:
         raise ManifestError(f"{folder}: no stacks were found; the reasons stand above")
 

@@ -18,7 +18,7 @@ from batchstack.cli import options as shared
 from batchstack.cli.json_log import JsonLog
 from batchstack.cli.progress import Progress, closing_summary
 from batchstack.cli.screen import say, tell
-from batchstack.errors import BatchstackError, ExitCode
+from batchstack.errors import BatchstackError, ExitCode, OptionError
 
 
 @click.command("run", cls=shared.ConfiguredCommand)
@@ -31,6 +31,7 @@ from batchstack.errors import BatchstackError, ExitCode
     required=True,
     help="Output directory; outputs go to OUTPUT/<id>/, unless --name says otherwise.",
 )
+@shared.as_taken_option
 @shared.run_options()
 @shared.scratch_option
 @shared.worker_options
@@ -65,6 +66,7 @@ from batchstack.errors import BatchstackError, ExitCode
 def command(
     manifest: Path,
     output: Path,
+    as_taken: bool,
     max_failures: int | None,
     verbose: bool,
     no_report: bool,
@@ -79,6 +81,8 @@ def command(
     the manifest.
     """
     settings["previews"] = not no_report
+    if as_taken and not files.is_folder(manifest):
+        raise OptionError(f"--as-taken goes with a FOLDER; {manifest} says the order of its frames")
     cluster, options = shared.take_cluster_options(settings), shared.take_run_options(settings)
     hint = shared.is_default("methods")
     with ExitStack() as until_it_ends:
@@ -95,9 +99,10 @@ def command(
 
             source: Path | Callable[[Ledger], Path] = manifest
             if files.is_folder(manifest):
-                from batchstack.cli.proposal import FolderRun
+                from batchstack.cli.proposal import FolderRun, Order
 
-                source = FolderRun(manifest, output, reverse=options.reverse).write
+                order = Order(reverse=options.reverse, as_taken=as_taken)
+                source = FolderRun(manifest, output, order).write
                 options = replace(options, reverse=False)  # which the manifest is by now
             summary = run(
                 source,

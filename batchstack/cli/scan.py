@@ -18,8 +18,8 @@ from batchstack.batch.main_job import run
 from batchstack.batch.manifest import load_manifest
 from batchstack.cli import options as shared
 from batchstack.cli.progress import closing_summary
-from batchstack.cli.proposal import lines, refuse_none, with_allowed_ids
-from batchstack.cli.screen import say, tell
+from batchstack.cli.proposal import Order, in_short, lines, refuse_none, with_allowed_ids
+from batchstack.cli.screen import bar, say, tell
 from batchstack.errors import BatchstackError, ExitCode, FileError, OptionError
 from batchstack.options import RunOptions
 from batchstack.scan.folder import Folder
@@ -45,13 +45,7 @@ _LONGEST_PAUSE = 600.0  # seconds between two tries to fuse what could not be
 @shared.option(
     "--replace", group="Output", is_flag=True, help="Replace a manifest that is there already."
 )
-@shared.option(
-    "--as-taken",
-    group="Input",
-    is_flag=True,
-    help="Leave photographs in the order in which they were taken where no tag tells, and do not "
-    "look how scale changes; --reverse takes them from front to back instead.",
-)
+@shared.as_taken_option
 @shared.option(
     "--watch",
     group="Watch",
@@ -98,29 +92,35 @@ def command(
     if files.is_file(manifest) and not replace:
         raise OptionError(f"{manifest}: is there already; give --replace or another name")
     options = shared.take_run_options(settings)
-    by_scale = not (as_taken or options.reverse)
-    content = Folder(folder, skip=(fuse_to,) if fuse_to else (), by_scale=by_scale)
+    order = Order(reverse=options.reverse, as_taken=as_taken)
+    skip = (fuse_to,) if fuse_to else ()
     if watch:
-        _watch(Watch(content, quiet), folder, manifest, fuse_to, options)
-    proposal = _named(content.propose(), folder, manifest, options)
+        content = Folder(folder, skip, by_scale=order.by_scale)
+        _watch(Watch(content, quiet), folder, manifest, fuse_to, options, order)
+    content = Folder(folder, skip, by_scale=order.by_scale, bar=bar)
+    proposal = _named(content.propose(), folder, manifest, order)
+    if proposal.groups:  # whoever reads the table may go away in the middle of it
+        files.replace_file(manifest, as_manifest(proposal.groups, folder, manifest))
+        load_manifest(manifest)
     for line in lines(proposal.groups, proposal.left):
         click.echo(line)
     refuse_none(proposal, folder)
-    files.replace_file(manifest, as_manifest(proposal.groups, folder, manifest))
-    load_manifest(manifest)
-    say(f"{len(proposal.groups)} stacks in {manifest}; look through it, then")
+    say(f"{in_short(proposal)} in {manifest}; look through it, then")
     say(f"  batchstack run {shlex.quote(str(manifest))} -o OUTPUT")
 
 
-def _named(proposal: Proposal, folder: Path, manifest: Path, options: RunOptions) -> Proposal:
+def _named(proposal: Proposal, folder: Path, manifest: Path, order: Order) -> Proposal:
     """What of a proposal a manifest can name, in the order that was asked for."""
-    if options.reverse:
-        proposal = proposal.back_first()
-    return with_allowed_ids(nameable(proposal, folder, manifest))
+    return with_allowed_ids(nameable(order.of(proposal), folder, manifest))
 
 
 def _watch(
-    watch: Watch, folder: Path, manifest: Path, fuse_to: Path | None, options: RunOptions
+    watch: Watch,
+    folder: Path,
+    manifest: Path,
+    fuse_to: Path | None,
+    options: RunOptions,
+    order: Order,
 ) -> NoReturn:
     """Look at the folder until the process is ended; write and fuse what has ended.
 
@@ -132,7 +132,7 @@ def _watch(
     while True:
         told, trouble = trouble, ""
         try:
-            groups = _named(watch.ended(), folder, manifest, options).groups
+            groups = _named(watch.ended(), folder, manifest, order).groups
             content = as_manifest(groups, folder, manifest)
             if groups and content != before:
                 files.replace_file(manifest, content)

@@ -33,7 +33,7 @@ from batchstack.options import DEFAULT_TILE, FusionOptions
 Pixels = npt.NDArray[Any]
 
 # Frames times columns of a stripe, and its columns at least and at most.
-_COLUMNS, _LEAST, _MOST = 131072, 1024, 4096
+_COLUMNS, _LEAST, _MOST = 131072, 2048, 4096
 # Rows that a large tile has at least: what is read round them is then a small part of the work.
 _LEAST_ROWS = 512
 # Rows of a depth map that are made at once.

@@ -27,6 +27,14 @@ from batchstack.options import FusionOptions
 STRIP, LEAST, MOST = 1536, 24, 128
 # Cells that are looked at round a strip of them are looked at again for the next one.
 CELL_STRIP = 24
+# Frames times columns of a level of which the rows that measures look at stay in the cache; of
+# more, so many rows of one frame are read and measured before those of the next.
+CACHED, BATCH = 147456, 8
+
+
+def reading_order(n_frames: int, columns: int) -> tuple[int, int]:
+    """Frames that a first pass reads together, and rows of each group of them before the next."""
+    return (n_frames, 1) if n_frames * columns <= CACHED else (1, BATCH)
 
 
 def strip_rows(n_frames: int) -> int:
@@ -83,10 +91,17 @@ class LevelFlow:
         return [method for method in (*self.now, *self.later) if self.rules[method] in rules]
 
     @property
+    def keeps_frames(self) -> bool:
+        """Whether rows of all frames are kept, not only of their bands and of the first frame."""
+        methods = (*self.now, *self.later)
+        alone = any(m.based or not m.pyramid or m in self.last for m in methods)
+        return bool(self.number or alone or self.by_rule(Weights.EDGES))
+
+    @property
     def looks_up_shares(self) -> bool:
         """Whether any method looks up what the map gives to frames."""
         drawn = self.by_rule(Weights.LIKELIHOOD) and not self.number
-        return bool(drawn or self.by_rule(Weights.SHARED, Weights.STRONGER))
+        return bool(drawn or self.by_rule(Weights.SHARED, Weights.STRONGER, Weights.POSTERIOR))
 
     def fed_from(self, top: int) -> int:
         """The first row of the frames that comes in when rows from `top` on are found."""
@@ -161,7 +176,8 @@ class TileFlow:
     gaussian : list of Stream
         Of the frames and of their Gaussian levels.
     cells, guide, raw : Stream
-        Of the level of the cells: the frames; the brightness of what the map would compose; the lines of the guided filter before they are averaged.
+        Of the level of the cells: the frames; the brightness of what the map would compose; the
+        lines of the guided filter before they are averaged.
     lines, shares : dict of int to Stream
         By level, what weights along edges and of the smoothed map look up.
     support, bases : dict of int to Stream
@@ -232,14 +248,14 @@ class TileFlow:
             return
         options, level, coarsest = self.options, map_level(self.options), count - 1
         self._add_bases(level, coarsest)
-        # Level 0 is not held in planes, but for the cells.
-        source = self.gaussian[level]
-        self.cells = source if level else self._cell_stream(level, source, 0)
         self.shares[level] = Stream(0, self.height(level), max(self.strip >> level, 1))
         self._add_finer(self.shares, level)
         for coarser in range(level + 1, coarsest):
             self._add_coarser(self.shares, coarser)
         if Weights.EDGES in rules and options.guide_radius:
+            # Level 0 is not held in planes, but for the guide.
+            source = self.gaussian[level]
+            self.cells = source if level else self._cell_stream(level, source, 0)
             self.guide = self._cell_stream(level, self.cells, 0)
             self.raw = self._cell_stream(level, self.guide, options.guide_radius)
             self.lines[level] = self._cell_stream(level, self.raw, options.guide_radius)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from batchstack.fusion.decision import survey
-from batchstack.fusion.flows import LevelFlow, TileFlow, strip_rows
+from batchstack.fusion.flows import LevelFlow, TileFlow, reading_order, strip_rows
 from batchstack.fusion.methods import Method, level_margins, level_reaches
 from batchstack.fusion.rules import Weights, map_level
 from batchstack.fusion.scale import possible
@@ -92,14 +92,21 @@ def _level_bytes(level: LevelFlow, flow: TileFlow, stack: Stack) -> int:
         # The median of the votes of all frames is one plane.
         total += once * step * (2 if hard else others * _FLOAT)
     margin = level.margin
-    kept = max(margin + 1, 3) if margin else 1
-    sources = len({_of_band(method, level) for method in methods} | {level.number > 0})
+    batch = reading_order(n, found + 2 * margin)[1] if margin else 1
+    kept = max(margin, 2) + batch if margin else 1
+    bands = [_of_band(method, level) for method in methods]
+    frames = n * any(bands)
+    if not (level.number and all(bands)):
+        frames += n if level.keeps_frames else 2
     planes = sum(n * (channels if m.by_channel else 1) for m in methods if level.measures[m])
-    rows = n * channels * (sources * kept + 3) + planes * 2 * margin
+    rows = channels * (frames * kept + 3 * n) + planes * (2 * margin + batch - 1)
     rows += n * _ROWS_OF_FRAME + (3 * len(methods) + 1) * channels + _ROWS
     total += rows * (found + 2 * margin + 5) * _FLOAT
+    if not level.number and any(method.based for method in methods):
+        # The least and the most that frames have stored.
+        total += 2 * (kept + 1) * channels * found * stack.dtype.itemsize
     if level.later:
-        rows = n * channels * (sources + 3) + n * _ROWS_OF_FRAME
+        rows = channels * (frames + 3 * n) + n * _ROWS_OF_FRAME
         total += (rows + (3 * len(level.later) + 1) * channels + _ROWS) * (held + 64) * _FLOAT
     return total
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from batchstack.compiled import Counts, Planes
 from batchstack.fusion.codes import CODE_MAX
-from batchstack.fusion.flows import LevelFlow, TileFlow, strip_rows
+from batchstack.fusion.flows import LevelFlow, TileFlow, reading_order, strip_rows
 from batchstack.fusion.kernels import cells as cell_rows
 from batchstack.fusion.kernels import passes, smoothing
 from batchstack.fusion.kernels import pyramid as level_rows
@@ -41,8 +41,9 @@ MAX_DIFFERENCE = 50.0
 STRENGTH_GAIN, STRENGTH_FLOOR = 3.0, 5.0
 # The base is blended as if each pixel of it had at least so many cells of evidence, of all alike.
 SUPPORT_FLOOR = 0.02
-# So much of what the map gives to a frame counts beside what is sharper than that.
-SHARE_FLOOR = 0.01
+# All frames count as if the map gave them so much more, where strength counts by its fourth power
+# and by its eighth.
+SHARE_FLOORS = 0.01, 0.3
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _NO_PLANES: Planes = np.empty((0, 0, 0), np.float32)
@@ -114,8 +115,13 @@ class Fusion:
     def run(self) -> None:
         """Fuse the tile."""
         makes = [stream.make for stream in self.flow.streams]
-        for number, top, bottom in self._steps:
-            makes[number](top, bottom)
+        try:
+            for number, top, bottom in self._steps:
+                makes[number](top, bottom)
+        finally:
+            # What makes rows holds this, and it the streams: in a circle all arrays would stay.
+            for stream in self.flow.streams:
+                stream.release()
 
     def _read_pixels(self, top: int, bottom: int) -> None:
         window, kept = self.flow.windows[0], self.pixels.shape[1]
@@ -382,7 +388,10 @@ class _Level:
     ) -> passes.Table:
         """The rules of the level; `slots` and `coarser` are whose deviations are held in order."""
         numbers = np.stack([self._method_row(m, slots, coarser) for m in methods])
-        measures, taps = _measure_table(self._measures, self._stack, margin)
+        group, batch = self._stack.n_frames, 1
+        if margin:
+            group, batch = reading_order(group, self.flow.found.shape[1])
+        measures, taps = _measure_table(self._measures, self._stack, margin + batch - 1)
         bands = bool(numbers[:, passes.BAND].any())
         level = self.flow.number == 0 or not numbers[:, passes.BAND].all()
         options, channels = self._stack.options, self._stack.channels
@@ -395,12 +404,14 @@ class _Level:
             taps,
             (level, bands),
             margin,
-            max(margin + 1, 3) if margin else 1,
+            max(margin, 2) + batch if margin else batch,
+            group,
+            batch,
             options.beta,
             MAX_DIFFERENCE,
             gain,
             STRENGTH_FLOOR,
-            SHARE_FLOOR,
+            SHARE_FLOORS,
             options.shrink,
             luma_shares(channels) / np.float32(CODE_MAX),
         )
@@ -455,6 +466,7 @@ class _Level:
             below.shape[0],
             flow.found.top,
             flow.found.left,
+            self._stack.scale,
             1 / self._stack.scale,
             self._stack.white,
         )
@@ -495,11 +507,14 @@ class _Level:
         hit_columns = columns if named else 0
         bases = len(cells.bases)
 
+        # Others than the first may take turns at one place.
+        places = n if self.flow.keeps_frames else 2
+
         def array(name: str, *shape: int, dtype: npt.DTypeLike = np.float32) -> Any:
             return self._array(f"{part} {name}", *shape, dtype=dtype)
 
         rows = passes.Rows(
-            level=array("level", kept, *((n, channels, far) if level else (0, 0, 0))),
+            level=array("level", kept, *((places, channels, far) if level else (0, 0, 0))),
             band=array("band", kept, *((n, channels, far) if band else (0, 0, 0))),
             rings=array("rings", planes, deepest, near),
             sums=array("sums", n, columns),
@@ -511,6 +526,9 @@ class _Level:
             shares=array("shares", len(cells.shares), 1, columns),
             detail=array("detail", n if bases else 0, channels, columns),
             base=array("base", channels if bases else 0, columns),
+            lowest=array("lowest", kept if bases else 0, channels, columns, dtype=dtype),
+            highest=array("highest", kept if bases else 0, channels, columns, dtype=dtype),
+            ends=array("ends", 2, columns * channels, dtype=dtype),
             guide=array("guide", columns),
             spare=array("spare", 4, columns),
             ones=array("ones", columns),
@@ -532,9 +550,7 @@ class _Level:
         return rows
 
 
-_NO_CELLS = passes.Cells(
-    _NO_INDEX, _NO_TRUST, 0, _NO_PLANES, _NO_PLANES, 0, False, _NO_PLANES, 0
-)
+_NO_CELLS = passes.Cells(_NO_INDEX, _NO_TRUST, 0, _NO_PLANES, _NO_PLANES, 0, False, _NO_PLANES, 0)
 
 # Formula, whether of bands, each channel on its own, relative to the first frame, sigma or -1.
 MeasureKey = tuple[int, bool, bool, bool, float]

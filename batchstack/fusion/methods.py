@@ -111,6 +111,8 @@ class Method:
         levels = self.blended_levels(options)
         if self.based and level and level == levels[-1]:
             return Weights.SHARED
+        if self.weights == Weights.LIKELIHOOD and level > map_level(options):
+            return Weights.POSTERIOR
         if self.weights == Weights.EDGES and level:
             return Weights.STRONGER
         if self.weights == Weights.EDGES and not options.guide_radius:
@@ -189,7 +191,7 @@ DEPTH_MAPS = {"depth_map": "uint16", "depth_confidence": "uint8"}
 _ALL_METHODS = (
     Method(
         "bayesian",
-        "pyramid, the strongest detail, drawn to the frame that the decision map names",
+        "pyramid, weights from likelihood and the decision map as prior",
         "focus_stacked_bayesian",
         levels=based_levels,
         weights=Weights.LIKELIHOOD,

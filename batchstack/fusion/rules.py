@@ -33,7 +33,7 @@ class Weights(IntEnum):
 
     `SOFT` compares activities, `HARD` takes the largest after a median, `LIKELIHOOD` and `EDGES`
     follow the decision map, `NAMED` is the map itself, `SHARED` the map smoothed with its level,
-    `STRONGER` that and the strength of bands, `SHARPEST` makes it.
+    `STRONGER` and `POSTERIOR` that and the strength of bands, `SHARPEST` makes it.
     """
 
     SOFT = 0
@@ -44,6 +44,7 @@ class Weights(IntEnum):
     SHARPEST = 5
     SHARED = 6
     STRONGER = 7
+    POSTERIOR = 8
 
 
 @dataclass(frozen=True)

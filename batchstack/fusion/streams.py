@@ -56,6 +56,10 @@ class Stream:
         self.make: Callable[[int, int], None] = _nothing
         self.done, self.rows = top, min(self.step, bottom - top)
 
+    def release(self) -> None:
+        """Hold no longer what makes its rows."""
+        self.make = _nothing
+
     def until(self, bottom: int) -> None:
         """Make all rows above `bottom`, and before them what they are made of."""
         bottom = min(bottom, self.bottom)

@@ -7,6 +7,7 @@ Usable on its own, from a notebook for example::
 """
 
 from batchstack.registration.estimation import (
+    BETWEEN,
     TOO_SMALL,
     estimate,
     estimate_stack,
@@ -17,10 +18,17 @@ from batchstack.registration.exposure import Exposures, compare_light
 from batchstack.registration.fits import Fit
 from batchstack.registration.light import Light
 from batchstack.registration.reference import choose_reference
-from batchstack.registration.residuals import residual
-from batchstack.registration.warp import Transform, corner_pixels, valid_area, warp_window
+from batchstack.registration.residuals import residual, typical_residual
+from batchstack.registration.warp import (
+    Transform,
+    corner_pixels,
+    turns_too_far,
+    valid_area,
+    warp_window,
+)
 
 __all__ = [
+    "BETWEEN",
     "TOO_SMALL",
     "Exposures",
     "Fit",
@@ -34,6 +42,8 @@ __all__ = [
     "link",
     "link_all",
     "residual",
+    "turns_too_far",
+    "typical_residual",
     "valid_area",
     "warp_window",
 ]

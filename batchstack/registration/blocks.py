@@ -20,7 +20,7 @@ References
    Journal of Computer Vision 13(3), 271-294, 1994. :doi:`10.1007/BF02028349`
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,8 +54,8 @@ class Blocks:
         what blur and gain explain.
     noise : (N,) array
         Mean square of the difference that blur and gain leave.
-    factor : int
-        The level they are seen on.
+    size, factor : int
+        Their sides in pixels of the level, and the level that they are seen on.
     products, energies : (N,) arrays
         Sums of the images' product, and of the mean of their squares.
     """
@@ -64,14 +64,22 @@ class Blocks:
     gradients: Points
     slopes: Points
     noise: Points
+    size: int
     factor: int
     products: Points
     energies: Points
 
     def among(self, chosen: npt.NDArray[np.bool_]) -> "Blocks":
         """Some of the blocks."""
-        arrays = ("points", "gradients", "slopes", "noise", "products", "energies")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
+        points, gradients, slopes, noise, products, energies = (
+            array[chosen]
+            for array in (
+                *(self.points, self.gradients, self.slopes),
+                *(self.noise, self.products, self.energies),
+            )
+        )
+        form = self.size, self.factor
+        return Blocks(points, gradients, slopes, noise, *form, products, energies)
 
     def agreement(self, among: Points | None = None) -> float:
         """Correlation of the two images, -1..1, over all blocks or those at given points.
@@ -131,27 +139,13 @@ def joined(parts: list[tuple[Points, Points]], size: int, factor: int) -> Blocks
     size, factor : int
         Side of the blocks in pixels of the level, and the level.
     """
+    # Who only plans does not wait for the kernels.
+    from batchstack.registration.kernels.fits import eliminate
+
     points, sums = (np.concatenate(part) for part in zip(*parts, strict=True))
-    products = np.empty((len(sums), 4, 4))
-    rows, columns = np.triu_indices(4)
-    products[:, rows, columns] = products[:, columns, rows] = sums[:, :10]
-    slopes, squares, common = sums[:, 10:14], sums[:, 14], sums[:, 9]
-    gradients, slopes, left = _eliminated(products, slopes, squares)
-    return Blocks(points, gradients, slopes, left / size**2, factor, common, squares / 2 + common)
-
-
-def _eliminated(products: Points, slopes: Points, squares: Points) -> tuple[Points, Points, Points]:
-    """Normal equations (N, 4, 4) and (N, 4) of shift, blur and gain, for the shift alone.
-
-    That is their Schur complement; a block that does not tell of blur and gain is left as it is.
-    """
-    others = products[:, 2:, 2:]
-    told = ((others[:, 0, 0] > 0) & (others[:, 1, 1] > 0))[:, None, None]
-    damped = np.where(told, others * (1 + _DAMPING * np.eye(2)), np.eye(2))
-    mixed = np.where(told, products[:, 2:, :2], 0.0)
-    pull = np.where(told, slopes[:, 2:, None], 0.0)
-    solved = np.linalg.solve(damped, np.concatenate([mixed, pull], axis=2))
-    taken = mixed.transpose(0, 2, 1) @ solved
-    gradients = products[:, :2, :2] - taken[..., :2]
-    left = squares - (pull.transpose(0, 2, 1) @ solved[..., 2:])[:, 0, 0]
-    return gradients, slopes[:, :2] - taken[..., 2], np.maximum(left, _LEAST_LEFT * squares)
+    count = len(sums)
+    gradients, slopes, left = np.empty((count, 2, 2)), np.empty((count, 2)), np.empty(count)
+    eliminate(sums, _DAMPING, _LEAST_LEFT, gradients, slopes, left)
+    products, squares = sums[:, 9], sums[:, 14]
+    energies = squares / 2 + products
+    return Blocks(points, gradients, slopes, left / size**2, size, factor, products, energies)

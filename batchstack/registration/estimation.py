@@ -22,7 +22,6 @@ import numpy as np
 from batchstack.errors import OptionError, StackError
 from batchstack.options import ALIGN_MODELS as MODELS
 from batchstack.options import AlignModel as Model
-from batchstack.registration.blocks import Blocks
 from batchstack.registration.fits import (
     Fit,
     Freedoms,
@@ -31,19 +30,16 @@ from batchstack.registration.fits import (
     fitted,
     typical_move,
 )
-from batchstack.registration.motion import first_guess, measured, seen, telling
-from batchstack.registration.views import (
-    Pair,
-    View,
-    factor_for,
-)
+from batchstack.registration.motion import first_guess, judged, measured, seen, telling
+from batchstack.registration.residuals import left_over
+from batchstack.registration.views import Pair, View, factor_for
 from batchstack.registration.warp import IDENTITY, Matrix, Pixels, Transform
 
 __all__ = ["MODELS", "Model", "estimate", "estimate_stack", "link"]
 
-# Pixels of the level where the search begins, of the first that a fit may be taken from, and of
-# the one where agreement is judged; steps on each level of the search, at most.
-_FIRST, _COARSEST, _JUDGED = 12_000, 30_000, 200_000
+# Pixels of the level where the search begins, and of the first that a fit may be taken from; steps
+# on each level of the search, at most.
+_FIRST, _COARSEST = 12_000, 30_000
 _STEPS = 8
 
 # Pixels a side below which no window has a neighbour, and the correlation of detail below which
@@ -53,6 +49,7 @@ _TOO_LITTLE = "too little common detail to align"
 # Less agreement than by this much is none that can be told.
 _TOLD = 0.005
 TOO_SMALL = "not aligned: a move is smaller than can be told"
+BETWEEN = ", so it is put between its neighbours"  # ends the note of a frame that is
 
 # Predicted error of the corners, in pixels, that needs no refinement; and how much larger than
 # the best so far it may be for a still finer level to be looked at.
@@ -211,7 +208,8 @@ def _place_between(found: dict[int, Transform], unmatched: Sequence[int], index:
         if matrix != IDENTITY:
             models = {found[before].model, found[index].model}
             model = "affine" if "affine" in models else "similarity"
-            found[place] = replace(found[place], matrix=matrix, model=model)
+            note = found[place].note + BETWEEN
+            found[place] = replace(found[place], matrix=matrix, model=model, note=note)
 
 
 class _Chain:
@@ -233,6 +231,7 @@ class _Chain:
         fit = composed(so_far, link)
         if before is not self._anchor[0] and not fit.error < _GOOD:
             fit = self._anchored(frame, fit, link)
+        fit = replace(fit, left=link.left)
         matched = bool(np.isfinite(fit.error))
         if matched:
             self._last = frame, fit
@@ -268,7 +267,8 @@ def _check(reference: View, frame: View, model: str) -> None:
 
 
 def _link(pair: Pair, model: Model) -> Fit:
-    return _verified(pair, _measure(pair, model))
+    fit = _verified(pair, _measure(pair, model))
+    return replace(fit, left=left_over(judged(pair, fit.homogeneous, fit.factor)))
 
 
 def _refined(pair: Pair, guess: Fit, step: Fit, model: Model) -> Fit:
@@ -337,9 +337,9 @@ def _verified(pair: Pair, fit: Fit) -> Fit:
     if not reason and _is_noise(fit, pair.shape):
         return fit
     if not reason:
-        moved = _judged(pair, fit.homogeneous, fit.factor)
+        moved = judged(pair, fit.homogeneous, fit.factor)
         after = moved.agreement()
-        as_is = _judged(pair, np.eye(3), fit.factor).agreement(moved.points)
+        as_is = judged(pair, np.eye(3), fit.factor).agreement(moved.points)
         if after >= max(as_is, _LEAST_AGREEMENT):
             return fit
         if after > max(as_is - _TOLD, _LEAST_AGREEMENT):
@@ -370,13 +370,16 @@ def _decide(pair: Pair, fit: Fit, model: Model) -> tuple[Transform, Transform]:
 
     def stay() -> Transform:
         return Transform(
-            score=_judged(pair, np.eye(3), fit.factor).agreement(), error=error, note=fit.note
+            score=judged(pair, np.eye(3), fit.factor).agreement(),
+            error=error,
+            note=fit.note,
+            residual=fit.left,
         )
 
     if distance == 0 or (model == "auto" and _is_noise(fit, pair.shape)):
         return (stay(),) * 2
-    score = _judged(pair, matrix, fit.factor).agreement()
-    move = Transform(fit.matrix, fit.model, score, error, fit.note)
+    score = judged(pair, matrix, fit.factor).agreement()
+    move = Transform(fit.matrix, fit.model, score, error, fit.note, fit.left)
     # A frame that matches none lies where the one before it does, and says nothing by itself.
     sure = bool(np.isfinite(fit.error)) and distance > _SURE * error
     clear = typical_move(matrix, pair.shape) > _CLEAR * fit.scatter or distance > _FAR
@@ -396,11 +399,3 @@ def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:
     if shift.max() > 0.2:
         return f"the shift would be {100 * shift.max():.0f} % of the image"
     return ""
-
-
-def _judged(pair: Pair, matrix: Matrix, least: int) -> Blocks:
-    """Blocks whose agreement tells how well the frames match where both have pixels.
-
-    Detail of levels finer than `least`, that of the fit, may be lost or inverted by blur.
-    """
-    return seen(pair, matrix, max(factor_for(pair.shape, _JUDGED), least))

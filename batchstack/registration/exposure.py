@@ -29,8 +29,8 @@ from batchstack.registration.warp import Matrix, Pixels, Transform, valid_area
 Numbers = npt.NDArray[np.float64]
 Curve = Callable[[Pixels, float], Values]
 
-# Samples of a frame, blocks that they make, and blocks that must be known of a frame.
-_SAMPLES, _BLOCKS, _LEAST_BLOCKS = 200_000, 192, 12
+# Samples of a frame, cells and blocks that they make, and blocks that must be known of a frame.
+_SAMPLES, _CELLS, _BLOCKS, _LEAST_BLOCKS = 200_000, 20_000, 192, 12
 # A block is known if its mean is above the first of these (below are noise and rounding), and no
 # more than so much of it is above the second, that is clipped; 1.0 is white.
 _DARKEST, _BRIGHTEST, _CLIPPED = 0.01, 0.995, 0.02
@@ -181,7 +181,10 @@ def _levels(
     plain = _polished(logarithms)
     levels = np.concatenate([plain, np.zeros((*plain.shape[:2], 5))], axis=2)
     left = _left(logarithms, plain)
-    if share and _foretold(left, places) < share * _scatter(left):
+    # What does not even explain the blocks that it is fitted to does not foretell others.
+    least = share * _scatter(left)
+    explained = share > 0 and _scatter(left - _fitted(left, places) @ places) < least
+    if explained and _foretold(left, places) < least:
         levels = _with_fields(logarithms, levels, places)
         left = _left(logarithms, levels @ places)
     return levels, _error(left, logarithms)
@@ -274,39 +277,62 @@ def _block_means(
     data_range: float | None,
     curve: Curve,
 ) -> tuple[Numbers, Numbers]:
-    """Means (N, C, B) of the frames' values on a grid of blocks, and the terms (6, B) there.
-
-    Pixels are sampled on a lattice: what a curve makes of them can be averaged, what it makes of
-    averages of sharp and of blurred pixels differs.
-    """
+    """Means (N, C, B) of the frames' values on a grid of blocks, and the terms (6, B) there."""
     rows, columns = frames[0].shape[:2]
-    step = max(1, int(np.ceil(np.sqrt(rows * columns / _SAMPLES))))
+    lattice = _lattice(rows * columns)
+    cell = lattice.cell
     area = valid_area(transforms, (rows, columns))
     seen = (
-        slice(-(-area.top // step), area.bottom // step),
-        slice(-(-area.left // step), area.right // step),
+        slice(-(-area.top // cell), area.bottom // cell),
+        slice(-(-area.left // cell), area.right // cell),
     )
     means = []
     for frame, transform in zip(frames, transforms, strict=True):
-        samples = _sampled(frame, step)
-        white = data_range or white_of(samples.dtype)
-        values = _moved(curve(samples, white), transform, step)[seen]
+        light, clipped = _cells(frame, lattice, data_range, curve)
+        values = _moved(light, transform, lattice)[seen]
         grid = _grid(values.shape)
         mean, lost = _averaged(values, grid), np.zeros(1)
-        clipped = _is_clipped(samples, white)
         if clipped.any():
-            lost = _averaged(_moved(clipped, transform, step)[seen], grid)
+            lost = _averaged(_moved(clipped, transform, lattice)[seen], grid)
         means.append(np.where((lost > _CLIPPED) | (mean < _least(curve)), np.nan, mean))
     ticks = [
-        2 * step * (part.start + (np.arange(n) + 0.5) * (part.stop - part.start) / n) / side - 1
+        2 * cell * (part.start + (np.arange(n) + 0.5) * (part.stop - part.start) / n) / side - 1
         for part, n, side in zip(seen, grid, (rows, columns), strict=True)
     ]
     y, x = np.meshgrid(*ticks, indexing="ij")
     return np.stack(means), terms(x.ravel(), y.ravel())
 
 
+@dataclass(frozen=True)
+class _Lattice:
+    """Pixels a step apart are sampled, and those of a cell (a side in samples) averaged.
+
+    What a curve makes of samples can be averaged, what it makes of averages of sharp and of
+    blurred pixels differs.
+    """
+
+    step: int
+    samples: int
+
+    @property
+    def cell(self) -> int:
+        """Pixels a side."""
+        return self.step * self.samples
+
+    @property
+    def to_pixels(self) -> Matrix:
+        """From cells to pixels of the image: where the samples of a cell lie on average."""
+        middle = self.step // 2 + self.step * (self.samples - 1) / 2
+        return np.array([[self.cell, 0, middle], [0, self.cell, middle], [0, 0, 1.0]])
+
+
+def _lattice(pixels: int) -> _Lattice:
+    step = max(1, int(np.ceil(np.sqrt(pixels / _SAMPLES))))
+    return _Lattice(step, max(1, round(float(np.sqrt(pixels / _CELLS)) / step)))
+
+
 def _grid(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns of nearly square blocks, 8 samples a side or more."""
+    """Rows and columns of nearly square blocks, 8 cells a side or more."""
     per_side = (_BLOCKS / (shape[0] * shape[1])) ** 0.5
     rows, columns = (max(1, min(int(side * per_side), side // 8)) for side in shape[:2])
     return rows, columns
@@ -318,35 +344,53 @@ def _averaged(values: Values, grid: tuple[int, int]) -> Numbers:
     return np.asarray(small.reshape(grid[0] * grid[1], -1).T, np.float64)
 
 
-def _sampled(frame: Pixels, step: int) -> Pixels:
-    rows, columns = frame.shape[:2]
-    band = max(1, 4_000_000 // (columns * step)) * step
+def _cells(
+    frame: Pixels, lattice: _Lattice, data_range: float | None, curve: Curve
+) -> tuple[Values, Values]:
+    """What a curve makes of a frame, and how much of it is clipped, averaged over cells."""
+    rows, columns = (side // lattice.cell * lattice.cell for side in frame.shape[:2])
+    band = max(1, 4_000_000 // (columns * lattice.cell)) * lattice.cell
     parts = [
-        np.asarray(frame[top : min(top + band, rows), 0:columns])[
-            step // 2 :: step, step // 2 :: step
-        ]
+        _of_band(np.asarray(frame[top : min(top + band, rows), 0:columns]), *how)
+        for how in [(lattice, data_range, curve)]
         for top in range(0, rows, band)
     ]
-    return np.ascontiguousarray(np.concatenate(parts))
+    light, clipped = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return light, clipped
 
 
-def _moved(values: Values, transform: Transform, step: int) -> Values:
-    """Samples of the frame where those of the reference lie."""
+def _of_band(
+    pixels: Pixels, lattice: _Lattice, data_range: float | None, curve: Curve
+) -> tuple[Values, Values]:
+    white = data_range or white_of(pixels.dtype)
+    if pixels.dtype.kind == "f":
+        start = lattice.step // 2
+        values = curve(pixels[start :: lattice.step, start :: lattice.step], white)
+        size = values.shape[1] // lattice.samples, values.shape[0] // lattice.samples
+        light = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(light, np.float32), np.zeros(light.shape, np.float32)
+    # Who only plans does not wait for the kernels.
+    from batchstack.registration.kernels.light import average
+
+    shape = pixels.shape[0] // lattice.cell, pixels.shape[1] // lattice.cell, *pixels.shape[2:]
+    light, clipped = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    planes = np.ascontiguousarray(pixels).reshape(*pixels.shape[:2], -1)
+    table, top = _table(pixels.dtype, white, curve), np.float32(_BRIGHTEST * white)
+    outputs = (one.reshape(*shape[:2], -1) for one in (light, clipped))
+    average(planes, lattice.step, lattice.samples, table, top, *outputs)
+    return light, clipped
+
+
+def _moved(values: Values, transform: Transform, lattice: _Lattice) -> Values:
+    """Cells of the frame where those of the reference lie."""
     if transform.is_identity:
         return values
-    to_pixels = np.array([[step, 0, step // 2], [0, step, step // 2], [0, 0, 1.0]])
     whole = np.vstack([transform.array, [0.0, 0.0, 1.0]])
-    matrix: Matrix = np.linalg.inv(to_pixels) @ whole @ to_pixels
+    matrix: Matrix = np.linalg.inv(lattice.to_pixels) @ whole @ lattice.to_pixels
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = values.shape[1::-1]
     moved = cv2.warpAffine(values, matrix[:2], size, flags=how, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.float32)
-
-
-def _is_clipped(samples: Pixels, white: float) -> Values:
-    if samples.dtype.kind == "f":
-        return np.zeros(samples.shape, np.float32)
-    return (samples >= _BRIGHTEST * white).astype(np.float32)
 
 
 def _plain(samples: Pixels, white: float) -> Values:
@@ -355,19 +399,15 @@ def _plain(samples: Pixels, white: float) -> Values:
 
 def _linear(samples: Pixels, white: float) -> Values:
     """Light of sRGB code values (IEC 61966-2-1)."""
-    if samples.dtype.kind == "f":
-        return _decoded(samples.astype(np.float32) / np.float32(white))
-    return _table(samples.dtype, white)[samples]
+    code = samples.astype(np.float32) / np.float32(white)
+    above = np.maximum(code + np.float32(0.055), 0) / np.float32(1.055)
+    return np.where(code <= 0.04045, code / np.float32(12.92), above ** np.float32(SRGB_POWER))
 
 
 @cache
-def _table(dtype: np.dtype[Any], white: float) -> Values:
-    return _decoded(np.arange(np.iinfo(dtype).max + 1, dtype=np.float32) / np.float32(white))
-
-
-def _decoded(code: Values) -> Values:
-    above = np.maximum(code + np.float32(0.055), 0) / np.float32(1.055)
-    return np.where(code <= 0.04045, code / np.float32(12.92), above ** np.float32(SRGB_POWER))
+def _table(dtype: np.dtype[Any], white: float, curve: Curve) -> Values:
+    """What a curve makes of every value of a type."""
+    return curve(np.arange(np.iinfo(dtype).max + 1), white)
 
 
 def _least(curve: Curve) -> float:

@@ -1,7 +1,7 @@
 """Transforms fitted to the displacements of many blocks."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ Freedoms = Literal["translation", "similarity", "affine"]
 # whole fit, and of one block.
 _BIAS, _BLOCK_BIAS = 0.01, 0.02
 _ROUNDS = 6
+_PARAMETERS: dict[Freedoms, int] = {"translation": 2, "similarity": 4, "affine": 6}
+# Blocks that a fit needs, and as many of them must count.
+LEAST_BLOCKS = 8
 _CUT = 1.0
 
 
@@ -24,7 +27,8 @@ class Fit:
     """A measured transform, or the reason why there is none in `note`.
 
     `error` is the predicted standard error of the corners, `scatter` that of one block, both in
-    pixels; `factor` is the level that it was measured on.
+    pixels; `factor` is the level that it was measured on, and `left` what the best affine transform
+    between neighbours leaves, if it was found (see `residuals.left_over`).
     """
 
     matrix: tuple[float, ...] = IDENTITY
@@ -33,6 +37,7 @@ class Fit:
     note: str = ""
     scatter: float = 0.0
     factor: int = 1
+    left: float | None = None
 
     @property
     def homogeneous(self) -> Matrix:
@@ -72,50 +77,49 @@ def fitted(blocks: Blocks, start: Matrix, shape: tuple[int, int], model: Freedom
        least-squares", Communications in Statistics 6(9), 813-827, 1977.
        :doi:`10.1080/03610927708827533`
     """
+    # Who only plans does not wait for the kernels.
+    from batchstack.registration.kernels.fits import reweigh
+
     middle, scale = _frame_of(shape)
     design = _design((blocks.points - middle) / scale, model) / blocks.factor
-    moves, sure = _moves(blocks)
-    # What a block adds to the normal equations.
-    weighted = np.einsum("nip,nij->npj", design, sure)
-    sides = (weighted @ moves[..., None])[..., 0]
-    squares = (weighted @ design).reshape(len(design), -1)
-    alone = np.einsum("ni,nij,nj->n", moves, sure, moves)
-    size = design.shape[2]
-    told = np.trace(sure, axis1=1, axis2=2)
-    trust = np.ones(len(design))
-    for _ in range(_ROUNDS):
-        normal = (trust @ squares).reshape(size, size)
-        parameters = _solved(normal, trust @ sides)
-        misfit = alone - 2 * sides @ parameters + squares @ np.outer(parameters, parameters).ravel()
-        # The median of chi-square is 1.386; blocks without detail say nothing about it.
-        typical = max(_median(misfit, told) / 1.386, 1e-9)
-        trust = 1 / (1 + np.maximum(misfit, 0) / (_CUT * typical))
-    covariance = typical * np.linalg.pinv(normal) * _excess(told * trust, size)
+    count, _, size = design.shape
+    moves, sure = located(blocks)
+    told, trust, normal, parameters = (np.empty(of) for of in (count, count, (size, size), size))
+    typical = reweigh(design, moves, sure, _ROUNDS, _CUT, told, trust, normal, parameters)
+    # A freedom that no block tells of is not known.
+    damped = normal + (1e-9 * np.trace(normal) + 1e-30) * np.eye(size)
+    covariance = typical * np.linalg.inv(damped)
     ends = _design((_corners(shape)[:2].T - middle) / scale, model)
-    chance = float(np.sqrt(np.einsum("nip,pq,niq->n", ends, covariance, ends).max()))
-    error = float(np.hypot(chance, _BIAS * blocks.factor))
+    chance = float(np.einsum("nip,pq,niq->n", ends, covariance, ends).max())
+    error = max(chance * _excess(told * trust, size) + (_BIAS * blocks.factor) ** 2, 0.0) ** 0.5
     scatter = _scatter(moves - design @ parameters, told * trust, blocks.factor)
     matrix = start @ _matrix(parameters, model, middle, scale)
     found = tuple(matrix[:2].ravel().tolist())
     return Fit(found, model, error, "", scatter, blocks.factor)
 
 
-def _moves(blocks: Blocks) -> tuple[Points, Points]:
-    """How far each block lies off, in pixels of the level, and the inverse of its covariance."""
-    gradients, one = blocks.gradients, np.eye(2)
-    noise = blocks.noise[:, None, None] + 1e-6
-    moves = np.linalg.solve(gradients + 1e-3 * one, blocks.slopes[..., None])[..., 0]
-    sure = gradients @ np.linalg.inv(noise * one + _BLOCK_BIAS**2 * gradients)
-    return cast(Points, moves), sure
+def located(blocks: Blocks, noise: Points | None = None) -> tuple[Points, Points]:
+    """How far each block lies off, in pixels of the level, and the inverse of its covariance.
+
+    With `noise` (N,), the mean square of what is noise of the difference, if it is known better.
+    """
+    # Who only plans does not wait for the kernels.
+    from batchstack.registration.kernels.fits import locate
+
+    count = len(blocks.points)
+    moves, sure = np.empty((count, 2)), np.empty((count, 2, 2))
+    noise = blocks.noise if noise is None else noise
+    locate(blocks.gradients, blocks.slopes, noise, _BLOCK_BIAS, moves, sure)
+    return moves, sure
 
 
 def _excess(weights: Points, freedoms: int) -> float:
     """By how much misfits fall short because the fit follows the blocks, as a factor of variance.
 
-    Where a few blocks count for all, each fits by chance.
+    Where a few blocks count for all, each fits by chance, however many there are.
     """
     count = 2 * float(weights.sum() ** 2 / np.sum(weights**2))  # each says something of x and of y
-    return count / (count - freedoms) if count > freedoms + 1 else np.inf
+    return count / (count - freedoms) if count > 2 * LEAST_BLOCKS else np.inf
 
 
 def _scatter(misses: Points, weights: Points, factor: int) -> float:
@@ -130,19 +134,15 @@ def _median(values: Points, weights: Points) -> float:
     return float(values[order[np.searchsorted(share, share[-1] / 2)]])
 
 
-def _solved(normal: Points, side: Points) -> Points:
-    """With a trace of damping, for scenes that leave a freedom open."""
-    damped = normal + 1e-9 * np.trace(normal) * np.eye(len(normal))
-    return np.linalg.solve(damped, side)
-
-
 def composed(chain: Fit, step: Fit) -> Fit:
     """The transform from the reference to a frame, over its neighbour."""
     names: tuple[Freedoms, ...] = ("translation", "similarity", "affine")
     matrix = step.homogeneous @ chain.homogeneous
     model = max(step.model, chain.model, key=names.index)
     error, scatter = np.hypot([chain.error, chain.scatter], [step.error, step.scatter]).tolist()
-    return Fit(tuple(matrix[:2].ravel().tolist()), model, error, step.note, scatter, step.factor)
+    return Fit(
+        tuple(matrix[:2].ravel().tolist()), model, error, step.note, scatter, step.factor, step.left
+    )
 
 
 def corner_distance(one: Matrix, other: Matrix, shape: tuple[int, int]) -> float:
@@ -169,14 +169,14 @@ def _frame_of(shape: tuple[int, int]) -> tuple[npt.NDArray[Any], float]:
 
 def _design(points: Points, model: Freedoms) -> Points:
     """For each point two rows, for x and y: how the parameters move it; (N, 2, parameters)."""
-    x, y = points.T
-    one, none = np.ones_like(x), np.zeros_like(x)
-    columns = {
-        "translation": ([one, none], [none, one]),
-        "similarity": ([one, none, x, -y], [none, one, y, x]),
-        "affine": ([one, none, x, y, none, none], [none, one, none, none, x, y]),
-    }[model]
-    return np.stack([np.stack(row, axis=-1) for row in columns], axis=1)
+    design = np.zeros((len(points), 2, _PARAMETERS[model]))
+    if model == "affine":
+        design[:, 0, 2:4] = design[:, 1, 4:] = points
+    elif model == "similarity":
+        design[:, 0, 2:] = points * (1.0, -1.0)
+        design[:, 1, 2:] = points[:, ::-1]
+    design[:, 0, 0] = design[:, 1, 1] = 1
+    return design
 
 
 def _matrix(parameters: Points, model: Freedoms, middle: Points, scale: float) -> Matrix:

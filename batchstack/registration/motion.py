@@ -8,15 +8,19 @@ from typing import cast
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from batchstack.geometry import Box
 from batchstack.registration.blocks import Blocks, Points, block_sums, joined
-from batchstack.registration.fits import Fit, Freedoms, corner_distance, fitted
-from batchstack.registration.views import Pair, aligned, boxes, normalised, whole_box
+from batchstack.registration.fits import LEAST_BLOCKS, Fit, Freedoms, corner_distance, fitted
+from batchstack.registration.views import Pair, aligned, boxes, factor_for, normalised, whole_box
 from batchstack.registration.warp import Matrix
 
-# Blocks that a fit needs, and pixels along the edges of a level that blocks leave out.
-_LEAST_BLOCKS, _MARGIN = 8, 6
+# Pixels along the edges of a level that blocks leave out.
+_MARGIN = 6
+
+# Pixels of the level where agreement is judged.
+_JUDGED = 200_000
 
 # Least correlation of a block's two images.
 _LEAST_ALIKE = 0.3
@@ -36,25 +40,37 @@ def first_guess(pair: Pair, factor: int) -> Matrix:
 def measured(
     pair: Pair, start: Matrix, factor: int, model: Freedoms, rounds: int = 2
 ) -> Fit | None:
-    """Fit through blocks on the level reduced by `factor`, or None if they are few."""
+    """Fit through blocks on the level reduced by `factor`, or None if few of them count."""
     fit = None
     for _ in range(rounds):  # again from nearby, where gradients tell the whole way
         blocks = telling(seen(pair, start, factor))
-        if len(blocks.points) < _LEAST_BLOCKS:
+        if len(blocks.points) < LEAST_BLOCKS:
             return None
         fit = fitted(blocks, start, pair.shape, model)
         near = corner_distance(start, fit.homogeneous, pair.shape) < factor / 10
         start = fit.homogeneous
         if near:
             break
-    return fit
+    return fit if fit and np.isfinite(fit.error) else None
 
 
 def seen(pair: Pair, start: Matrix, factor: int) -> Blocks:
     """The blocks of a level, where both images have pixels, with the frame moved by `start`."""
-    size = _block_size(pair.shape, factor)
-    parts = [_part(pair, box, start, factor, size) for box in boxes(pair.shape, factor)]
-    return joined(parts, size, factor)
+    key = start.tobytes(), factor
+    known: dict[object, Blocks] = pair.known
+    if key not in known:
+        size = _block_size(pair.shape, factor)
+        parts = [_part(pair, box, start, factor, size) for box in boxes(pair.shape, factor)]
+        known[key] = joined(parts, size, factor)
+    return known[key]
+
+
+def judged(pair: Pair, matrix: Matrix, least: int = 1) -> Blocks:
+    """Blocks whose agreement tells how well the frames match where both have pixels.
+
+    Detail of levels finer than `least`, that of the fit, may be lost or inverted by blur.
+    """
+    return seen(pair, matrix, max(factor_for(pair.shape, _JUDGED), least))
 
 
 def _block_size(shape: tuple[int, int], factor: int) -> int:
@@ -73,6 +89,11 @@ def _part(pair: Pair, box: Box, start: Matrix, factor: int, size: int) -> tuple[
 
 def telling(blocks: Blocks) -> Blocks:
     """Those that show the same detail; of others the gradients do not even have a length."""
+    return blocks.among(alike(blocks, _LEAST_ALIKE))
+
+
+def alike(blocks: Blocks, least: float) -> npt.NDArray[np.bool_]:
+    """Whether the images of a block correlate by more than `least`, and its gradients tell."""
     xx, xy, yy = (blocks.gradients[:, i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
-    alike = blocks.products > _LEAST_ALIKE * blocks.energies
-    return blocks.among(alike & (xx > 0) & (xx * yy > xy * xy))
+    shown = blocks.products > least * blocks.energies
+    return np.asarray(shown & (xx > 0) & (xx * yy > xy * xy))

@@ -2,141 +2,127 @@
 
 A camera that moved sideways shifts near things by more than far ones, and some lenses breathe in
 ways that no affine transform follows.
-Windows of detail are followed from each frame to the next, which differs least in focus, and back
-(forward-backward check [1]_); what the best affine transform leaves of their moves is the residual.
-
-References
-----------
-.. [1] Z. Kalal, K. Mikolajczyk and J. Matas, "Forward-backward error: automatic detection of
-   tracking failures", ICPR 2010, 2756-2759. :doi:`10.1109/ICPR.2010.675`
+Blocks of each frame beside the next, which differs least in focus, say how far they lie off; what
+the best affine transform leaves of that is the residual.
+What counts is the median of a block and of those round it: blocks that were mistaken, at the rim
+of a blurred thing for example, scatter, where geometry moves neighbours alike.
 """
 
-from collections.abc import Sequence
-from functools import cache
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.registration.light import Numbers, white_of
+from batchstack.registration.blocks import Blocks, Points
+from batchstack.registration.fits import located
+from batchstack.registration.motion import alike, judged, measured
+from batchstack.registration.views import Pair, View
 from batchstack.registration.warp import Matrix, Pixels, Transform
 
-Bytes = npt.NDArray[np.uint8]
+# Least correlation of a block that is believed, its largest standard error in pixels of the level,
+# blocks round one that must be known with it, and blocks that tell something together.
+_ALIKE, _ERROR, _ROUND, _LEAST_BLOCKS = 0.6, 0.15, 4, 60
+_PERCENTILE = 95
+# Where transforms are given: neighbours that are looked at, and steps to their best transform.
+_NEIGHBOURS, _STEPS = 4, 4
 
-# Pixels of the images that are compared, neighbours that are looked at, windows that are followed
-# of each, and how many of them tell something.
-_PIXELS, _NEIGHBOURS, _WINDOWS, _LEAST_WINDOWS = 100_000, 4, 150, 30
-_SIDE, _NEAREST, _PERCENTILE = 21, 7, 95
-# Steps in which a window is followed at most, and the one that ends it, in pixels.
-_STEPS, _STILL = 10, 0.03
+
+def left_over(blocks: Blocks) -> float | None:
+    """What the best affine transform leaves of how far blocks lie off.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Of a frame moved to where it lies.
+
+    Returns
+    -------
+    float or None
+        The 95th percentile in pixels of the image; None if too few blocks tell of it.
+    """
+    blocks = blocks.among(alike(blocks, _ALIKE))
+    if len(blocks.points) < _LEAST_BLOCKS:
+        return None
+    moves = located(blocks)[0]
+    # What the move itself explains of the difference is no noise.
+    explained = np.einsum("ni,ni->n", blocks.slopes, moves) / blocks.size**2
+    sure = located(blocks, np.maximum(blocks.noise - explained, 0.02 * blocks.noise))[1]
+    clear = _least_eigenvalue(sure) > _ERROR**-2
+    if clear.sum() < _LEAST_BLOCKS:
+        return None
+    points, moves = _smoothed(blocks.points[clear], moves[clear], blocks.size * blocks.factor)
+    if len(points) < _LEAST_BLOCKS:
+        return None
+    design = np.column_stack([np.ones(len(points)), points / blocks.points.max()])
+    missed = moves - design @ np.linalg.lstsq(design, moves, rcond=None)[0]
+    return blocks.factor * float(np.percentile(np.hypot(*missed.T), _PERCENTILE))
+
+
+def typical_residual(transforms: Iterable[Transform]) -> float | None:
+    """The median of what neighbours leave; None if none was measured."""
+    known = [one.residual for one in transforms if one.residual is not None]
+    return float(np.median(known)) if known else None
 
 
 def residual(
     frames: Sequence[Pixels], transforms: Sequence[Transform], *, data_range: float | None = None
 ) -> float | None:
-    """What the best affine transform between neighbours leaves, in pixels.
+    """What the best affine transforms between neighbours leave, where the transforms are given.
 
     Parameters
     ----------
     frames : sequence of (H, W) or (H, W, C) arrays
-        Anything that can be sliced into arrays works; each is read in bands.
+        Anything that can be sliced into arrays works.
     transforms : sequence of Transform
-        Where they were found.
+        About where they lie.
     data_range : float, optional
         The stored value that means 1.0; by default 255, 65535 or 1.0 by data type.
 
     Returns
     -------
     float or None
-        The 95th percentile over windows of neighbours, of four pairs of them at most; None if
-        too few windows could be followed.
+        In pixels, the median over neighbours, of four pairs of them at most; None if too few
+        blocks tell of it.
     """
-    rows, columns = frames[0].shape[:2]
-    factor = max(1, int(np.ceil(np.sqrt(rows * columns / _PIXELS))))
-    if min(rows, columns) < 4 * _SIDE * factor:
-        return None
     count = min(len(frames) - 1, _NEIGHBOURS)
-    view = cache(lambda index: _view(frames[index], factor, data_range))
-    left = []
+    known = []
     for index in np.linspace(0, len(frames) - 2, count).round().astype(int):
-        step = _between(transforms[index], transforms[index + 1], factor)
-        left.append(_left(view(index), view(index + 1), step))
-    known = np.concatenate(left)
-    if known.size < _LEAST_WINDOWS:
-        return None
-    return factor * float(np.percentile(known, _PERCENTILE))
+        pair = Pair(*(View(frames[i], data_range) for i in (index, index + 1)))
+        known.append(_of_pair(pair, _between(transforms[index], transforms[index + 1])))
+    told = [one for one in known if one is not None]
+    return float(np.median(told)) if told else None
 
 
-def _between(one: Transform, other: Transform, factor: int) -> Matrix:
-    """From the pixels of one reduced frame to those of the next."""
-    whole = [np.vstack([transform.array, [0.0, 0.0, 1.0]]) for transform in (one, other)]
-    middle = (factor - 1) / 2
-    scale = np.array([[factor, 0, middle], [0, factor, middle], [0, 0, 1.0]])
-    return cast(Matrix, np.linalg.inv(scale) @ whole[1] @ np.linalg.inv(whole[0]) @ scale)
+def _of_pair(pair: Pair, step: Matrix) -> float | None:
+    fit = measured(pair, step, judged(pair, step).factor, "affine", _STEPS)
+    return left_over(judged(pair, fit.homogeneous)) if fit else None
 
 
-def _view(frame: Pixels, factor: int, data_range: float | None) -> Bytes:
-    """A frame reduced, grey, and divided by its local contrast."""
-    rows, columns = (side // factor * factor for side in frame.shape[:2])
-    band = max(1, 4_000_000 // (columns * factor)) * factor
-    parts = [
-        cv2.resize(
-            np.ascontiguousarray(frame[top : min(top + band, rows), 0:columns]),
-            (columns // factor, (min(top + band, rows) - top) // factor),
-            interpolation=cv2.INTER_AREA,
-        )
-        for top in range(0, rows, band)
-    ]
-    reduced = np.concatenate(parts)
-    white = data_range or white_of(reduced.dtype)
-    values = reduced.astype(np.float32) * np.float32(255 / white)
-    grey = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY) if values.ndim == 3 else values
-    smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
-    detail = smooth - cv2.blur(cv2.blur(smooth, (19, 19)), (19, 19))
-    contrast = cv2.blur(detail * detail, (31, 31))
-    scaled = np.clip(detail / np.sqrt(contrast + 1) * 40 + 128, 0, 255)
-    return np.asarray(np.rint(scaled), np.uint8)
+def _between(one: Transform, other: Transform) -> Matrix:
+    """From the pixels of one frame to those of the next."""
+    here, there = (np.vstack([item.array, [0.0, 0.0, 1.0]]) for item in (one, other))
+    step: Matrix = there @ np.linalg.inv(here)
+    return step
 
 
-def _left(one: Bytes, other: Bytes, step: Matrix) -> Numbers:
-    """How far windows lie from where the best affine transform has them.
-
-    What counts is the median of a window and its nearest: windows that were mistaken, at the rim
-    of a blurred thing for example, scatter, where geometry moves neighbours alike.
-    """
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (one.shape[1], one.shape[0])
-    moved = cv2.warpAffine(other, step[:2], size, flags=how)
-    inside = cv2.warpAffine(np.full(other.shape, 255, np.uint8), step[:2], size, flags=how)
-    inside = cv2.erode(inside, np.ones((_SIDE, _SIDE), np.uint8), borderValue=0)
-    points, moves = _followed(one, cast(Bytes, moved), cast(Bytes, inside))
-    if len(points) < _LEAST_WINDOWS:
-        return np.empty(0)
-    design = np.column_stack([np.ones(len(points)), points / max(one.shape)])
-    weights = np.ones(len(points))
-    for _ in range(10):
-        root = np.sqrt(weights)[:, None]
-        found = np.linalg.lstsq(design * root, moves * root, rcond=None)[0]
-        missed = moves - design @ found
-        distance = np.hypot(*missed.T)
-        weights = 1 / (1 + (distance / max(float(np.median(distance)), 0.02)) ** 2)
-    apart = np.linalg.norm(points[:, None] - points, axis=2)
-    nearest = np.argsort(apart, axis=1, kind="stable")[:, :_NEAREST]
-    return np.asarray(np.hypot(*np.median(missed[nearest], axis=1).T), np.float64)
+def _least_eigenvalue(matrices: Points) -> npt.NDArray[np.float64]:
+    """Of symmetric (N, 2, 2) matrices."""
+    middle = (matrices[:, 0, 0] + matrices[:, 1, 1]) / 2
+    apart = (matrices[:, 0, 0] - matrices[:, 1, 1]) / 2
+    return np.asarray(middle - np.hypot(apart, matrices[:, 0, 1]), np.float64)
 
 
-def _followed(one: Bytes, other: Bytes, inside: Bytes) -> tuple[Numbers, Numbers]:
-    """Windows (x, y) and how far what they show lies off in the other image."""
-    spacing = max(6.0, 0.6 * (one.size / _WINDOWS) ** 0.5)
-    start = cv2.goodFeaturesToTrack(one, _WINDOWS, 0.02, spacing, mask=inside, blockSize=11)
-    if start is None:
-        return np.empty((0, 2)), np.empty((0, 2))
-    until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _STEPS, _STILL)
-    how: dict[str, Any] = {"winSize": (_SIDE, _SIDE), "maxLevel": 1, "criteria": until}
-    end, there, _ = cv2.calcOpticalFlowPyrLK(one, other, start, None, **how)
-    again, back, _ = cv2.calcOpticalFlowPyrLK(other, one, end, None, **how)
-    agree = np.linalg.norm(again - start, axis=2) < 0.3
-    good = (agree & (there == 1) & (back == 1)).ravel()
-    here = start[good, 0].astype(np.float64)
-    return here, end[good, 0].astype(np.float64) - here
+def _smoothed(points: Points, moves: Points, spacing: int) -> tuple[Points, Points]:
+    """Medians over a block of a grid and those round it that are known, where enough are."""
+    column, row = np.rint((points - points.min(axis=0)) / spacing).astype(int).T
+    grid = np.full((row.max() + 3, column.max() + 3, 2), np.nan)
+    grid[row + 1, column + 1] = moves
+    near = np.stack([grid[row + i, column + j] for i in range(3) for j in range(3)])
+    near.sort(axis=0)  # what is not known comes last
+    known = np.isfinite(near[..., 0]).sum(axis=0)
+    low, high = (
+        np.take_along_axis(near, (place // 2)[None, :, None], axis=0)[0]
+        for place in (known - 1, known)
+    )
+    enough = known > _ROUND
+    return points[enough], ((low + high) / 2)[enough]

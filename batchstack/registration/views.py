@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -32,6 +33,7 @@ class View:
     pixels: Pixels
     data_range: float | None = None
     kept: dict[object, Values] = field(default_factory=dict)
+    beside: "WeakKeyDictionary[View, dict[Any, Any]]" = field(default_factory=WeakKeyDictionary)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -122,6 +124,11 @@ class Pair:
     @property
     def shape(self) -> tuple[int, int]:
         return self.reference.shape
+
+    @property
+    def known(self) -> dict[Any, Any]:
+        """What has been found of the two, for as long as both are held."""
+        return self.frame.beside.setdefault(self.reference, {})
 
 
 def factor_for(shape: tuple[int, int], pixels: int) -> int:

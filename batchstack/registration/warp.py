@@ -18,6 +18,8 @@ Matrix = npt.NDArray[np.floating[Any]]
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _TAPS = 8
+# Cosine of the turn or shear beyond which two passes would lose detail, or have no meaning.
+_STEEPEST = 0.7
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class Transform:
         Standard error of the corners in pixels, as the fit predicts it.
     note : str
         Why the frame stays where its neighbour is, for people; empty if all is well.
+    residual : float, optional
+        What the best affine transform between the frame and its neighbour leaves, in pixels; see
+        `residuals`.
     """
 
     matrix: tuple[float, ...] = IDENTITY
@@ -46,6 +51,7 @@ class Transform:
     score: float = 1.0
     error: float = 0.0
     note: str = ""
+    residual: float | None = None
 
     @property
     def is_identity(self) -> bool:
@@ -81,9 +87,25 @@ def across(matrix: tuple[float, ...]) -> tuple[float, float, float]:
 
     That is at column p x + q v + r of the frame, if x is the output's column and v the frame's
     row; returned are p, q and r.
+
+    Raises
+    ------
+    StackError
+        If the frame is turned or sheared too far for that.
     """
+    if turns_too_far(matrix):
+        raise StackError(
+            "a transform turns or shears a frame by more than 45 degrees; give one that is nearly "
+            "upright"
+        )
     a, b, c, d, e, f = matrix
     return a - b * d / e, b / e, c - b * f / e
+
+
+def turns_too_far(matrix: tuple[float, ...]) -> bool:
+    """Whether rows of the output cross those of the frame too steeply for two passes."""
+    a, b, _, d, e, _ = matrix
+    return not (a > _STEEPEST * np.hypot(a, d) and e > _STEEPEST * np.hypot(b, e))
 
 
 def warp_window(
@@ -119,6 +141,11 @@ def warp_window(
     data_range : float, optional
         The stored value that means 1.0 and that results of whole-number types are clipped at; by
         default the largest of the type.
+
+    Raises
+    ------
+    StackError
+        If the transform turns or shears the frame by more than 45 degrees, or the size is missing.
 
     Returns
     -------

@@ -1,24 +1,30 @@
 """A folder of photographs: what is in it, and what belongs together."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import count
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from batchstack import files
 from batchstack.errors import BatchstackError
 from batchstack.formats import FORMATS, foreign_of_suffix
 from batchstack.scan.breathing import Growth, growth
-from batchstack.scan.grouping import Group, Left, Proposal, ordered_by_scale, propose
+from batchstack.scan.grouping import Group, Left, Proposal, ordered_by_scale, propose, with_holes
 from batchstack.scan.looks import Look, look_at
 from batchstack.scan.makers import SeriesFacts
 from batchstack.scan.nikon import focus_shifts, is_nikon
 from batchstack.scan.shots import Shot, read_shot
 
+S = TypeVar("S")
 T = TypeVar("T")
 _SUFFIXES = {suffix for row in FORMATS.values() for suffix in row.suffixes}
+Bar: TypeAlias = Callable[[int, str], AbstractContextManager[Callable[[int], None]]]
+"""How many there are to do, and what, to a function that is told how many are done."""
+
 _THREADS = 4  # decoders and reads do not hold the interpreter's lock
 
 
@@ -46,10 +52,19 @@ class Folder:
     by_scale : bool
         Whether stacks that no tag orders are put in order by how large they show things, and not
         left as they were taken.
+    bar : callable
+        Shows how far the reading is.
     """
 
-    def __init__(self, path: Path, skip: tuple[Path, ...] = (), *, by_scale: bool = False) -> None:
-        self.path, self._by_scale = path, by_scale
+    def __init__(
+        self,
+        path: Path,
+        skip: tuple[Path, ...] = (),
+        *,
+        by_scale: bool = False,
+        bar: Bar = lambda total, words: nullcontext(lambda done: None),
+    ) -> None:
+        self.path, self._by_scale, self._bar = path, by_scale, bar
         self._skip = {folder.absolute() for folder in skip}
         self._kept: dict[tuple[object, ...], object] = {}
         self._shifts: dict[str, SeriesFacts | None] = {}
@@ -69,16 +84,27 @@ class Folder:
         """
         names = self._files()
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(self._shot, filter(_is_image, names)))
+            found = self._each(pool, self._shot, list(filter(_is_image, names)), "reading headers")
             shots = self._with_shifts([shot for shot in found if isinstance(shot, Shot)])
             left = [one for one in found if isinstance(one, Left)]
-            proposal = propose(
-                shots, lambda run: list(pool.map(self._look, run)), steady_ids=steady_ids
-            )
+            with self._bar(len(shots), "looking at photographs") as show:
+                looked = count(1)
+                proposal = propose(
+                    shots,
+                    lambda run: list(_told(pool.map(self._look, run), show, looked)),
+                    steady_ids=steady_ids,
+                )
             if self._by_scale:
-                growths = list(pool.map(self._growth, proposal.groups))
+                growths = self._each(pool, self._growth, proposal.groups, "ordering stacks")
                 proposal = ordered_by_scale(proposal, growths)
-        return Proposal(proposal.groups, [*proposal.left, *left, *_not_read(names)])
+        return with_holes(Proposal(proposal.groups, [*proposal.left, *left, *_not_read(names)]))
+
+    def _each(
+        self, pool: ThreadPoolExecutor, do: Callable[[S], T], these: Sequence[S], words: str
+    ) -> list[T]:
+        """What a function makes of each, in threads, while it is shown how far that is."""
+        with self._bar(len(these), words) as show:
+            return list(_told(pool.map(do, these), show, count(1)))
 
     def names(self) -> list[str]:
         """Names of all image files, relative to the folder; hidden ones are none.
@@ -126,7 +152,8 @@ class Folder:
             try:
                 return read_shot(self.path, name)
             except BatchstackError as error:
-                return Left(name, str(error).removeprefix(f"{self.path / name}: "))
+                why = str(error).removeprefix(f"{self.path / name}: ")
+                return Left(name, why, is_damaged=True)
 
         try:
             if not S_ISREG(files.status(self.path / name).st_mode):
@@ -175,3 +202,10 @@ class Folder:
         if key not in self._kept:
             self._kept[key] = read()
         return self._kept[key]  # type: ignore[return-value]
+
+
+def _told(made: Iterable[T], show: Callable[[int], None], numbers: Iterator[int]) -> Iterator[T]:
+    """What is made, one after another, each shown to be done."""
+    for one in made:
+        show(next(numbers))
+        yield one

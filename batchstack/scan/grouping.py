@@ -2,13 +2,13 @@
 
 import re
 import statistics
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count, groupby, pairwise
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypeAlias
 
-from batchstack.formats import of_suffix
 from batchstack.images.names import as_counted, counted
 from batchstack.scan.breathing import Growth
 from batchstack.scan.looks import Look, focus_moves, returns, show_one_scene
@@ -51,6 +51,7 @@ class Left(NamedTuple):
 
     name: str
     why: str
+    is_damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,7 @@ def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> 
 
 
 def _place(shot: Shot) -> tuple[str, str]:
-    path = PurePosixPath(shot.name)
-    return str(path.parent), of_suffix(path.suffix).name
+    return _folder(shot.name), shot.format
 
 
 def _in_one_place(shots: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]:
@@ -238,7 +238,9 @@ def _head(shot: Shot) -> str:
 def _by_looks(run: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]:
     """Part what times and names hold together by what is to be seen."""
     seen = list(zip(run, look(run), strict=True))
-    left.extend(Left(shot.name, "cannot be read") for shot, view in seen if view is None)
+    left.extend(
+        Left(shot.name, "cannot be read", is_damaged=True) for shot, view in seen if view is None
+    )
     told = [(shot, view) for shot, view in seen if view is not None]
     why = "times" if all(shot.time is not None for shot in run) else "names"
     for scene in _scenes(told):
@@ -254,6 +256,30 @@ def _by_looks(run: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]
                 yield _group(shots, f"{why} and what is in focus", _doubts(shots))
                 continue
             left.extend(Left(shot.name, reason) for shot in shots)
+
+
+def with_holes(proposal: Proposal) -> Proposal:
+    """Mark stacks of which frames are left out because they are damaged, going by names."""
+    places = {name: n for n, group in enumerate(proposal.groups) for name in group.frames}
+    damaged = {one.name for one in proposal.left if one.is_damaged}
+    holes: dict[int, list[str]] = defaultdict(list)
+    for _, names in groupby(sorted(places.keys() | damaged, key=_folder), key=_folder):
+        order = as_counted(names)
+        stacks = [(places[name], at) for at, name in enumerate(order) if name in places]
+        for (stack, start), (other, end) in pairwise(stacks):
+            if stack == other:
+                holes[stack] += order[start + 1 : end]
+    groups = list(proposal.groups)
+    for stack, missing in holes.items():
+        if missing:
+            those = ", ".join(PurePosixPath(name).name for name in missing)
+            doubts = (*groups[stack].doubts, f"without {those}, which cannot be read")
+            groups[stack] = replace(groups[stack], doubts=doubts)
+    return replace(proposal, groups=groups)
+
+
+def _folder(name: str) -> str:
+    return str(PurePosixPath(name).parent)
 
 
 def _scenes(told: list[tuple[Shot, Look]]) -> Iterator[list[tuple[Shot, Look]]]:

@@ -15,6 +15,7 @@ Values: TypeAlias = npt.NDArray[np.float32]
 
 SIDE = 768  # pixels of the previews that are looked at
 _SCENE = 16  # pixels of the picture that two scenes are compared on
+_COARSER = 4  # times, before it is blurred
 _BLOCKS = 16  # along the longer side, in each of which sharpness is measured
 # Correlation of two small pictures from which they show one scene.  In rendered shoots, frames
 # beside each other in a stack of four with strong blur have .77 and more, other scenes mostly .5.
@@ -31,6 +32,7 @@ _FEW = 4  # photographs, of fewer no usual step is known
 # Blocks are lively where sharpness, as a logarithm, differs so much between frames; a picture is
 # sharp all over if in so many of them it is as sharp as the sharpest other, nearly.
 _LIVELY, _FEWEST_LIVELY, _AS_SHARP, _ALL_OVER = 0.4, 12, 0.15, 0.95
+_BLURRED = 0.75  # of the blocks, in which a picture that is out of focus is less sharp
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,10 @@ def look_at(path: Path) -> Look:
     """
     preview, white, dtype = read_preview_and_white(path, SIDE)
     grey = preview if preview.ndim == 2 else cv2.cvtColor(preview, cv2.COLOR_RGB2GRAY)
-    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), SIDE / _SCENE / 2)
+    # A wide blur is cheap on a small picture, and the same.
+    least = [max(1, side // _COARSER) for side in grey.shape[::-1]]
+    coarse = cv2.resize(grey.astype(np.float32), least, interpolation=cv2.INTER_AREA)
+    smooth = cv2.GaussianBlur(coarse, (0, 0), SIDE / _SCENE / 2 / _COARSER)
     scene = cv2.resize(smooth, (_SCENE, _SCENE), interpolation=cv2.INTER_AREA)
     scene -= scene.mean()
     detail = np.abs(cv2.Laplacian(grey, cv2.CV_32F, ksize=3))
@@ -103,7 +108,8 @@ def odd_ones(looks: Sequence[Look]) -> dict[int, str]:
     """The photographs of a stack that are unlike the others, and how.
 
     One that shows another scene than both its neighbours, which agree, is of another stack; one
-    that is sharp wherever any other is, is no frame but what others were stacked to.
+    that is sharp wherever any other is, is no frame but what others were stacked to; one that is
+    less sharp than both its neighbours nearly everywhere is out of focus or shaken.
 
     Parameters
     ----------
@@ -121,6 +127,11 @@ def odd_ones(looks: Sequence[Look]) -> dict[int, str]:
         for index in range(len(looks))
         if _is_stranger(looks, index)
     }
+    found |= {
+        index: "is less sharp all over than the frames beside it, as if the camera had moved"
+        for index in range(len(looks))
+        if _is_blurred(looks, index) and index not in found
+    }
     kin = [index for index in range(len(looks)) if index not in found]
     sharpest = _sharp_all_over(_sharpness([looks[index] for index in kin]))
     if sharpest is not None:
@@ -135,6 +146,14 @@ def _is_stranger(looks: Sequence[Look], index: int) -> bool:
     return show_one_scene(one, other) and not (
         show_one_scene(one, looks[index]) or show_one_scene(looks[index], other)
     )
+
+
+def _is_blurred(looks: Sequence[Look], index: int) -> bool:
+    """Whether a photograph is clearly less sharp than both its neighbours nearly everywhere."""
+    if not 0 < index < len(looks) - 1:
+        return False
+    before, own, behind = _sharpness(looks[index - 1 : index + 2])
+    return float(np.mean(own < np.minimum(before, behind) - _LIVELY)) >= _BLURRED
 
 
 def _sharp_all_over(blocks: Values) -> int | None:
@@ -170,17 +189,19 @@ def returns(looks: Sequence[Look]) -> list[int]:
     list of int
         Indices of the photographs that begin a new series, ascending.
     """
-    if len(looks) < _FEW:
+    # What is out of focus everywhere has no place in the row, and would upset that of others.
+    kept = [index for index in range(len(looks)) if not _is_blurred(looks, index)]
+    if len(kept) < _FEW:
         return []
-    sharpness = _sharpness(looks)
+    sharpness = _sharpness([looks[index] for index in kept])
     distance = np.linalg.norm(sharpness[:, None] - sharpness[None], axis=2)
     steps = np.diagonal(distance, 1)
     jumps = _jumps_back(_places(distance)) & (steps > _WIDER * np.median(steps))
     starts = [0]
-    for index in range(1, len(looks)):
+    for index in range(1, len(kept)):
         if jumps[index - 1] or _repeats(distance, starts[-1], index):
             starts.append(index)
-    return starts[1:]
+    return [kept[index] for index in starts[1:]]
 
 
 def _places(distance: Values) -> npt.NDArray[np.float64]:

@@ -35,6 +35,8 @@ class Shot:
         Metres to what is in focus, infinity included.
     made_of : str, optional
         What tells that it is made of other pictures, to follow its name.
+    format : str
+        Kind of file, by its content, whatever its name ends in.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Shot:
     series: SeriesFacts = field(default_factory=SeriesFacts)
     distance: float | None = None
     made_of: str | None = None
+    format: str = ""
 
 
 def read_shot(folder: Path, name: str) -> Shot:
@@ -62,7 +65,7 @@ def read_shot(folder: Path, name: str) -> Shot:
     """
     path = folder / name
     info = probe(path)
-    shot = Shot(name, (info.height, info.width))
+    shot = Shot(name, (info.height, info.width), format=info.format)
     block = read_metadata(path).exif or b""
     first = first_directory(block)
     # Numbers of tags are those of EXIF 2.32.

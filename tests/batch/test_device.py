@@ -60,6 +60,11 @@ def test_stacks_may_have_different_references():
     np.testing.assert_allclose(found.matrices, [STILL, NEAR], atol=1e-9)
 
 
+def test_one_stack_is_as_uncertain_as_its_own_measurement():
+    found = combined({"a": (Transform(), Transform(tuple(NEAR), "similarity", error=0.2))}, SHAPE)
+    assert found.errors == [0.0, 0.2]
+
+
 def test_a_frame_that_no_stack_knows_is_named():
     lost = Transform(note="not aligned: too little common detail")
     with pytest.raises(StackError, match="frame 2 could be aligned in no stack"):
@@ -78,6 +83,7 @@ def test_a_frame_that_no_stack_knows_is_named():
         ({"frames": [{"matrix": STILL}, {"matrix": [*STILL[:5], "0"]}]}, "finite numbers"),
         ({"frames": [{"matrix": STILL}, {"matrix": [*STILL[:5], float("nan")]}]}, "finite numbers"),
         ({"frames": [{"matrix": STILL}, {"matrix": [3, 0, 0, 0, 3, 0]}]}, "frame 2: the area"),
+        ({"frames": [{"matrix": STILL}, {"matrix": [0, 1, 0, -1, 0, 299]}]}, "45 degrees"),
     ],
 )
 def test_a_file_that_is_no_set_of_transforms_is_refused(tmp_path, changes, message):

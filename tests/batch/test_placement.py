@@ -3,7 +3,7 @@
 import pytest
 
 from batchstack.batch.placement import cost_of_crop, not_aligned, warnings
-from batchstack.registration import TOO_SMALL
+from batchstack.registration import BETWEEN, TOO_SMALL
 
 WHY = TOO_SMALL.removeprefix("not aligned: ")
 FELL = "not aligned: agreement would fall from 0.{} to 0.1"
@@ -19,6 +19,10 @@ def facts(*notes, **others):
         (["", ""], []),
         (["", TOO_SMALL, "", TOO_SMALL], [f"2 of 4 frames keep their neighbour's place: {WHY}"]),
         (["", TOO_SMALL], [f"frame 2 of 2 keeps its neighbour's place: {WHY}"]),
+        (
+            ["", "not aligned: too dark" + BETWEEN, ""],
+            ["frame 2 of 3 is put between its neighbours: too dark"],
+        ),
         (
             ["", FELL.format(5), FELL.format(6)],
             [

@@ -118,12 +118,12 @@ def test_a_terminal_that_goes_away_costs_nothing(three):
 
 def test_a_view_fits_its_terminal_and_shows_names_as_they_are():
     doing = [
-        Doing(f"10.0.0.{i}:80", f"[bold]{'x' * 60}", "fusing", 0.5, 70.0, 65.0) for i in range(40)
+        Doing(f"10.0.0.{i}:80", f"{'x' * 60}[bold]", "fusing", 0.5, 70.0, 65.0) for i in range(40)
     ]
     pace = Pace(5000, 60000.0, 312, 2, 3744.0, 24.0)
     shown = Shown(pace, 0.0, 91.0, doing, ["m.csv:3 eye: [/red] is damaged\nand more"], [("a", 1)])
     console = Console(file=io.StringIO(), width=72, height=24)
-    console.print(render(shown, 24))
+    console.print(render(shown, 24, 72))
     lines = console.file.getvalue().splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 72
@@ -132,12 +132,25 @@ def test_a_view_fits_its_terminal_and_shows_names_as_they_are():
         "314 of 5,000 stacks",
         "41.1 MP/s",
         "about 23 min left",
-        "[bold]xx",
+        "…xx",
         "and 28 more",
     ):
         assert part in text
     assert "silent 1:05 min" in text
+    assert "x[bold]" in text
     assert "[/red] is damaged" in text
+
+
+def test_a_narrow_terminal_shows_what_tells_stacks_apart_and_the_time_left():
+    doing = [Doing("10.0.0.1:80", "DCIM/100CANON/IMG_9783", "aligning", 0.5, 70.0, 1.0)]
+    failure = "m.csv:3 eye: /a card/100CANON/IMG_9716.JPG: is damaged"
+    shown = Shown(Pace(5000, 60000.0, 312, 2, 3744.0, 24.0), 0.0, 91.0, doing, [failure])
+    for width, expected in ((40, ["IMG_9783", "left"]), (80, ["IMG_9716.JPG: is damaged"])):
+        console = Console(file=io.StringIO(), width=width, height=24)
+        console.print(render(shown, 24, width))
+        text = console.file.getvalue()
+        assert max(map(len, text.splitlines())) <= width
+        assert [part for part in expected if part not in text] == []
 
 
 def test_one_stack_is_shown_by_its_phase_and_time():

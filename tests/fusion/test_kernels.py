@@ -124,7 +124,8 @@ def measure_rows(frames, formula, relative):
                 if number == formula:
                     routine = getattr(measures, f"_measure_{number.name.lower()}")
                     three = rows[y - 1], rows[y], rows[y + 1]
-                    routine(*three, channel, rings, 0, y, relative)
+                    for which in ((channel, 0, 1), (channel, 1, len(frames))):
+                        routine(*three, which, rings, 0, y, relative)
     return rings[:, 1:-1]
 
 
@@ -192,13 +193,14 @@ def test_likelihood_survives_values_without_bound():
 
 
 @pytest.mark.parametrize("n_frames", [2, 4])
-def test_strength_multiplies_what_the_map_gives(n_frames):
+@pytest.mark.parametrize("squared", [False, True])
+def test_strength_multiplies_what_the_map_gives(squared, n_frames):
     rng = np.random.default_rng(2)
     strengths = (rng.uniform(0, 1, (n_frames, 900)) ** 4 * 2000).astype(np.float32)
     shares = rng.dirichlet(np.ones(n_frames), 900).T.astype(np.float32)
     found, given = empty(n_frames - 1, 1, 900), shares[1:, np.newaxis]
-    expected = (3 * strengths.astype(float) + 5) ** 4 * (shares + 0.01)
-    weights.stronger(strengths, 3.0, 5.0, given, 0.01, empty(2, 900), found, 0, 0, 0)
+    expected = (3 * strengths.astype(float) + 5) ** (8 if squared else 4) * (shares + 0.01)
+    weights.stronger(strengths, 3.0, 5.0, given, 0.01, squared, empty(2, 900), found, 0, 0, 0)
     np.testing.assert_allclose(found[:, 0], (expected / expected.sum(axis=0))[1:], atol=3e-6)
 
 

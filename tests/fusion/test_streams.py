@@ -1,5 +1,8 @@
 """Rows that flow: what is read is there, whatever the strips, and memory is what it says."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -100,6 +103,21 @@ def test_strips_of_any_height_give_the_same_pixels(strip, medians, n_frames, mon
         np.testing.assert_array_equal(values, expected[name], err_msg=name)
 
 
+NAMES = (["all"], ["all_channels"], ["laplacian", "median_mask"], ["bayesian"])
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+@pytest.mark.parametrize("names", NAMES)
+def test_frames_that_are_read_one_by_one_give_the_same_pixels(names, batch, monkeypatch):
+    frames = stack((101, 43), 4, dtype="float32")
+    options = FusionOptions(levels=3, map_level=1)
+    expected = fuse(frames, names, options)
+    monkeypatch.setattr(flows, "CACHED", 0)
+    monkeypatch.setattr(flows, "BATCH", batch)
+    for name, values in fuse(frames, names, options).items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
 def used_and_predicted(shape, n_frames, names, tile, options):
     frame = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
     methods, kept = select_methods(names), {}
@@ -131,6 +149,30 @@ def test_working_memory_is_predicted_from_shapes(n_frames, names, level, wide):
     )
     assert used <= predicted
     assert predicted <= 1.3 * used + 2**18
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_working_memory_of_frames_that_are_read_one_by_one_is_predicted(names, monkeypatch):
+    monkeypatch.setattr(flows, "CACHED", 0)
+    used, predicted = used_and_predicted((150, 300), 12, names, 512, FusionOptions(map_level=1))
+    assert used <= predicted <= 1.3 * used + 2**18
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_working_memory_goes_with_who_holds_it(names):
+    """A worker looks for garbage rarely, so what it does tile by tile must leave none."""
+    frames = stack((101, 43), 3)
+    read = lambda index, box: frames[index][box.slices]  # noqa: E731
+    scratch = Scratch()
+    gone = weakref.ref(scratch)
+    gc.disable()
+    try:
+        form = StackToFuse(read, 3, (101, 43), select_methods(names), FusionOptions())
+        fuse_image(form, None, scratch)
+        del scratch
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_working_memory_does_not_depend_on_the_size_of_the_image():

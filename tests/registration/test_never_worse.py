@@ -11,7 +11,7 @@ import pytest
 from batchstack import scenes
 from batchstack.geometry import Box
 from batchstack.registration import estimate_stack, warp
-from batchstack.registration.estimation import _judged
+from batchstack.registration.motion import judged
 from batchstack.registration.views import Pair, View
 
 Image = npt.NDArray[Any]
@@ -110,5 +110,5 @@ def test_agreement_which_decides_is_highest_at_the_truth(change: Change, blur: f
         pair, least = Pair(views[0], frame), 4 if blur > 20 else 1
         there = np.vstack([truth, [0.0, 0.0, 1.0]])
         ways = [np.eye(3) + share * (there - np.eye(3)) for share in (0.0, 0.5, 1.0, 1.5)]
-        agreements = [_judged(pair, way, least).agreement() for way in ways]
+        agreements = [judged(pair, way, least).agreement() for way in ways]
         assert np.argmax(agreements) == 2

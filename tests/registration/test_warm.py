@@ -7,11 +7,12 @@ SCRIPT = """
 import numpy as np
 from batchstack.batch.warm import warm_up
 from batchstack.geometry import Box
-from batchstack.registration import Light, estimate_stack, warp_window
+from batchstack.registration import Light, Transform, compare_light, estimate_stack, warp_window
 
 def known():
-    from batchstack.registration.kernels import blocks, light, resampling
-    kernels = (blocks.summed, light.linear_grey, light.relight, resampling.resample)
+    from batchstack.registration.kernels import blocks, fits, light, resampling
+    kernels = (blocks.summed, light.linear_grey, light.average, light.relight, resampling.resample)
+    kernels += (fits.eliminate, fits.locate, fits.reweigh)
     return [len(kernel.signatures) for kernel in kernels]
 
 warm_up({names})
@@ -20,6 +21,7 @@ frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 (_, found) = estimate_stack([frame, np.roll(frame, 2, axis=0)], model="translation")
 whole = Box(0, 0, 90, 120)
 assert not found.is_identity
+compare_light([frame, frame], [Transform(), found])
 warp_window(frame, found, whole)
 warp_window(frame, found, whole, light=Light((1.0, 1.1, 0.9)))
 print(before, known())

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from batchstack.scan.grouping import in_order, propose
+from batchstack.scan.grouping import Left, in_order, propose, with_holes
 from batchstack.scan.looks import Look
 from batchstack.scan.makers import SeriesFacts
 from batchstack.scan.shots import Shot
@@ -114,6 +114,16 @@ def test_focus_that_jumps_back_begins_a_new_stack():
     assert [len(frames) for frames in groups.values()] == [6, 6]
 
 
+@pytest.mark.parametrize("place", [1, 4, 10])
+def test_a_frame_out_of_focus_parts_no_stack(place):
+    shots = series(1, 12, 0.0)
+    looks = focused(shots, 0, np.linspace(0, 1, 12))
+    name = shots[place].name
+    looks[name] = replace(looks[name], sharpness=np.exp(-4) * (looks[name].sharpness + 0.5) - 0.5)
+    groups, _ = proposed(shots, looks)
+    assert [len(frames) for frames in groups.values()] == [12]
+
+
 def test_a_shot_at_the_middle_before_a_stack_is_not_of_it():
     shots = series(1, 17, 0.0)
     looks = focused(shots, 0, [0.5, *np.linspace(0, 1, 16)])
@@ -167,9 +177,30 @@ def test_what_cannot_be_looked_at_is_left_out_and_said():
     assert left == {"IMG_0003.jpg": "cannot be read"}
 
 
-def test_one_format_is_one_kind_of_file_however_its_ending_is_spelled():
-    names = ["a1.jpg", "a2.JPG", "a3.jpeg", "a4.Jpg"]
-    others = ("a1.tif", "a2.tif", "a3.tif", "a4.tiff")
-    looks = {name: look(0, index % 4 / 3) for index, name in enumerate([*names, *others])}
-    groups, _ = proposed([shot(name) for name in looks], looks)
-    assert set(groups.values()) == {tuple(names), others}
+def test_a_stack_without_a_damaged_frame_says_so_also_where_the_counter_went_over_its_end():
+    names = [f"IMG_{number:04}.jpg" for number in (9996, 9997, 9998, 9999, 1, 2, 3)]
+    shots = [shot(name, float(index)) for index, name in enumerate(names)]
+    looks = focused(shots, 0, np.linspace(0, 1, 7))
+    del looks["IMG_9999.jpg"]
+    found = propose(shots, lambda run: [looks.get(one.name) for one in run])
+    later = Left("IMG_0007.jpg", "is no image", is_damaged=True)
+    (group,) = with_holes(replace(found, left=[*found.left, later])).groups
+    assert group.doubts == ("without IMG_9999.jpg, which cannot be read",)
+
+
+def test_a_frame_whose_name_has_a_wrong_ending_is_still_a_frame():
+    shots = series(1, 9, 0.0)
+    looks = focused(shots, 0, np.linspace(0, 1, 9))
+    shots[4] = replace(shots[4], name="IMG_0005.png")
+    groups, left = proposed(shots, looks | {"IMG_0005.png": looks["IMG_0005.jpg"]})
+    assert [len(frames) for frames in groups.values()] == [9]
+    assert left == {}
+
+
+def test_copies_in_another_format_are_stacks_of_their_own():
+    shots = series(1, 9, 0.0)
+    looks = focused(shots, 0, np.linspace(0, 1, 9))
+    copies = [replace(one, name=f"{one.name[:-4]}.tif", format="tif") for one in shots]
+    seen = looks | {f"{name[:-4]}.tif": view for name, view in looks.items()}
+    groups, _ = proposed([*shots, *copies], seen)
+    assert sorted(len(frames) for frames in groups.values()) == [9, 9]

@@ -1,5 +1,6 @@
 """Frames unlike the others of their stack, pointed out by what they show."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from batchstack.images import write_image
 from batchstack.scan.looks import focus_moves, look_at, odd_ones, show_one_scene
 from batchstack.scenes import make_stack
 
+BLURRED = "is less sharp all over than the frames beside it"
 SHARP, STRANGE = "is sharp wherever any other frame is", "shows another scene"
 
 
@@ -42,6 +44,14 @@ def test_a_frame_of_another_scene_is_found(odd, place):
     frames, stranger = rendered("slant", 5), rendered("blob", 3, seed=9)[1]
     found = odd([*frames[:place], stranger, *frames[place:]])
     assert {index: how.partition(" than")[0] for index, how in found.items()} == {place: STRANGE}
+
+
+@pytest.mark.parametrize("scene", ["slant", "lace", "hair"])
+@pytest.mark.parametrize("place", [1, 4, 7])
+def test_a_frame_that_is_out_of_focus_is_found(odd, scene, place):
+    frames = rendered(scene, 9)
+    frames[place] = cv2.GaussianBlur(frames[place], (0, 0), 4)
+    assert odd(frames) == {place: BLURRED}
 
 
 def test_of_pairs_and_bursts_nothing_is_said(odd):

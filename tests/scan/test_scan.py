@@ -2,9 +2,12 @@
 
 import csv
 import os
+import shlex
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -305,10 +308,11 @@ def test_a_watch_goes_on_when_its_folder_or_manifest_cannot_be_had_for_a_while(w
         assert "card: cannot be read" in process.stdout.readline()
         (workspace.root / "m").unlink()
         (workspace.root / "elsewhere").rename(card)
-        wait_for((workspace.root / "m" / "m.csv").exists)
+        assert "+1 stacks" in process.stdout.readline()
+        assert (workspace.root / "m" / "m.csv").exists()
     finally:
         rest = ended(process)
-    assert "+1 stacks" in rest and "Traceback" not in rest
+    assert "Traceback" not in rest
 
 
 def test_a_watch_fuses_in_the_end_what_could_not_be_at_first(workspace, card):
@@ -378,3 +382,49 @@ def test_raw_beside_a_photograph_of_its_name_is_no_news(card):
     proposal = Folder(card).propose()
     assert [group.frames for group in proposal.groups] == [tuple(names)]
     assert proposal.left == []
+
+
+@pytest.mark.parametrize("command", [("scan", "card", "-o", "m.csv"), ("run", "card", "-o", "out")])
+def test_a_folder_without_photographs_is_told_from_one_without_stacks(workspace, card, command):
+    said = workspace.run(*command, code=2).stderr
+    assert "no JPEG, PNG or TIFF file" in said and "raw" in said
+    (card / "IMG_0001.CR3").write_bytes(b"raw")
+    told = workspace.run(*command, code=2)
+    assert "camera raw (CR3), which is not read" in told.stdout + told.stderr
+
+
+def test_a_manifest_is_written_though_nobody_reads_the_table(workspace, card):
+    take(card, rendered(0), 1, 1000.0)
+    command = shlex.join([*map(str, workspace.command("scan", "card", "-o", "m.csv"))])
+    subprocess.run(f"{command} | true", shell=True, cwd=workspace.root, check=True)
+    assert (workspace.root / "m.csv").exists()
+
+
+def test_a_run_of_a_folder_takes_photographs_in_the_order_that_was_asked_for(workspace, card):
+    """The same options as those of scan, and none of them for a manifest."""
+    camera = Camera(noise=2.0, breathing=-0.01)
+    frames = make_stack((300, 400), frames=5, scene="lace", blur=4.0, seed=3, camera=camera).frames
+    names = take(card, frames, 1, 1000.0)
+
+    def order(*options):
+        workspace.run("run", "card", "-o", "out", "--workers", 0, "--methods", "direct", *options)
+        (row,) = csv.DictReader((workspace.root / "out" / PROPOSAL).read_text().splitlines())
+        return [Path(name).name for name in row["frames"].split("|")]
+
+    assert order() == names[::-1]
+    assert order("--as-taken") == names
+    proposal = f"out/{PROPOSAL}"
+    refused = workspace.run("run", proposal, "-o", "out", "--as-taken", code=2).stderr
+    assert "goes with a FOLDER" in refused
+
+
+def test_a_misnamed_frame_is_fused_and_one_that_is_damaged_is_named_at_its_stack(workspace, card):
+    names = take(card, rendered(0, frames=9), 1, 1000.0)
+    (card / names[2]).rename(card / "IMG_0003.png")
+    with (card / names[5]).open("r+b") as file:
+        file.truncate(40)
+    said = workspace.run("run", "card", "-o", "out", "--workers", 0, "--methods", "direct").stderr
+    assert "without IMG_0006.jpg, which cannot be read" in said
+    assert "1 stack of 8 photographs, 1 left out," in said
+    (row,) = csv.DictReader((workspace.root / "out" / PROPOSAL).read_text().splitlines())
+    assert row["frames"].split("|")[2].endswith("IMG_0003.png")

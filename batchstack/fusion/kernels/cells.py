@@ -12,7 +12,6 @@ from batchstack.compiled import (
     inlined,
     mirror_ends,
     mirrored,
-    routine,
 )
 from batchstack.fusion.kernels.smoothing import Index
 from batchstack.fusion.rules import WHOLLY

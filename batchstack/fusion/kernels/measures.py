@@ -49,7 +49,7 @@ def _measured(name: str, formula: Callable[..., Any]) -> Any:
         above: Planes,
         here: Planes,
         below: Planes,
-        channel: int,
+        which: tuple[int, int, int],
         rings: Planes,
         plane: int,
         row: int,
@@ -61,15 +61,16 @@ def _measured(name: str, formula: Callable[..., Any]) -> Any:
         ----------
         above, here, below : (frames, channels, columns + 2)
             Rows of the first frame and of what the others differ from it by.
-        channel : int
+        which : (int, int, int)
+            The channel, and the first and one past the last of the frames.
         rings : (planes, rows, columns)
         relative : bool
             Whether the measure of the first frame is taken away from the others' and not added
             itself.
         """
-        two, size = np.float32(2), rings.shape[2]
+        two, size, (channel, start, stop) = np.float32(2), rings.shape[2], which
         upper, base, lower = above[0, channel, 1:], here[0, channel], below[0, channel, 1:]
-        if not relative:
+        if start == 0 and not relative:
             out = rings[plane, row]
             for j in range(size):
                 twice = two * base[j + 1]
@@ -77,7 +78,7 @@ def _measured(name: str, formula: Callable[..., Any]) -> Any:
                 down = twice - (upper[j] + lower[j])
                 out[j] += formula(across, down, base[j + 1])
         first = plane - 1 if relative else plane
-        for i in range(1, len(here)):
+        for i in range(max(start, 1), stop):
             up, x, under = above[i, channel, 1:], here[i, channel], below[i, channel, 1:]
             out = rings[first + i, row]
             if relative:
@@ -116,16 +117,16 @@ def measure(
     above: Planes,
     here: Planes,
     below: Planes,
-    channel: int,
+    which: tuple[int, int, int],
     rings: Planes,
     plane: int,
     row: int,
     relative: bool,
 ) -> None:
-    """Measure one channel of a row of all frames by the formula of a `rules.Formula`."""
+    """Measure one channel of a row of some frames by the formula of a `rules.Formula`."""
     if formula == _MODIFIED_LAPLACIAN:
-        _measure_modified_laplacian(above, here, below, channel, rings, plane, row, relative)
+        _measure_modified_laplacian(above, here, below, which, rings, plane, row, relative)
     elif formula == _LAPLACIAN:
-        _measure_laplacian(above, here, below, channel, rings, plane, row, relative)
+        _measure_laplacian(above, here, below, which, rings, plane, row, relative)
     else:
-        _measure_detail(above, here, below, channel, rings, plane, row, relative)
+        _measure_detail(above, here, below, which, rings, plane, row, relative)

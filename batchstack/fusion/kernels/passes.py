@@ -50,7 +50,9 @@ METHOD_NUMBERS = 12
 FORMULA, OF_BAND, EACH, RELATIVE, SIDE, REACH, PLANE, KEPT, SUM_OF = range(9)
 MEASURE_NUMBERS = 9
 # Rules by which frames are weighed.
-SOFT, HARD, LIKELIHOOD, EDGES, NAMED, SHARPEST, SHARED, STRONGER = (int(rule) for rule in Weights)
+SOFT, HARD, LIKELIHOOD, EDGES, NAMED, SHARPEST, SHARED, STRONGER, POSTERIOR = (
+    int(rule) for rule in Weights
+)
 
 
 class Source(NamedTuple):
@@ -99,12 +101,14 @@ class Table(NamedTuple):
         Whether the level itself and whether bands are wanted in rows.
     margin, kept : int
         Rows and columns that measures look round, and rows that are kept of the source for it.
+    group, batch : int
+        Frames that are read and measured together, and rows of each group of them before the next.
     beta, limit : float
         As for `weights.soft`.
     gain, floor : float
         As for `weights.likelihood`.
-    share_floor : float
-        As for `weights.stronger`.
+    share_floors : (float, float)
+        `few` as for `weights.stronger`, of the fourth power and of the eighth.
     shrink : float
         From how far away pixels are drawn wholly.
     luma : ndarray of float32, shape (channels,)
@@ -117,11 +121,13 @@ class Table(NamedTuple):
     reads: tuple[bool, bool]
     margin: int
     kept: int
+    group: int
+    batch: int
     beta: float
     limit: float
     gain: float
     floor: float
-    share_floor: float
+    share_floors: tuple[float, float]
     shrink: float
     luma: Planes
 
@@ -190,9 +196,9 @@ class Target(NamedTuple):
         Where the coarser deviations begin, expanded, and the rows that they stand for.
     rough_top, rough_left : int
         Where rough weights and votes begin.
-    factor, white : float
-        What values are multiplied by, and what pixels are clipped to; if 0 they are neither
-        clipped nor rounded.
+    scale, factor, white : float
+        What pixels are multiplied by, what values are, and what pixels are clipped to; if 0 they
+        are neither clipped nor rounded.
     """
 
     coarse: Planes
@@ -215,6 +221,7 @@ class Target(NamedTuple):
     coarse_height: int
     rough_top: int
     rough_left: int
+    scale: float
     factor: float
     white: float
 
@@ -242,6 +249,10 @@ class Rows(NamedTuple):
         What the frames differ by from the first, but for their bases.
     base : ndarray of float32, shape (channels, columns)
         What the bases are blended to, relative to that of the first frame.
+    lowest, highest : ndarray, shape (rows, channels, columns)
+        Pixels of all frames, as they are stored.
+    ends : ndarray, shape (2, columns * channels)
+        The same of one row, its channels together.
     guide : ndarray of float32, shape (columns,)
     spare : ndarray of float32, shape (4, columns)
     ones : ndarray of float32, shape (columns,)
@@ -270,6 +281,9 @@ class Rows(NamedTuple):
     shares: Planes
     detail: Planes
     base: Planes
+    lowest: Pixels
+    highest: Pixels
+    ends: Pixels
     guide: Planes
     spare: Planes
     ones: Planes
@@ -302,17 +316,23 @@ def first_pass(
 
     Rows of the frames come in from `start` on; those above are still there from the pass before.
     """
-    margin, kept = table.margin, table.kept
-    for y in range(start, bottom + margin):
-        # A row of the frames comes in, and the one above has its measures now.
-        read_rows(source, table.reads, y, left - margin, 0, rows, y % kept)
-        if margin:
-            for of_band in range(2):
-                if table.reads[of_band]:
-                    _measure_row(table, rows, of_band, y, kept)
-        # The row that all rows round it are there of now has its weights.
-        if y - margin >= top:
-            _weigh_row(source, table, cells, target, rows, y - margin, left)
+    margin, kept, frames = table.margin, table.kept, len(source.pixels)
+    for first_row in range(start, bottom + margin, table.batch):
+        last_row = min(first_row + table.batch, bottom + margin)
+        for first in range(0, frames, table.group):
+            last = min(first + table.group, frames)
+            for y in range(first_row, last_row):
+                # A row of the frames comes in, and the one above has its measures now.
+                read_rows(source, table.reads, y, left - margin, (first, last, 0), rows, y % kept)
+                if first == 0 and rows.lowest.size:
+                    _span_row(source, y, left, rows, y % kept)
+                if margin:
+                    for of_band in range(2):
+                        if table.reads[of_band]:
+                            _measure_row(table, rows, of_band, y, kept, first, last)
+        # The rows that all rows round them are there of now have their weights.
+        for y in range(max(first_row - margin, top), last_row - margin):
+            _weigh_row(source, table, cells, target, rows, y, left)
 
 
 @inlined
@@ -321,18 +341,21 @@ def read_rows(
     reads: tuple[bool, bool],
     y: int,
     column: int,
-    first: int,
+    which: tuple[int, int, int],
     rows: Rows,
     k: int,
 ) -> None:
-    """Row `y` of the level itself and of its bands, of frames from `first` on, into row `k`."""
+    """Row `y` of the level itself and of its bands, of some frames, into row `k`.
+
+    `which` are the first and one past the last of the frames, and the first that is looked at
+    other than as what the others differ from.
+    """
     y = mirrored(y, source.height)
-    width = source.width
-    frames = len(source.pixels)
-    if source.level.size == 0:
-        _read_pixels(source, y, column, rows.apart, rows.level[k])
-    elif reads[0]:
-        for i in range(first, frames):
+    width, shared = source.width, rows.level.shape[1] - 1
+    for i in range(which[0], which[1]):
+        if source.level.size == 0:
+            _read_pixels(source, i, y, column, rows.apart, rows.level[k])
+        elif reads[0] and i >= which[2]:
             for channel in range(rows.level.shape[2]):
                 out = rows.level[k, i, channel]
                 low, high = max(0, -column), min(out.size, width - column)
@@ -341,46 +364,63 @@ def read_rows(
                 for j in range(inside.size):
                     inside[j] = line[j]
                 mirror_ends(out, column, width)
-    if not reads[1]:
-        return
-    for i in range(first, frames):
-        for channel in range(rows.band.shape[2]):
-            out = rows.band[k, i, channel]
-            low, high = max(0, -column), min(out.size, width - column)
-            if source.level.size == 0:
-                line = rows.level[k, i, channel, low:high]
-            else:
-                kept = source.level.shape[2]
-                line = source.level[i, channel, y % kept, column + low : column + high]
-            wide, held = rows.wide[i, channel], rows.held[i, channel]
-            coarse, height = source.coarse[i, channel], source.coarse_height
-            band_row(line, coarse, height, y, column + low, wide, held, out[low:high])
-            mirror_ends(out, column, width)
+        if reads[1] and i >= which[2]:
+            for channel in range(rows.band.shape[2]):
+                out = rows.band[k, i, channel]
+                low, high = max(0, -column), min(out.size, width - column)
+                if source.level.size == 0:
+                    line = rows.level[k, min(i, shared), channel, low:high]
+                else:
+                    kept = source.level.shape[2]
+                    line = source.level[i, channel, y % kept, column + low : column + high]
+                wide, held = rows.wide[i, channel], rows.held[i, channel]
+                coarse, height = source.coarse[i, channel], source.coarse_height
+                band_row(line, coarse, height, y, column + low, wide, held, out[low:high])
+                mirror_ends(out, column, width)
 
 
 @inlined
-def _read_pixels(source: Source, y: int, column: int, lines: Pixels, row: Planes) -> None:
-    """Row `y` of the first frame, and of the others minus it."""
+def _read_pixels(source: Source, i: int, y: int, column: int, lines: Pixels, row: Planes) -> None:
+    """Row `y` of the first frame, or of another minus it."""
     channels, size = row.shape[1], row.shape[2]
     width, kept, factor = source.width, source.pixels.shape[1], np.float32(source.scale)
-    low, high = max(0, -column), min(size, width - column)
+    low, high, place = max(0, -column), min(size, width - column), min(i, row.shape[0] - 1)
     start, stop = (column + low) * channels, (column + high) * channels
-    for i in range(len(source.pixels)):
-        apart(source.pixels[i, y % kept, start:stop], lines, 0)
-        for channel in range(channels):
-            stored, out, base = lines[channel], row[i, channel, low:high], row[0, channel, low:high]
-            if i == 0:
-                for j in range(out.size):
-                    out[j] = np.float32(stored[j]) * factor
-            else:
-                for j in range(out.size):
-                    out[j] = np.float32(stored[j]) * factor - base[j]
-            mirror_ends(row[i, channel], column, width)
+    apart(source.pixels[i, y % kept, start:stop], lines, 0)
+    for channel in range(channels):
+        stored, out, base = lines[channel], row[place, channel, low:high], row[0, channel, low:high]
+        if i == 0:
+            for j in range(out.size):
+                out[j] = np.float32(stored[j]) * factor
+        else:
+            for j in range(out.size):
+                out[j] = np.float32(stored[j]) * factor - base[j]
+        mirror_ends(row[place, channel], column, width)
 
 
 @inlined
-def _measure_row(table: Table, rows: Rows, of_band: int, y: int, kept: int) -> None:
-    """Measures of the row above row `y`, of the level itself or of its bands."""
+def _span_row(source: Source, y: int, left: int, rows: Rows, k: int) -> None:
+    """The least and the most that any frame has stored of row `y`, into row `k`."""
+    y, start = mirrored(y, source.height) % source.pixels.shape[1], left * len(rows.packed)
+    lowest, highest = rows.ends[0], rows.ends[1]
+    for i in range(len(source.pixels)):
+        line = source.pixels[i, y, start:]
+        if i == 0:
+            for j in range(lowest.size):
+                lowest[j] = highest[j] = line[j]
+        else:
+            for j in range(lowest.size):
+                lowest[j] = min(lowest[j], line[j])
+                highest[j] = max(highest[j], line[j])
+    apart(lowest, rows.lowest[k], 0)
+    apart(highest, rows.highest[k], 0)
+
+
+@inlined
+def _measure_row(
+    table: Table, rows: Rows, of_band: int, y: int, kept: int, first: int, last: int
+) -> None:
+    """Measures of the row above row `y` of some frames, of the level itself or of its bands."""
     values = rows.band if of_band else rows.level
     above, here, below = values[(y - 2) % kept], values[(y - 1) % kept], values[y % kept]
     frames, channels = here.shape[:2]
@@ -390,12 +430,11 @@ def _measure_row(table: Table, rows: Rows, of_band: int, y: int, kept: int) -> N
             if numbers[OF_BAND] != of_band or numbers[SUM_OF] >= 0:
                 continue
             relative, single = numbers[RELATIVE] == 1, numbers[EACH] == 1
-            planes = frames - 1 if relative else frames
             plane, row = numbers[PLANE], (y - 1) % numbers[KEPT]
             if single:
-                plane += channel * planes
+                plane += channel * (frames - numbers[RELATIVE])
             if single or channel == 0:
-                for i in range(planes):
+                for i in range(max(first - numbers[RELATIVE], 0), last - numbers[RELATIVE]):
                     out = rows.rings[plane + i, row]
                     for j in range(out.size):
                         out[j] = np.float32(0)
@@ -404,7 +443,7 @@ def _measure_row(table: Table, rows: Rows, of_band: int, y: int, kept: int) -> N
                 above,
                 here,
                 below,
-                channel,
+                (channel, first, last),
                 rows.rings,
                 plane,
                 row,
@@ -413,9 +452,9 @@ def _measure_row(table: Table, rows: Rows, of_band: int, y: int, kept: int) -> N
     for k in range(len(table.measures)):
         numbers = table.measures[k]
         if numbers[OF_BAND] == of_band and numbers[SUM_OF] >= 0:
-            planes = frames - numbers[RELATIVE]
-            each = table.measures[numbers[SUM_OF]]
-            _add_channels(rows.rings, each, numbers, y - 1, channels, planes)
+            planes, each = frames - numbers[RELATIVE], table.measures[numbers[SUM_OF]]
+            some = max(first - numbers[RELATIVE], 0), last - numbers[RELATIVE]
+            _add_channels(rows.rings, each, numbers, y - 1, channels, planes, some)
 
 
 @inlined
@@ -426,9 +465,10 @@ def _add_channels(
     y: int,
     channels: int,
     planes: int,
+    some: tuple[int, int],
 ) -> None:
-    """The sum of the measures of every channel."""
-    for i in range(planes):
+    """The sum of the measures of every channel, of some of the planes."""
+    for i in range(some[0], some[1]):
         out = rings[numbers[PLANE] + i, y % numbers[KEPT]]
         for channel in range(channels):
             line = rings[each[PLANE] + channel * planes + i, y % each[KEPT]]
@@ -468,7 +508,7 @@ def _weigh_row(
             measured = method[MEASURE]
             if measured >= 0 and (several > 1 or summed != measured):
                 _sum_row(table, rows, measured, y, channel, several)
-                kept = several == 1 and method[WEIGHTS] not in (LIKELIHOOD, STRONGER)
+                kept = several == 1 and method[WEIGHTS] not in (LIKELIHOOD, STRONGER, POSTERIOR)
                 summed = measured if kept else -1
             if method[WEIGHTS] == HARD:
                 plane, votes = method[VOTES] + channel * len(rows.weights), target.votes
@@ -541,13 +581,14 @@ def _weigh(
         likelihood(rows.sums, table.gain, table.floor, rows.spare, weights, plane, row, column)
     elif rule == EDGES:
         along_edges(rows.lines, rows.guide, rows.spare, weights, plane, row, column)
-    elif rule == STRONGER:
+    elif rule in (STRONGER, POSTERIOR):
         stronger(
             rows.sums,
             table.gain,
             table.floor,
             rows.shares,
-            table.share_floor,
+            table.share_floors[int(rule == POSTERIOR)],
+            rule == POSTERIOR,
             rows.spare,
             weights,
             plane,
@@ -721,7 +762,7 @@ def write_channel(
         if method[DRAWN]:
             alone = rows.shares if method[WEIGHTS] == LIKELIHOOD else weights
             _draw(line, rows, alone, channel, skip, table.shrink)
-        _rest(line, rows, level, channel, margin + skip, skip)
+        _rest(line, base, target.scale, rows, y % table.kept, channel, skip)
         for j in range(size):
             line[j] += base[j]
         _round(line, factor, white, out)
@@ -831,21 +872,19 @@ def _draw(line: Planes, rows: Rows, weights: Planes, channel: int, skip: int, by
 
 
 @inlined
-def _rest(line: Planes, rows: Rows, level: Planes, channel: int, column: int, skip: int) -> None:
-    """Put details on the blended base, within the range that the frames span at each pixel."""
-    lowest, highest, base = rows.spare[2], rows.spare[3], rows.base[channel, skip:]
-    last, zero = len(level) - 1, np.float32(0)
-    value = level[1, channel, column:]
+def _rest(
+    line: Planes, first: Planes, scale: float, rows: Rows, row: int, channel: int, skip: int
+) -> None:
+    """Put details on the blended base, within the range that the frames span at each pixel.
+
+    That is `scale` times the lowest and the highest stored pixels of a row, less the first frame.
+    """
+    factor, base = np.float32(scale), rows.base[channel, skip:]
+    lowest, highest = rows.lowest[row, channel, skip:], rows.highest[row, channel, skip:]
     for j in range(line.size):
-        lowest[j] = min(zero, value[j])
-        highest[j] = max(zero, value[j])
-    for i in range(2, last + 1, 2):  # the last one twice if nothing is left beside it
-        value, value2 = level[i, channel, column:], level[min(i + 1, last), channel, column:]
-        for j in range(line.size):
-            lowest[j] = min(min(lowest[j], value[j]), value2[j])
-            highest[j] = max(max(highest[j], value[j]), value2[j])
-    for j in range(line.size):
-        line[j] = min(max(line[j] + base[j], lowest[j]), highest[j])
+        least = np.float32(lowest[j]) * factor - first[j]
+        most = np.float32(highest[j]) * factor - first[j]
+        line[j] = min(max(line[j] + base[j], least), most)
 
 
 @routine
@@ -890,7 +929,7 @@ def second_pass(
     channels, others = len(rows.packed), len(rows.weights)
     for y in range(top, bottom):
         r = y - top
-        read_rows(source, table.reads, y, left, 1, rows, 0)
+        read_rows(source, table.reads, y, left, (0, len(source.pixels), 1), rows, 0)
         level, band = rows.level[0], rows.band[0]
         for m in range(len(table.methods)):
             method = table.methods[m]

@@ -118,40 +118,68 @@ def fill(
     """
     rows, columns = stays.shape
     for y in range(rows):
+        stay, frame, line, value = stays[y], index[y], near[y], near_values[y]
         for x in range(columns):
-            if stays[y, x]:
-                above[x] = top + y
-                above_values[x] = index[y, x]
-            near[y, x] = above[x]
-            near_values[y, x] = above_values[x]
+            above[x] = top + y if stay[x] else above[x]
+            above_values[x] = frame[x] if stay[x] else above_values[x]
+            line[x] = above[x]
+            value[x] = above_values[x]
     for y in range(rows - 1, -1, -1):
         row = top + y
+        stay, frame, line, value = stays[y], index[y], near[y], near_values[y]
         for x in range(columns):
-            if stays[y, x]:
-                below[x] = row
-                below_values[x] = index[y, x]
-            elif below[x] >= 0 and (near[y, x] < 0 or below[x] - row < row - near[y, x]):
-                near[y, x] = below[x]
-                near_values[y, x] = below_values[x]
-        places, starts = spare[0], spare[1]
-        _fill_row(near[y], near_values[y], row, places, starts, trusted, doubted, out[y], trust[y])
+            below[x] = row if stay[x] else below[x]
+            below_values[x] = frame[x] if stay[x] else below_values[x]
+            nearer = (below[x] >= 0) & ((line[x] < 0) | (below[x] - row < row - line[x]))
+            line[x] = below[x] if nearer else line[x]
+            value[x] = below_values[x] if nearer else value[x]
+        _fill_row(stay, line, value, row, spare, trusted, doubted, out[y], trust[y])
 
 
 @inlined
 def _fill_row(
+    stays: Counts,
     near: Rows,
     values: Index,
     row: int,
-    places: Rows,
-    starts: Rows,
+    spare: Rows,
+    trusted: float,
+    doubted: float,
+    out: Index,
+    trust: Counts,
+) -> None:
+    """Cells that stay as they are; of a gap no cell is nearer to one beyond those at its ends."""
+    columns = near.size
+    for x in range(columns):
+        out[x] = values[x]
+        trust[x] = np.uint8(WHOLLY)
+    x = 0
+    while x < columns:
+        first = x
+        while x < columns and not stays[x]:
+            x += 1
+        if x > first:
+            before, behind = max(first - 1, 0), min(x + 1, columns)
+            _fill_gap(near, values, row, before, behind, spare, trusted, doubted, out, trust)
+        x += 1
+
+
+@routine
+def _fill_gap(
+    near: Rows,
+    values: Index,
+    row: int,
+    first: int,
+    end: int,
+    spare: Rows,
     trusted: float,
     doubted: float,
     out: Index,
     trust: Counts,
 ) -> None:
     """Which column is the nearest: from `starts` on that at `places`, from left to right."""
-    columns, last = near.size, -1
-    for x in range(columns):
+    places, starts, last = spare[0], spare[1], -1
+    for x in range(first, end):
         if near[x] < 0:
             continue
         mine = (near[x] - row) ** 2
@@ -161,15 +189,15 @@ def _fill_row(
                 break
             last -= 1
         if last < 0:
-            last, places[0], starts[0] = 0, x, 0
+            last, places[0], starts[0] = 0, x, first
             continue
         place = places[last]
         gap = x * x - place * place + mine - (near[place] - row) ** 2
         start = 1 + gap // (2 * (x - place))
-        if start < columns:
+        if start < end:
             last += 1
             places[last], starts[last] = x, start
-    for x in range(columns - 1, -1, -1):
+    for x in range(end - 1, first - 1, -1):
         place = places[last]
         out[x] = values[place]
         distance = np.sqrt(np.float64((x - place) ** 2 + (near[place] - row) ** 2))

@@ -173,6 +173,7 @@ def stronger(
     floor: float,
     shares: Planes,
     few: float,
+    squared: bool,
     spare: Planes,
     weights: Planes,
     plane: int,
@@ -180,6 +181,8 @@ def stronger(
     column: int,
 ) -> None:
     """w_i ~ (s_i + few) E_i^4, with E of the `strengths` of all frames as of `likelihood`.
+
+    If it is to be `squared` the power of E is the eighth.
 
     `shares` are s_i of all frames but the first, in the first row of each plane; those of all add
     up to one.
@@ -199,13 +202,15 @@ def stronger(
         for j in range(peak.size):
             ratio = line[j] * peak[j]
             square = ratio * ratio
-            out[j] = square * square * (share[j] + least)
+            fourth = square * square
+            out[j] = (fourth * fourth if squared else fourth) * (share[j] + least)
             total[j] -= share[j]
     line = strengths[0]
     for j in range(peak.size):
         ratio = line[j] * peak[j]
         square = ratio * ratio
-        total[j] *= square * square
+        fourth = square * square
+        total[j] *= fourth * fourth if squared else fourth
     for i in range(len(shares)):
         out = weights[plane + i, row, column:]
         for j in range(peak.size):

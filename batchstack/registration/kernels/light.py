@@ -35,6 +35,30 @@ def linear_grey(stored: Pixels, unit: np.float32, light: Values) -> None:
 
 
 @kernel
+def average(
+    stored: Pixels, step: int, samples: int, table: Values, top: np.float32,
+    light: Values, clipped: Values,
+) -> None:  # fmt: skip
+    """Fill (rows, columns, C) of cells: means of the table's values, and how many reach `top`.
+
+    A cell is of samples x samples pixels, each the middle one of step x step.
+    """
+    share, start = np.float32(1 / (samples * samples)), step // 2
+    for row in range(light.shape[0]):
+        for column in range(light.shape[1]):
+            for c in range(light.shape[2]):
+                total, lost = np.float32(0), 0
+                for i in range(samples):
+                    line = stored[(row * samples + i) * step + start]
+                    for j in range(samples):
+                        value = line[(column * samples + j) * step + start, c]
+                        total += table[value]
+                        lost += value >= top
+                light[row, column, c] = total * share
+                clipped[row, column, c] = lost * share
+
+
+@kernel
 def relight(
     values: Values, at: Numbers, factors: Numbers, dark: float, has_toe: bool, lit: Values
 ) -> None:

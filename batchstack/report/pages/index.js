@@ -25,7 +25,13 @@
   const SORTS = [["order", "worst first"], ["finished", "when finished"], ...SHOWN]
     .filter(([name]) => name !== "finished" || stacks.some((stack) => stack.finished !== null));
 
-  const names = new Intl.Collator(undefined, { numeric: true });
+  // Names in their natural order; to compare them takes long, so it is done once, when it is needed.
+  function giveNamesPlaces() {
+    if (!stacks.length || "place" in stacks[0]) return;
+    const { compare } = new Intl.Collator(undefined, { numeric: true });
+    [...stacks].sort((a, b) => compare(a.id, b.id)).forEach((stack, i) => { stack.place = i; });
+  }
+
   const rank = Object.fromEntries(Object.keys(statuses).map((name, i) => [name, i]));
   let shown = stacks;
   let drawn = 0;
@@ -40,7 +46,7 @@
   function compare(by, a, b) {
     const [x, y] = [a[by], b[by]];
     if (x === null || y === null) return (x === null) - (y === null);
-    if (by === "id") return names.compare(x, y);
+    if (by === "id") return a.place - b.place;
     if (by === "status") return rank[x] - rank[y];
     return x - y;
   }
@@ -50,6 +56,7 @@
     const status = find("status").value;
     const by = find("sort").value;
     const sign = find("reverse").checked ? -1 : 1;
+    if (by === "id") giveNamesPlaces();
     shown = stacks.filter((stack) => {
       const text = `${stack.id} ${stack.text} ${statuses[stack.status]} ${stack.output}`.toLowerCase();
       return (!status || stack.status === status) && wanted.every((word) => text.includes(word));
