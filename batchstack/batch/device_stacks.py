@@ -137,7 +137,7 @@ def _checked(row: Row, n_frames: int, size: tuple[int, int]) -> list[ImageInfo]:
 def _white(row: Row, frames: Sequence[ImageInfo]) -> White:
     """The value for white of a stack, for which deep frames are read once more."""
     stated = stated_range(frames)
-    deep = [frame.path for frame in frames if frame.dtype != "uint8"]
+    deep = [frame.path for frame in frames if np.dtype(frame.dtype) != np.uint8]
     return white_of(
         stated, [held(Frame(path, read_image(path)), stated, path.name) for path in deep]
     )
