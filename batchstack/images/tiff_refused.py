@@ -202,8 +202,10 @@ def refuse_stacks(path: Path, page: Any) -> None:
     count = max(pages, page.imagedepth, _planes_behind(page))
     if count > 1:
         stem = str(path.with_suffix(""))
+        channels = descriptions.stated_channels(page.description) // page.samplesperpixel
+        told = f" of {channels} channels, each a stack of its own" if channels > 1 else ""
         raise PageStackError(
-            f"{path}: holds {count} pages, a frame must be one image; split it, e.g. "
+            f"{path}: holds {count} pages{told}, a frame must be one image; split it, e.g. "
             f"python -c {shlex.quote(_splitting(path, stem, page, pages))}, "
             f"and give {stem + '-*.tif'!r}"
         )

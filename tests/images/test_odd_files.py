@@ -671,6 +671,21 @@ def test_the_remedy_for_a_page_stack_makes_frames_of_it(tmp_path, kind):
             assert read_metadata(frame).resolution == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("how", [{"imagej": True}, {"ome": True}])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_pages_of_several_channels_are_told_as_such(tmp_path, how, channels):
+    path = tmp_path / ("a.ome.tif" if "ome" in how else "a.tif")
+    pages = noise((3, channels, 24, 33))
+    tifffile.imwrite(path, pages, photometric="minisblack", metadata={"axes": "ZCYX"}, **how)
+    told = " of 2 channels, each a stack of its own" if channels == 2 else ""
+    with pytest.raises(PageStackError, match=f"holds {3 * channels} pages{told}, a frame must be"):
+        probe(path)
+    colour = noise((3, 24, 33, 3))
+    tifffile.imwrite(path, colour, photometric="rgb", metadata={"axes": "ZYXS"}, **how)
+    with pytest.raises(PageStackError, match="holds 3 pages, a frame must be"):
+        probe(path)
+
+
 def test_planes_of_metamorph_behind_the_first_are_not_dropped(tmp_path):
     path = tmp_path / "a.stk"
     pages_of("MetaMorph", path)
