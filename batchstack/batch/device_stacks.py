@@ -9,17 +9,19 @@ from typing import cast
 import cv2
 import numpy as np
 
+from batchstack.batch.alignment import Frame
 from batchstack.batch.device import Measured, combined
 from batchstack.batch.manifest import Manifest, Row
 from batchstack.errors import BatchstackError, StackError
-from batchstack.images import Pixels, probe, read_image
+from batchstack.images import ImageInfo, Pixels, probe, read_image
+from batchstack.images.white import White, held, stated_range, white_of
 from batchstack.options import AlignModel
 from batchstack.registration import Transform, estimate_stack
 
 
 @dataclass(frozen=True)
 class StackMeasured:
-    """One stack is measured, or the complete message why not."""
+    """One stack is measured, or the complete message why not; or what is odd about it."""
 
     row: Row
     transforms: tuple[Transform, ...] = ()
@@ -27,7 +29,7 @@ class StackMeasured:
 
 
 class _Decoded:
-    """Frames that are decoded when they are asked for, so that few are held at once."""
+    """Frames that are decoded and checked when they are asked for, so that few are held at once."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
@@ -35,8 +37,8 @@ class _Decoded:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int) -> Pixels:
-        return read_image(self._paths[index])
+    def __getitem__(self, index: int) -> Frame:
+        return Frame(self._paths[index], read_image(self._paths[index]))
 
 
 def measure_device(
@@ -62,7 +64,7 @@ def measure_device(
         Stacks that are measured, spread evenly over the manifest.
     threads : int
     data_range : float, optional
-        The stored value that means white.
+        The stored value that means white; None to find it for each stack.
     reverse : bool
         Whether frames are given from front to back.
     listener : callable
@@ -89,8 +91,10 @@ def measure_device(
 
     def measured(row: Row) -> StackMeasured:
         try:
-            _check(row, n_frames, size)
-            return StackMeasured(row, _measured(row, model, data_range))
+            frames = _checked(row, n_frames, size)
+            white = White(data_range) if data_range is not None else _white(row, frames)
+            said = f"{row.place} {row.id}: {white.said}" if white.said else ""
+            return StackMeasured(row, _measured(row, model, white.value), said)
         except BatchstackError as error:
             return StackMeasured(row, message=f"{row.place} {row.id}: {error}")
 
@@ -114,18 +118,29 @@ def _in_threads(
             pool.shutdown(cancel_futures=True)
 
 
-def _check(row: Row, n_frames: int, size: tuple[int, int]) -> None:
+def _checked(row: Row, n_frames: int, size: tuple[int, int]) -> list[ImageInfo]:
+    """The headers of frames, which are as many and as large as those of the first stack."""
     if len(row.paths) != n_frames:
         raise StackError(
             f"has {len(row.paths)} frames, the first stack has {n_frames}; give stacks of one kind"
         )
-    for path in row.frames:
-        info = probe(path)
+    frames = [probe(path) for path in row.frames]
+    for info in frames:
         if (info.height, info.width) != size:
             raise StackError(
-                f"{path}: is {info.width}x{info.height} pixels, the first stack has "
+                f"{info.path}: is {info.width}x{info.height} pixels, the first stack has "
                 f"{size[1]}x{size[0]}; give stacks of one kind"
             )
+    return frames
+
+
+def _white(row: Row, frames: Sequence[ImageInfo]) -> White:
+    """The value for white of a stack, for which deep frames are read once more."""
+    stated = stated_range(frames)
+    deep = [frame.path for frame in frames if np.dtype(frame.dtype) != np.uint8]
+    return white_of(
+        stated, [held(Frame(path, read_image(path)), stated, path.name) for path in deep]
+    )
 
 
 def _measured(row: Row, model: AlignModel, data_range: float | None) -> tuple[Transform, ...]:

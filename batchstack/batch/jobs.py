@@ -11,10 +11,10 @@ from batchstack.batch.claim import Claim
 from batchstack.batch.device import DeviceSet
 from batchstack.batch.output_names import place
 from batchstack.batch.placement import Alignment
-from batchstack.batch.white import White
 from batchstack.formats import keeping, of_suffix
 from batchstack.fusion.methods import DEPTH_MAPS, METHODS
 from batchstack.images import Written
+from batchstack.images.white import White
 from batchstack.options import DEFAULT_NAME, AlignOptions, FusionOptions
 from batchstack.registration import Transform
 

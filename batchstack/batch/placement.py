@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from batchstack.batch.white import White
 from batchstack.geometry import Box
+from batchstack.images.white import White
 from batchstack.registration import BETWEEN, TOO_SMALL, Light, Transform
 
 # Two frames show as much of the scene if the areas differ by less.

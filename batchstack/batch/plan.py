@@ -35,11 +35,11 @@ from batchstack.batch.records import Record
 from batchstack.batch.scoring import is_scored
 from batchstack.batch.steps import Step
 from batchstack.batch.up_to_date import Digest, FramesThen, output_key, why_not_done
-from batchstack.batch.white import stated_range
 from batchstack.errors import BatchstackError, DamagedError, OptionError, StackError
 from batchstack.formats import FORMATS
 from batchstack.fusion.methods import METHODS, Method, select_methods
 from batchstack.images import ImageInfo, file_digest, image_kind, probe
+from batchstack.images.white import stated_range
 from batchstack.options import DEFAULT_NAME, RunOptions
 
 _UP_TO_DATE = ("up to date",)
@@ -258,7 +258,7 @@ def _step(row: Row, options: RunOptions, known: _Known) -> Step:
         quality=options.output.quality,
         resize=resized,
         crop=common_size(frames) if crop else None,
-        data_range=stated_range(frames, options.fusion),
+        data_range=stated_range(frames) if options.fusion.data_range is None else None,
         warnings=oddities(frames),
         tile=options.tile,
         hold=False,

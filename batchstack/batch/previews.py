@@ -26,6 +26,7 @@ from batchstack.batch.jobs import Input, Job
 from batchstack.formats import lossy, of_suffix
 from batchstack.fusion.methods import METHODS
 from batchstack.images import Encoding, Written, encoded, is_shown, probe, reduced
+from batchstack.images.white import Held, white_of, white_of_type
 
 SIDE, THUMB_SIDE = 768, 128
 """Pixels of the longer side of previews, and of the pictures in the list of stacks."""
@@ -40,7 +41,7 @@ ENCODING = Encoding(quality=80)
 
 _KEPT, _PAGE = "kept.json", "index.html"
 # Raised when previews of the same file change.
-_VERSION = 2
+_VERSION = 3
 
 Rows = Callable[[int, int], npt.NDArray[Any]]
 """The first row of an image and the one behind the last to their pixels."""
@@ -183,6 +184,12 @@ def itself(name: str, of: str, shape: tuple[int, ...], mean: float | None = None
     return Picture(Preview(name, of, shape[0], shape[1], mean, is_itself=True), None)
 
 
+def white_of_map(output: str) -> float | None:
+    """The value for white of an output, given its name without ending, if it is a map."""
+    maps = {name: dtype for method in METHODS.values() for name, dtype in method.maps.items()}
+    return white_of_type(np.dtype(maps[output])) if output in maps else None
+
+
 def is_small(shape: tuple[int, ...]) -> bool:
     """Whether an image is smaller than previews are."""
     return max(shape[:2]) < SIDE
@@ -196,16 +203,20 @@ def _mean(pixels: npt.NDArray[np.uint8]) -> float | None:
 
 
 def frame_pictures(
-    job: Job, index: int, read: Input, rows: Rows, shape: tuple[int, ...]
+    job: Job, index: int, read: Input, held: Held | None, rows: Rows, shape: tuple[int, ...]
 ) -> list[Picture]:
-    """The preview of a frame as it was read, if it is to have one."""
+    """The preview of a frame as it was read, if it is to have one.
+
+    `held` is what it holds, unless the value for white is given.
+    """
     if not job.previews or index not in spread(len(job.frames)):
         return []
     name, of = frame_name(index), content(read.size, read.digest)
     with suppress(Exception):  # whatever it is, nothing depends on it
-        if is_small(shape) and is_shown(probe(job.frames[index])):
+        white = job.fusion.data_range or white_of(job.data_range, [held]).value
+        if is_small(shape) and white is None and is_shown(probe(job.frames[index])):
             return [itself(name, of, shape)]
-        return [picture(name, of, reduced(rows, shape, SIDE))]
+        return [picture(name, of, reduced(rows, shape, SIDE, white))]
     return []
 
 
@@ -218,10 +229,13 @@ def output_pictures(
     name, of = output_name(output), content(written.size, written.digest)
     is_best = output == next(filter(None, (METHODS[name].output for name in job.methods)), None)
     with suppress(Exception):  # likewise
-        shows = is_small(shape) and of_suffix(job.output_path(output).suffix).in_browsers
+        of_a_map = white_of_map(output)
+        white = of_a_map or job.fusion.data_range
+        in_browsers = of_suffix(job.output_path(output).suffix).in_browsers
+        shows = is_small(shape) and in_browsers and white == of_a_map
         if shows and not is_best and len(shape) == 3:
             return [itself(name, of, shape)]
-        pixels = reduced(rows, shape, SIDE)
+        pixels = reduced(rows, shape, SIDE, white)
         made = itself(name, of, shape, _mean(pixels)) if shows else picture(name, of, pixels)
         return [made, thumb(of, pixels)] if is_best else [made]
     return []

@@ -52,7 +52,6 @@ from batchstack.batch.scoring import score_outputs
 from batchstack.batch.settling import settle_files
 from batchstack.batch.tile_files import bands, join, rows_in, tile_window, write_tile
 from batchstack.batch.versions import versions
-from batchstack.batch.white import Held, White, held, white_of
 from batchstack.errors import BatchstackError, OutputLostError, StackError
 from batchstack.fusion.decision import DecisionMap
 from batchstack.fusion.engine import (
@@ -86,9 +85,12 @@ from batchstack.images import (
     write_image_rows,
     write_npy,
 )
+from batchstack.images.white import Held, White, held, white_of
 from batchstack.registration import Fit
 
 Pixels = npt.NDArray[Any]
+# A frame as it was read, and what tells its value for white.
+_Read = tuple[Input, Held | None]
 
 # By thread, what its stacks are like and the memory that they share; and that of threads which
 # only wait for the disk, for the next ones.
@@ -353,8 +355,8 @@ def _fuse_stack(job: Job) -> Result:
     # The task may run twice at once, and each removes what it has made.
     private = job.held.scratch / uuid.uuid4().hex
     try:
-        frames, inputs, pictures = _load(job, private)
-        white = white_of(job.data_range, [_held(job, frame) for frame in frames])
+        frames, found, pictures = _load(job, private)
+        white = white_of(job.data_range, [own for _, own in found])
         job = job.with_white(white)
         alignment = align(job, frames)
         frames = move_frames(job, frames, alignment, private, _scratch(job))
@@ -365,7 +367,7 @@ def _fuse_stack(job: Job) -> Result:
     previews.remember(job, previews.publish(job, pictures))
     return Result(
         job,
-        inputs=inputs,
+        inputs=tuple(read for read, _ in found),
         outputs=outputs,
         scores=scores,
         megapixels=_megapixels(frames[0].shape),
@@ -374,39 +376,40 @@ def _fuse_stack(job: Job) -> Result:
     )
 
 
-def _load(job: Job, private: Path) -> tuple[list[Frame], tuple[Input, ...], list[Picture]]:
+def _load(job: Job, private: Path) -> tuple[list[Frame], list[_Read], list[Picture]]:
     """The frames in memory, or where they do not fit, in scratch; and their previews."""
     frames: list[Frame] = []
-    inputs, pictures = [], []
+    found, pictures = [], []
     for index in range(len(job.frames)):
         if job.hold:
-            frame, found, shown = _hold_frame(job, index, frames)
+            frame, read, shown = _hold_frame(job, index, frames)
         else:
-            found, shown = _stage_frame(job, private, index)
+            read, shown = _stage_frame(job, private, index)
             frame = _staged(job, private, index)
         frames.append(frame)
-        inputs.append(found)
+        found.append(read)
         pictures += shown
         _check_agrees(frames)
         done(READING, len(frames) / len(job.frames))
-    return frames, tuple(inputs), pictures
+    return frames, found, pictures
 
 
 def _hold_frame(
     job: Job, index: int, before: Sequence[Frame]
-) -> tuple[Frame, Input, list[Picture]]:
+) -> tuple[Frame, _Read, list[Picture]]:
     """A frame in memory that is kept for those of the next stacks."""
     path, kept = job.frames[index], _scratch(job).array
     name = f"frame {index}"
     status = _status(path)
     pixels, digest = read_image_and_digest(path, partial(kept, name), partial(kept, "encoded"))
     found = Input(str(path), status.st_size, status.st_mtime_ns, digest)
-    pictures = previews.frame_pictures(job, index, found, _rows(pixels), pixels.shape)
+    own = _held(job, Frame(path, pixels))
+    pictures = previews.frame_pictures(job, index, found, own, _rows(pixels), pixels.shape)
     pixels = _fitting(job, pixels, before[0].shape if before else pixels.shape)
-    held = kept(name, pixels.shape, pixels.dtype)
-    if not np.may_share_memory(held, pixels):  # turned, resized, or of a codec with its own memory
-        held[...] = pixels
-    return Frame(path, held), found, pictures
+    there = kept(name, pixels.shape, pixels.dtype)
+    if not np.may_share_memory(there, pixels):  # turned, resized, or of a codec with its own memory
+        there[...] = pixels
+    return Frame(path, there), (found, own), pictures
 
 
 def _rows(image: Pixels | StagedImage) -> previews.Rows:
@@ -494,28 +497,30 @@ def _scratch(job: Job) -> Scratch:
     return scratch
 
 
-def _stage_frame(job: Job, folder: Path, index: int) -> tuple[Input, list[Picture]]:
+def _stage_frame(job: Job, folder: Path, index: int) -> tuple[_Read, list[Picture]]:
     path, target = job.frames[index], _staged_path(folder, index)
     status = _status(path)
     found = Input(str(path), status.st_size, status.st_mtime_ns, stage_image(path, target))
     staged = StagedImage(target)
-    pictures = previews.frame_pictures(job, index, found, _rows(staged), staged.shape)
+    own = _held(job, Frame(path, staged))
+    pictures = previews.frame_pictures(job, index, found, own, _rows(staged), staged.shape)
     if job.crop or (index and job.resize):
         first = StagedImage(_staged_path(folder, 0)).shape
         write_npy(target, _fitting(job, staged.whole(), first))
-    return found, pictures
+    return (found, own), pictures
 
 
 def _stage_one_frame(job: Job, index: int) -> Staged:
-    found, pictures = _stage_frame(job, job.scratch, index)
+    (found, own), pictures = _stage_frame(job, job.scratch, index)
     done(READING, 1 / len(job.frames))
-    own = _held(job, _staged(job, job.scratch, index))
     return Staged(found, own, previews.publish(job, pictures))
 
 
 def _held(job: Job, frame: Frame) -> Held | None:
     """What tells the value for white of a frame, unless it is given."""
-    return held(frame, job.data_range) if job.fusion.data_range is None else None
+    if job.fusion.data_range is not None:
+        return None
+    return held(frame, job.data_range, frame.path.name)
 
 
 def _find_range(job: Job, staged: Sequence[Outcome]) -> White:

@@ -79,7 +79,7 @@ def command(
         nonlocal failed
         failed += not event.transforms
         if event.message:
-            tell(event.message)
+            tell(f"warning: {event.message}" if event.transforms else event.message)
         elif verbose:
             tell(f"{event.row.id}: measured")
 

@@ -15,6 +15,7 @@ from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import PROPOSAL, allowed_id, same_name
 from batchstack.cli.screen import bar, say
 from batchstack.errors import FileError, ManifestError, OptionError, OutputInUseError
+from batchstack.formats import FORMATS, either
 from batchstack.images import file_digest
 from batchstack.scan.folder import Folder
 from batchstack.scan.grouping import Group, Left, Proposal, with_unique_ids
@@ -190,8 +191,9 @@ def _is_moved(frame: Input, path: str) -> bool:
 def refuse_none(proposal: Proposal, folder: Path) -> None:
     """Raise ManifestError if nothing is proposed."""
     if not proposal.groups and not proposal.left:
+        kinds = either(row.label for row in FORMATS.values())
         raise ManifestError(
-            f"{folder}: holds no JPEG, PNG or TIFF file; give the folder of the photographs, and "
+            f"{folder}: holds no {kinds} file; give the folder of the photographs, and "
             "develop raw files first"
         )
     if not proposal.groups:

@@ -14,8 +14,9 @@ import xxhash
 from batchstack.images.exif_block import parse
 from batchstack.images.info import Metadata
 
-CHUNKS = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
-"""Of PNG (third edition, 11.3.2), those that say what colours mean, the strongest first."""
+CHUNKS = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
+"""Of PNG (third edition, 11.3.2), those that say what colours mean, the strongest first, and the
+bytes that each holds."""
 
 # White, red, green and blue, each x and y (ITU-T H.273, table 2).
 _D65 = (0.3127, 0.3290)
@@ -45,6 +46,15 @@ _SPACES = {1: b"GRAY", 3: b"RGB "}
 _TIME, _LONG_AGO = slice(24, 36), struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
 # Profiles mean the same if no colour of a grid comes out further apart, of 65535.
 _STEPS, _SAME = 6, 655
+
+
+def is_sound(kind: bytes, data: bytes) -> bool:
+    """Whether one of `CHUNKS` says something that can be true."""
+    if len(data) != CHUNKS[kind]:
+        return False
+    if kind == b"cHRM":
+        return _made(3, _places(data), _SRGB_CURVE) is not None
+    return kind != b"gAMA" or any(data)
 
 
 def is_for(icc: bytes, channels: int) -> bool:
@@ -123,23 +133,23 @@ def _compared(profile: bytes, pixels: Any, channels: int) -> Any:
 
 
 def _of_chunks(chunks: Mapping[bytes, bytes], channels: int) -> bytes | None:
-    if len(cicp := chunks.get(b"cICP", b"")) == 4:
-        number, transfer, matrix, full = cicp
+    if b"cICP" in chunks:
+        number, transfer, matrix, full = chunks[b"cICP"]
         curve = _EXPONENTS.get(transfer) or _CURVES.get(transfer)
         if matrix or not full or number not in _PRIMARIES or curve is None:
             return None
         return _made(channels, _PRIMARIES[number], curve)
     if b"sRGB" in chunks:
         return _stated_srgb(channels)
-    exponent = int.from_bytes(chunks.get(b"gAMA", b"")[:4])
-    places = chunks.get(b"cHRM", b"")
-    if not exponent and len(places) != 32:
-        return None
-    white = struct.unpack(">8I", places) if len(places) == 32 else ()
-    primaries = tuple(value / 1e5 for value in white) or _BT709
+    exponent = int.from_bytes(chunks.get(b"gAMA", b""))
+    primaries = _places(chunks[b"cHRM"]) if b"cHRM" in chunks else _BT709
     if _stands_for_srgb(exponent, primaries):
         return _stated_srgb(channels)
     return _made(channels, primaries, 1e5 / exponent if exponent else _SRGB_CURVE)
+
+
+def _places(data: bytes) -> tuple[float, ...]:
+    return tuple(value / 1e5 for value in struct.unpack(">8I", data))
 
 
 def _stands_for_srgb(exponent: int, primaries: tuple[float, ...]) -> bool:

@@ -22,6 +22,7 @@ _MACHINE = re.compile(
 )
 # The lines that tifffile wrote in its early versions.
 _SHAPE = re.compile(r"\s*shape=\(([\d, ]+)\)")
+_CHANNELS = re.compile(r"""^channels=(\d{1,4})\s*$|\bSizeC="(\d{1,4})\"""", re.MULTILINE)
 _METRE = {
     "m": 1.0,
     "dm": 0.1,
@@ -79,6 +80,12 @@ def stated_shape(text: str) -> tuple[int, ...]:
     shape = facts.get("shape") if isinstance(facts, dict) else None
     sides = shape if isinstance(shape, list) else []
     return tuple(sides) if all(isinstance(one, int) and one > 0 for one in sides) else ()
+
+
+def stated_channels(text: str) -> int:
+    """How many channels ImageJ or OME say that a file holds, 1 if they do not."""
+    found = _CHANNELS.search(text) if is_machine(text) else None
+    return int(found[1] or found[2]) if found else 1
 
 
 def of_text(text: str, per_unit: tuple[float, float] | None = None) -> tuple[float, float] | None:

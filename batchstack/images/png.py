@@ -21,6 +21,7 @@ from batchstack.formats import FORMATS
 from batchstack.images import exif, iptc
 from batchstack.images.claims import DEFLATE, check_claim, file_size
 from batchstack.images.colour import CHUNKS, key
+from batchstack.images.colour import is_sound as is_sound_chunk
 from batchstack.images.exif_block import parse
 from batchstack.images.icc import FAULT, is_sound
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels, uneven
@@ -110,7 +111,7 @@ def read_header(path: Path, file: BinaryIO) -> ImageInfo:
         orientation,
         data_range=of_bits(max(chunks.get(b"sBIT", b"\0"))) if depth == 16 else None,
         shot=shot(metadata.exif, metadata.xmp),
-        notes=_notes(chunks, metadata),
+        notes=_notes(pieces, metadata),
         colours=key(metadata),
     )
 
@@ -131,9 +132,12 @@ def _refuse_films(path: Path, control: bytes) -> None:
         )
 
 
-def _notes(chunks: dict[bytes, bytes], metadata: Metadata) -> tuple[str, ...]:
-    no_profile = b"iCCP" in chunks and _profile(chunks[b"iCCP"]) is None
-    return (*([FAULT] if no_profile else []), *exif.notes(metadata.exif))
+def _notes(pieces: Iterable[tuple[bytes, bytes]], metadata: Metadata) -> tuple[str, ...]:
+    profiles = [payload for kind, payload in pieces if kind == b"iCCP"]
+    faults = [FAULT] if profiles and _profile(profiles[0]) is None else []
+    odd = [kind for kind, data in pieces if kind in CHUNKS and not is_sound_chunk(kind, data)]
+    faults += [exif.FAULT.format(kind.decode("ascii")) for kind in dict.fromkeys(odd)]
+    return (*faults, *exif.notes(metadata.exif))
 
 
 def _profile(payload: bytes) -> bytes | None:
@@ -214,8 +218,8 @@ def _metadata(chunks: Iterable[tuple[bytes, bytes]]) -> Metadata:
             raw |= _raw(name.removeprefix(_RAW_KEY), text)
         elif kind in _TEXTS and name not in (_XMP_KEY, _SOFTWARE_KEY):
             lost |= {"texts in chunks of their own": None}
-        else:
-            found[name] = text
+        elif kind not in CHUNKS or is_sound_chunk(kind, payload):
+            found.setdefault(name, text)  # as libpng, which other programs read with
             lost |= {_LOST[name]: None} if name in _LOST else {}
     block = found.get(b"eXIf", raw.get(b"exif", b"")).removeprefix(b"Exif\0\0")
     resolution, aspect = _physical(found.get(b"pHYs", b""))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,15 @@ from batchstack.images.info import ImageInfo, Pixels
 from batchstack.images.orientation import orient, oriented_size
 from batchstack.images.read import read_image
 from batchstack.images.source import image_file
+from batchstack.images.white import held, white_of, white_of_type
 
 _STRIP = 2**20  # pixels that are made smaller at once, while they are near
 
 
-def read_preview(path: Path | str, side: int) -> npt.NDArray[np.uint8]:
+Small: TypeAlias = npt.NDArray[np.uint8]
+
+
+def read_preview(path: Path | str, side: int, data_range: float | None = None) -> Small:
     """Read a small picture of an image.
 
     JPEG is decoded at an eighth, a quarter or half of its size where that is enough, which
@@ -28,17 +33,26 @@ def read_preview(path: Path | str, side: int) -> npt.NDArray[np.uint8]:
         A file of one of `FORMATS`.
     side : int
         Pixels of the longer side; images that are smaller keep their size.
+    data_range : float, optional
+        The stored value that means white; None to go by what the file states or holds.
 
     Returns
     -------
     ndarray of uint8, (h, w) or (h, w, 3)
-        RGB, the right way up; deeper pixels are scaled to the range of their type.
+        RGB, the right way up, 255 for white.
 
     Raises
     ------
     FileError, ImageError
         As `read_image`.
     """
+    return read_preview_and_white(path, side, data_range)[0]
+
+
+def read_preview_and_white(
+    path: Path | str, side: int, data_range: float | None = None
+) -> tuple[Small, float, str]:
+    """Read a small picture as `read_preview`, which stored value is white in it, and their type."""
     import cv2  # here, so that importing the room loads no codec
 
     path = Path(path)
@@ -54,7 +68,16 @@ def read_preview(path: Path | str, side: int) -> npt.NDArray[np.uint8]:
         else:
             stored = oriented_size(*least, info.orientation)
             pixels = orient(read_reduced(info, file, stored), info.orientation)
-    return _eight_bit(cv2.resize(pixels, least[::-1], interpolation=cv2.INTER_AREA))
+    white = _white_of(pixels, info, data_range)
+    small = cv2.resize(pixels, least[::-1], interpolation=cv2.INTER_AREA)
+    return _eight_bit(small, white), white, info.dtype
+
+
+def _white_of(pixels: Pixels, info: ImageInfo, given: float | None) -> float:
+    if pixels.dtype == np.uint8:  # which browsers show as they are
+        return white_of_type(pixels.dtype)
+    found = white_of(info.data_range, [held(pixels, info.data_range)]).value
+    return given or found or white_of_type(pixels.dtype)
 
 
 def is_shown(info: ImageInfo) -> bool:
@@ -63,8 +86,11 @@ def is_shown(info: ImageInfo) -> bool:
 
 
 def reduced(
-    rows: Callable[[int, int], Pixels], shape: tuple[int, ...], side: int
-) -> npt.NDArray[np.uint8]:
+    rows: Callable[[int, int], Pixels],
+    shape: tuple[int, ...],
+    side: int,
+    data_range: float | None = None,
+) -> Small:
     """Make a small picture of an image that is in memory, or is read by rows.
 
     It is halved, by means of four pixels, as often as it stays larger than asked for, then
@@ -78,11 +104,13 @@ def reduced(
         (H, W) or (H, W, 3) of the image.
     side : int
         Pixels of the longer side; images that are smaller keep their size.
+    data_range : float, optional
+        The stored value that means white; None if it is that of the type.
 
     Returns
     -------
     ndarray of uint8, (h, w) or (h, w, 3)
-        New memory; deeper pixels are scaled to the range of their type.
+        New memory, 255 for white.
     """
     import cv2  # here, so that importing the room loads no codec
 
@@ -97,7 +125,7 @@ def reduced(
         strip = rows(top, min(top + step, whole))
         for _ in range(halvings):
             strip = _halved(strip)
-        strips.append(_eight_bit(strip))
+        strips.append(_eight_bit(strip, data_range or white_of_type(strip.dtype)))
     resized = cv2.resize(np.concatenate(strips), least[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, np.uint8)
 
@@ -118,9 +146,8 @@ def _halved(pixels: Pixels) -> Pixels:
     return half
 
 
-def _eight_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
+def _eight_bit(pixels: Pixels, white: float) -> Small:
     if pixels.dtype == np.uint8:
         return pixels  # type: ignore[return-value]
-    top = 1.0 if pixels.dtype == np.float32 else float(np.iinfo(pixels.dtype.name).max)
-    small = np.clip(pixels * np.float32(255 / top) + np.float32(0.5), 0, 255)
+    small = np.clip(pixels, 0, np.float32(white)) * np.float32(255 / white) + np.float32(0.5)
     return np.asarray(np.nan_to_num(small), np.uint8)

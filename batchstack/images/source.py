@@ -115,15 +115,19 @@ def kind_of(path: Path, head: bytes) -> str:
     found = of_magic(head)
     if found is not None:
         return found.name
-    if not head:
-        raise DamagedError(path, "is empty (0 bytes); copy it again from the source")
+    if not any(head):
+        what = "begins with zeros instead of an image" if head else "is empty (0 bytes)"
+        raise DamagedError(path, f"{what}; copy it again from the source")
+    if any(magic.startswith(head) for row in FORMATS.values() for magic in row.magic):
+        raise DamagedError(path, f"ends after {len(head)} bytes; copy it again from the source")
     known = foreign(head)
     if known is not None:
         raise ImageError(f"{path}: is a {known.label} file, which is not read; {known.remedy}")
     raise DamagedError(
         path,
         f"is not a {either(row.label for row in FORMATS.values())} file (it starts with "
-        f"{head[: longest_magic()]!r}); convert it first, e.g. to {widest().label}",
+        f"{head[: longest_magic()]!r}); convert it first, e.g. to {widest().label}, or if "
+        "it was one copy it again from the source",
     )
 
 

@@ -23,11 +23,11 @@ from batchstack.images.tiff_tags import (
     raw_bytes,
     refuse_wrong_numbers,
     stated_resolution,
+    stated_white,
 )
-from batchstack.images.white import of_largest, of_text
 
 _EXIF, _XMP, _IPTC, _PHOTOSHOP = 34665, 700, 33723, 34377
-_ICC, _LARGEST = 34675, (281, 341)  # MaxSampleValue, SMaxSampleValue
+_ICC = 34675
 _DESCRIBING = {_EXIF: "EXIF", 34853: "GPS", _IPTC: "IPTC", _XMP: "XMP"}
 _NUMBERS = (
     "imagedepth",
@@ -79,7 +79,7 @@ def _header(path: Path, page: Any) -> ImageInfo:
         page.samplesperpixel,
         dtype,
         turned,
-        data_range=_white(page.tags, dtype),
+        data_range=stated_white(page.tags, dtype),
         shot=_shot(page),
         notes=_notes(page),
         colours=key(_colours(page)),
@@ -107,19 +107,6 @@ def _notes(page: Any) -> tuple[str, ...]:
 
 def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, (bytes, str, dict)) and not value)
-
-
-def _white(tags: Any, dtype: str) -> float | None:
-    """The value for white that tags state: the largest that was used, or the bits of the camera."""
-    if dtype == "uint8":
-        return None
-    stated = (
-        of_largest(tags.valueof(tag), is_float=dtype == "float32")
-        for tag in _LARGEST
-        if tag in tags
-    )
-    described = of_text(str(tags.valueof(270) or "")) if dtype == "uint16" else None
-    return next(filter(None, stated), described)
 
 
 def _shot(page: Any) -> Shot:

@@ -22,9 +22,11 @@ from batchstack.images.tiff_tags import (
     SIDES,
     refuse_wrong_numbers,
     stated_resolution,
+    stated_white,
 )
 
 _MIN_IS_BLACK, _RGB, _YCBCR = 1, 2, 6
+_FULL = 2**16 - 1
 _LIGHT = (MIN_IS_WHITE, _MIN_IS_BLACK, _RGB)
 _COLOURS = ((1, MIN_IS_WHITE), (1, _MIN_IS_BLACK), (3, _RGB))
 # Photometric types of sensor data, and what says that there are some (DNG, CR2, IIQ).
@@ -108,6 +110,9 @@ def refuse_unsupported(path: Path, page: Any) -> None:
     elif photometric == MIN_IS_WHITE and page.dtype == np.float32:
         found = "float samples where 0 is white"
         hint = "convert it to 0 is black" + _rewriting(page)
+    elif photometric == MIN_IS_WHITE and page.dtype == np.uint16 and _last(page) < _FULL:
+        found = f"16-bit samples where 0 is white and {_last(page)} black"
+        hint = "convert it to 0 is black" + _rewriting(page)
     elif page.compression != 1 and page.compression not in TIFF.DECOMPRESSORS:
         found = f"a compression ({_name(page.compression)})"
         hint = "rewrite it with another, e.g. convert in.tif -compress zip out.tif"
@@ -137,7 +142,11 @@ def _rewriting(page: Any) -> str:
     elif kind.kind == "b":
         pixels = f"{pixels} * n.uint8(255)"
     elif kind.kind == "u" and bits <= 16:
-        tag = f', extratags=[(281, "H", 1, {2**bits - 1}, True)]' if 8 < bits < 16 else ""
+        top = _last(page)
+        if bits > 8 and top < _FULL:
+            tag = f', extratags=[(281, "H", 1, {top}, True)]'
+            if is_inverted:
+                pixels, is_inverted = f"n.uint16(max({top}, x.max())) - {pixels}", False
     else:
         pixels = f'{f"abs({pixels})" if kind.kind == "c" else pixels}.astype("float32")'
         if is_inverted:
@@ -150,6 +159,12 @@ def _rewriting(page: Any) -> str:
         f"iccprofile=p.iccprofile{tag})"
     )
     return f", e.g. python -c {shlex.quote(lines)}"
+
+
+def _last(page: Any) -> int:
+    """The stored value of samples of up to 16 bits that is the end of their range."""
+    bits = page.bitspersample
+    return int(2**bits - 1 if bits < 16 else stated_white(page.tags, "uint16") or _FULL)
 
 
 def _channels_kept(page: Any) -> str:
@@ -187,8 +202,10 @@ def refuse_stacks(path: Path, page: Any) -> None:
     count = max(pages, page.imagedepth, _planes_behind(page))
     if count > 1:
         stem = str(path.with_suffix(""))
+        channels = descriptions.stated_channels(page.description) // page.samplesperpixel
+        told = f" of {channels} channels, each a stack of its own" if channels > 1 else ""
         raise PageStackError(
-            f"{path}: holds {count} pages, a frame must be one image; split it, e.g. "
+            f"{path}: holds {count} pages{told}, a frame must be one image; split it, e.g. "
             f"python -c {shlex.quote(_splitting(path, stem, page, pages))}, "
             f"and give {stem + '-*.tif'!r}"
         )

@@ -9,8 +9,10 @@ import numpy as np
 
 from batchstack.errors import DamagedError
 from batchstack.images import descriptions
+from batchstack.images.white import of_largest, of_text
 
 MIN_IS_WHITE, JPEG = 0, 7
+_LARGEST = (281, 341)  # MaxSampleValue, SMaxSampleValue
 SIDES = ("imagewidth", "imagelength")
 CENTIMETRES = 2.54  # of an inch
 _MICRO_MANAGER = 51123
@@ -89,3 +91,16 @@ def counts_of(tags: Any) -> tuple[float, float] | None:
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     return (x, y) if x > 0 and y > 0 else None
+
+
+def stated_white(tags: Any, dtype: str) -> float | None:
+    """The value for white that tags state: the largest that was used, or the bits of the camera."""
+    if dtype == "uint8":
+        return None
+    stated = (
+        of_largest(tags.valueof(tag), is_float=dtype == "float32")
+        for tag in _LARGEST
+        if tag in tags
+    )
+    described = of_text(str(tags.valueof(270) or "")) if dtype == "uint16" else None
+    return next(filter(None, stated), described)

@@ -5,6 +5,8 @@ import mimetypes
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from batchstack import files
 from batchstack.batch.previews import (
     ENCODING,
@@ -21,11 +23,14 @@ from batchstack.batch.previews import (
     picture,
     spread,
     thumb,
+    white_of_map,
     write,
 )
 from batchstack.errors import FileError, ImageError
 from batchstack.fusion.methods import DEPTH_MAPS
 from batchstack.images import encoded, is_shown, probe, read_preview
+from batchstack.images.preview import read_preview_and_white
+from batchstack.images.white import white_of_type
 from batchstack.report.stacks import Stack, is_known, recommended, stem
 
 
@@ -48,10 +53,10 @@ def update(stack: Stack, top: Path, folder: Path, before: Kept) -> dict[str, Pre
         By the path of the file that is shown; files that cannot be read have none.
     """
     shown: dict[str, Preview] = {}
-    for path, name, of in _wanted(stack, top):
+    for path, name, of, white in _wanted(stack, top):
         preview = before.previews.get(name)
         if preview is None or preview.of != of or not files.is_file(place(preview, path, folder)):
-            preview = _made(path, folder, name, of)
+            preview = _made(path, folder, name, of, white)
         if preview is not None:
             shown[str(path)] = preview
     _update_thumb(stack, top, folder, shown, before)
@@ -69,18 +74,22 @@ def _own(previews: Iterable[Preview]) -> set[str]:
     return {preview.name for preview in previews if not preview.is_itself}
 
 
-def _wanted(stack: Stack, top: Path) -> Iterable[tuple[Path, str, str]]:
-    """What is to be shown: the file, the name of its preview, what tells its content."""
+def _wanted(stack: Stack, top: Path) -> Iterable[tuple[Path, str, str, float | None]]:
+    """What is to be shown: the file, the name of its preview, what tells its content, its white.
+
+    The value for white is None where the file itself tells it.
+    """
+    given = stack.data_range
     for index in spread(len(stack.frames)):
         frame = stack.frames[index]
         path = Path(frame.path)
         of = content(frame.size, frame.digest) if frame.digest else _as_it_is(path)
-        yield path, frame_name(index), of
+        yield path, frame_name(index), of, given
     for name, output in stack.outputs.items():
         if is_known(name) and name not in stack.missing:
             path = top / stack.places[name]
             of = content(output.size, output.digest) if output.digest else _as_it_is(path)
-            yield path, output_name(stem(name)), of
+            yield path, output_name(stem(name)), of, white_of_map(stem(name)) or given
 
 
 def _as_it_is(path: Path) -> str:
@@ -98,7 +107,8 @@ def embedded(preview: Preview, path: Path, folder: Path) -> str | None:
     """
     try:
         if preview.is_itself:
-            data = encoded(preview.name, read_preview(path, SIDE), ENCODING)
+            white = white_of_map(stem(preview.name))
+            data = encoded(preview.name, read_preview(path, SIDE, white), ENCODING)
         else:
             data = files.read_bytes(folder / preview.name)
     except (OSError, FileError, ImageError):
@@ -107,15 +117,17 @@ def embedded(preview: Preview, path: Path, folder: Path) -> str | None:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _made(path: Path, folder: Path, name: str, of: str) -> Preview | None:
+def _made(path: Path, folder: Path, name: str, of: str, white: float | None) -> Preview | None:
     if not files.is_file(path):  # a pipe would be waited for
         return None
     try:
         info = probe(path)
-        is_itself = is_small(info.shape) and is_shown(info)
+        pixels, white, dtype = read_preview_and_white(path, SIDE, white)
+        is_full = white == white_of_type(np.dtype(dtype))
+        is_itself = is_small(info.shape) and is_shown(info) and is_full
         if is_itself and stem(name) not in DEPTH_MAPS:
             return itself(name, of, info.shape).preview
-        made = picture(name, of, read_preview(path, SIDE))
+        made = picture(name, of, pixels)
     except (FileError, ImageError):
         return None
     if is_itself:

@@ -91,6 +91,12 @@ class Stack:
         }
 
     @property
+    def data_range(self) -> float | None:
+        """The value for white that was given for it, if one was."""
+        given = (number(record.key.get("data_range")) for record in self.records.values())
+        return next(filter(None, given), None)
+
+    @property
     def figure(self) -> scoring.Figure | None:
         """How good its recommended output is, if it was scored."""
         return scoring.figure(self.scores)

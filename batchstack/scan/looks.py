@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.images import read_preview
+from batchstack.images.preview import read_preview_and_white
 
 Values: TypeAlias = npt.NDArray[np.float32]
 
@@ -44,11 +44,17 @@ class Look:
     scene : ndarray of float32, (s, s)
         Grey of mean 0 and norm 1, so smooth that focus hardly matters.
     sharpness : ndarray of float32, (n,)
-        Logarithm of the mean absolute Laplacian in blocks.
+        Mean absolute Laplacian in blocks, in units of 1/255 of white.
+    white : float
+        The stored value that means it.
+    dtype : str
+        Type of the stored values.
     """
 
     scene: Values
     sharpness: Values
+    white: float = 255.0
+    dtype: str = "uint8"
 
 
 def look_at(path: Path) -> Look:
@@ -59,7 +65,7 @@ def look_at(path: Path) -> Look:
     FileError, ImageError
         As `read_preview`.
     """
-    preview = read_preview(path, SIDE)
+    preview, white, dtype = read_preview_and_white(path, SIDE)
     grey = preview if preview.ndim == 2 else cv2.cvtColor(preview, cv2.COLOR_RGB2GRAY)
     # A wide blur is cheap on a small picture, and the same.
     least = [max(1, side // _COARSER) for side in grey.shape[::-1]]
@@ -71,7 +77,19 @@ def look_at(path: Path) -> Look:
     scale = _BLOCKS / max(grey.shape)
     blocks = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
     sharpness = cv2.resize(detail, blocks, interpolation=cv2.INTER_AREA)
-    return Look(scene / max(float(np.linalg.norm(scene)), 1e-6), np.log(sharpness.ravel() + 0.5))
+    return Look(scene / max(float(np.linalg.norm(scene)), 1e-6), sharpness.ravel(), white, dtype)
+
+
+def _sharpness(looks: Sequence[Look]) -> Values:
+    """The logarithm of the sharpness of some photographs, (photographs, blocks).
+
+    Those of one type are in units of one white: what is out of focus may use fewer bits than the
+    others.
+    """
+    white: dict[str, float] = {}
+    for look in looks:
+        white[look.dtype] = max(look.white, white.get(look.dtype, 0.0))
+    return np.log([look.sharpness * (look.white / white[look.dtype]) + 0.5 for look in looks])
 
 
 def show_one_scene(one: Look, other: Look) -> bool:
@@ -81,7 +99,7 @@ def show_one_scene(one: Look, other: Look) -> bool:
 
 def focus_moves(looks: Sequence[Look]) -> bool:
     """Whether focus differs between photographs of one scene, as in a burst it does not."""
-    spread = np.std([look.sharpness for look in looks], axis=0)
+    spread = np.std(_sharpness(looks), axis=0)
     lively = np.sort(spread)[-max(1, len(spread) // 4) :]
     return float(np.median(lively)) >= _MOVING_FOCUS
 
@@ -115,7 +133,7 @@ def odd_ones(looks: Sequence[Look]) -> dict[int, str]:
         if _is_blurred(looks, index) and index not in found
     }
     kin = [index for index in range(len(looks)) if index not in found]
-    sharpest = _sharp_all_over([looks[index].sharpness for index in kin])
+    sharpest = _sharp_all_over(_sharpness([looks[index] for index in kin]))
     if sharpest is not None:
         found[kin[sharpest]] = "is sharp wherever any other frame is, as a stacked picture is"
     return found
@@ -134,15 +152,14 @@ def _is_blurred(looks: Sequence[Look], index: int) -> bool:
     """Whether a photograph is clearly less sharp than both its neighbours nearly everywhere."""
     if not 0 < index < len(looks) - 1:
         return False
-    beside = np.minimum(looks[index - 1].sharpness, looks[index + 1].sharpness)
-    return float(np.mean(looks[index].sharpness < beside - _LIVELY)) >= _BLURRED
+    before, own, behind = _sharpness(looks[index - 1 : index + 2])
+    return float(np.mean(own < np.minimum(before, behind) - _LIVELY)) >= _BLURRED
 
 
-def _sharp_all_over(sharpness: Sequence[Values]) -> int | None:
+def _sharp_all_over(blocks: Values) -> int | None:
     """The one of three or more that is sharp nearly wherever any other is; None if none is."""
-    if len(sharpness) < 3:
+    if len(blocks) < 3:
         return None
-    blocks = np.array(sharpness)
     lively = np.ptp(blocks, axis=0) >= _LIVELY
     if lively.sum() < _FEWEST_LIVELY:
         return None
@@ -176,7 +193,7 @@ def returns(looks: Sequence[Look]) -> list[int]:
     kept = [index for index in range(len(looks)) if not _is_blurred(looks, index)]
     if len(kept) < _FEW:
         return []
-    sharpness = np.array([looks[index].sharpness for index in kept])
+    sharpness = _sharpness([looks[index] for index in kept])
     distance = np.linalg.norm(sharpness[:, None] - sharpness[None], axis=2)
     steps = np.diagonal(distance, 1)
     jumps = _jumps_back(_places(distance)) & (steps > _WIDER * np.median(steps))

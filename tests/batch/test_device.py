@@ -7,7 +7,7 @@ import pytest
 
 from batchstack.batch.device import combined, load_device_set
 from batchstack.errors import OptionError, StackError
-from batchstack.images import read_image
+from batchstack.images import read_image, write_image
 from batchstack.registration import Transform
 from batchstack.scenes import Camera, make_stack
 
@@ -113,6 +113,18 @@ def test_a_set_is_measured_once_and_gives_all_stacks_one_crop(workspace, files):
     corners = np.array([(x, y, 1) for x in (0, SHAPE[1]) for y in (0, SHAPE[0])]).T
     apart = (device.transforms[1].array - rendered["a"].warps[1]) @ corners
     assert np.abs(apart).max() < 0.3
+    # The same of a camera of 12 bits, whose white is found and said.
+    coded = make_stack(SHAPE, scene="hair", blur=3.0, seed=0, camera=MOVE)
+    for index, frame in enumerate(coded.frames):
+        write_image(workspace.root / f"deep{index}.tif", frame.astype(np.uint16) * 16)
+    (workspace.root / "deep.csv").write_text("id,frames\nd,deep0.tif|deep1.tif\n")
+    said = workspace.run("align", "deep.csv", "-o", "deep.json").stderr
+    assert "warning: deep.csv:2 d: its frames use 12 of 16 bits, so 4095 is taken for white" in said
+    (workspace.root / "eight.csv").write_text("id,frames\nd,frames/a0.png|frames/a1.png\n")
+    workspace.run("align", "eight.csv", "-o", "eight.json")
+    found = [load_device_set(workspace.root / f"{name}.json") for name in ("deep", "eight")]
+    deep, eight = (one.transforms[1].array @ corners for one in found)
+    assert np.abs(deep - eight).max() < 0.01
     # One more stack, which tells nothing of itself.
     blank = np.full((*SHAPE, 3), 90, np.uint8)
     files(blank=type(rendered["a"])((blank, blank), blank, blank, ()), **rendered)

@@ -10,8 +10,8 @@ from batchstack.batch.alignment import Frame
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
-from batchstack.batch.white import held, white_of
 from batchstack.fusion import METHODS
+from batchstack.images.white import held, white_of
 from batchstack.options import FusionOptions
 from tests.batch.conftest import do_split, do_whole
 from tests.scenes import stack
@@ -46,7 +46,7 @@ def planned(workspace, names, folder="out", **fusion):
     ("dtype", "said"),
     [
         ("uint16", "its frames use 12 of 16 bits, so 4095 is taken for white"),
-        ("float32", "hold values up to 4095, most of them above 1, so 4095 is taken for white"),
+        ("float32", ".tif, most of them above 1, so 4095 is taken for white"),
     ],
 )
 def test_what_frames_hold_is_found_and_used_whole_and_in_tiles(workspace, n_frames, dtype, said):
@@ -67,12 +67,25 @@ def test_what_frames_hold_is_found_and_used_whole_and_in_tiles(workspace, n_fram
 
 @pytest.mark.parametrize(
     ("top", "dtype"),
-    [(FULL, "uint16"), (2**15, "uint16"), (0.9, "float32"), (1.2, "float32"), (12.0, "float32")],
+    [(FULL, "uint16"), (2**15, "uint16"), (0.9, "float32"), (1.2, "float32")],
 )
 def test_what_uses_all_of_its_type_is_taken_as_it_is(workspace, top, dtype):
     result = do_whole(planned(workspace, frames_of(workspace, top, dtype=dtype)).job)
     assert result.white == (None, "")
     assert result.warnings == []
+
+
+@pytest.mark.parametrize("stated", [None, 1.0])
+def test_floats_mostly_a_little_above_white_are_told_with_a_remedy_that_works(workspace, stated):
+    names = frames_of(workspace, 12.0, stated, dtype="float32")
+    result = do_whole(planned(workspace, names).job)
+    assert result.white.value is None
+    (warning,) = result.warnings
+    assert "hold values up to 12 in f" in warning and "most of them above 1" in warning
+    assert "so 1 is taken for white; give --data-range if that is wrong" in warning
+    given = do_whole(planned(workspace, names, "given", data_range=12.0).job)
+    assert given.warnings == []
+    assert workspace.pixels("given") != workspace.pixels("out")
 
 
 @pytest.mark.parametrize(
@@ -82,8 +95,8 @@ def test_what_uses_all_of_its_type_is_taken_as_it_is(workspace, top, dtype):
         (4095, FULL, None, "state 65535 for white, though 4095 would do for what they hold"),
         (50_000, FULL, None, ""),
         (4095, [None, FULL], None, "state 65535 for white"),
-        (4095, 255, 4095, "hold values up to 4095 though 255 is stated for white"),
-        (60_000, 4095, None, "hold values up to 60000 though 4095 is stated for white"),
+        (4095, 255, 4095, ".tif though 255 is stated for white"),
+        (60_000, 4095, None, ".tif though 4095 is stated for white"),
     ],
 )
 def test_what_files_state_wins_unless_pixels_are_above_it(workspace, top, stated, expected, said):
@@ -108,6 +121,27 @@ def test_floats_are_taken_by_what_they_state_too(workspace, top, stated, expecte
     white = do_whole(job).white
     assert white.value == expected
     assert bool(white.said) == (stated != 1.0 or expected is not None)
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_a_frame_of_another_scale_is_told_until_it_is_brought_to_that_of_the_others(
+    workspace, dtype, split
+):
+    def said():
+        step = planned(workspace, names)
+        result = do_split(step.job, step.shape) if split else do_whole(step.job)
+        return [warning for warning in result.warnings if "of another scale" in warning]
+
+    names = frames_of(workspace, FULL if dtype == "uint16" else 1.0, n_frames=3, dtype=dtype)
+    assert said() == []
+    dark = workspace.root / names[1]
+    pixels = tifffile.imread(dark)
+    tifffile.imwrite(dark, (pixels / 16).astype(dtype), photometric="rgb")
+    (warning,) = said()
+    assert "f1.tif is 1" in warning and "times as dark beside f" in warning
+    tifffile.imwrite(dark, (tifffile.imread(dark) * 16).astype(dtype), photometric="rgb")
+    assert said() == []
 
 
 def test_frames_that_state_different_values_are_told(workspace):

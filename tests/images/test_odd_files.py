@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from batchstack.errors import ImageError, PageStackError
+from batchstack.errors import DamagedError, ImageError, PageStackError
 from batchstack.formats import FORMATS
 from batchstack.images import (
     Encoding,
@@ -25,6 +25,7 @@ from batchstack.images import (
     probe,
     read_image,
     read_metadata,
+    same_colours,
     write_image,
 )
 from batchstack.images.orientation import exif_orientation
@@ -95,6 +96,50 @@ def test_a_jpeg_that_lacks_pixels_is_refused_whatever_stands_before_its_end(tmp_
         path = file_with(tmp_path / "a.jpg", jpeg[: -2 - cut] + stray + END)
         with pytest.raises(ImageError, match="damaged or incomplete"):
             read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "is empty"),
+        (bytes(9000), "begins with zeros"),
+        *((PNG[:n], f"ends after {n} bytes") for n in (1, 7)),
+        *((head, f"ends after {len(head)} bytes") for head in (PLAIN[:2], b"II*", b"MM")),
+        (b"<!DOCTYPE html>", "if it was one copy it again from the source"),
+    ],
+)
+def test_a_file_of_which_too_little_arrived_is_told_as_such(tmp_path, content, what):
+    with pytest.raises(DamagedError, match=what) as refusal:
+        probe(file_with(tmp_path / "a.tif", content))
+    assert str(refusal.value).endswith("copy it again from the source")
+
+
+GAMMA, LINEAR = png_chunk(b"gAMA", (45455).to_bytes(4)), png_chunk(b"gAMA", (100000).to_bytes(4))
+# What says nothing that could be true, or comes after what says it already.
+ODD_COLOURS = {
+    "cICP": png_chunk(b"cICP", bytes((9, 16))),
+    "gAMA": png_chunk(b"gAMA", bytes(4)) + GAMMA,
+    "cHRM": png_chunk(b"cHRM", struct.pack(">8I", *[33333] * 8)) + GAMMA,
+    "sRGB": png_chunk(b"sRGB", b""),
+    "": GAMMA + LINEAR,
+}
+
+
+@pytest.mark.parametrize("name", ODD_COLOURS)
+def test_what_png_says_of_colours_is_the_first_that_can_be_true(tmp_path, name):
+    plain = probe(file_with(tmp_path / "plain.png", PNG))
+    odd = file_with(tmp_path / "odd.png", PNG[:33] + ODD_COLOURS[name] + PNG[33:])
+    assert same_colours(probe(odd), plain)
+    said = [f"has damaged {name}, which is ignored"] if name else []
+    assert [*probe(odd).notes] == said
+    chunks = read_metadata(odd).chunks
+    assert chunks == (((b"gAMA", GAMMA[8:12]),) if GAMMA in ODD_COLOURS[name] else ())
+    write_image(
+        tmp_path / "out.png", read_image(odd), encoding=Encoding(metadata=read_metadata(odd))
+    )
+    assert read_metadata(tmp_path / "out.png").chunks == chunks
+    linear = probe(file_with(tmp_path / "linear.png", PNG[:33] + LINEAR + PNG[33:]))
+    assert not same_colours(probe(odd), linear)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -361,6 +406,18 @@ REWRITTEN = {
         (GREY >> 4) * np.uint8(17),
     ),
     "12 bits": ("in.tif", lambda: tiff_bytes(DEEP, bitspersample=12), DEEP),
+    "white is 0 of 12 bits": (
+        "in.tif",
+        lambda: tiff_bytes(4095 - DEEP[..., 1], "miniswhite", bitspersample=12),
+        DEEP[..., 1],
+    ),
+    "white is 0 of 4095": (
+        "in.tif",
+        lambda: tiff_bytes(
+            4095 - DEEP[..., 1], "miniswhite", extratags=[(281, "H", 1, 4095, True)]
+        ),
+        DEEP[..., 1],
+    ),
     "white is 0": ("in.tif", lambda: tiff_bytes(1 - LIGHT[..., 1], "miniswhite"), LIGHT[..., 1]),
     "JPEG-LS": ("in.jpg", lambda: imagecodecs.jpegls_encode(GREY.copy()), GREY),
     "JPEG-LS in colour": ("in.jpg", lambda: imagecodecs.jpegls_encode(smooth(STORED)), None),
@@ -612,6 +669,21 @@ def test_the_remedy_for_a_page_stack_makes_frames_of_it(tmp_path, kind):
         if "ImageJ" not in kind:
             expected = (4 * 25400, 2 * 25400) if kind == "hyperstack" else (300, 150)
             assert read_metadata(frame).resolution == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("how", [{"imagej": True}, {"ome": True}])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_pages_of_several_channels_are_told_as_such(tmp_path, how, channels):
+    path = tmp_path / ("a.ome.tif" if "ome" in how else "a.tif")
+    pages = noise((3, channels, 24, 33))
+    tifffile.imwrite(path, pages, photometric="minisblack", metadata={"axes": "ZCYX"}, **how)
+    told = " of 2 channels, each a stack of its own" if channels == 2 else ""
+    with pytest.raises(PageStackError, match=f"holds {3 * channels} pages{told}, a frame must be"):
+        probe(path)
+    colour = noise((3, 24, 33, 3))
+    tifffile.imwrite(path, colour, photometric="rgb", metadata={"axes": "ZYXS"}, **how)
+    with pytest.raises(PageStackError, match="holds 3 pages, a frame must be"):
+        probe(path)
 
 
 def test_planes_of_metamorph_behind_the_first_are_not_dropped(tmp_path):

@@ -48,7 +48,7 @@ def test_each_way_to_be_no_image_has_its_own_message(tmp_path):
     assert "Is a directory; rename the folder, or name a file in it" in refusal(tmp_path, FileError)
     assert "is empty (0 bytes)" in refusal(file_with(tmp_path / "empty.jpg", b""))
     assert "is not a JPEG, PNG or TIFF" in refusal(file_with(tmp_path / "text.jpg", b"hello you"))
-    assert "is not a JPEG, PNG or TIFF" in refusal(file_with(tmp_path / "short.png", b"\x89P"))
+    assert "ends after 2 bytes" in refusal(file_with(tmp_path / "short.png", b"\x89P"))
     assert "JPEG header" in refusal(file_with(tmp_path / "head.jpg", jpeg_bytes(photo())[:300]))
     assert "PNG header" in refusal(file_with(tmp_path / "head.png", b"\x89PNG\r\n\x1a\n\0\0"))
     assert "TIFF" in refusal(file_with(tmp_path / "head.tif", b"II*\0\x08\0\0\0"))

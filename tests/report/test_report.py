@@ -21,12 +21,13 @@ from batchstack.batch.plan import make_plan
 from batchstack.batch.previews import folder_name, kept_in, stack_folder
 from batchstack.batch.records import Record
 from batchstack.batch.tasks import do_stack
-from batchstack.images import read_image, read_preview
-from batchstack.options import RunOptions
+from batchstack.images import read_image, read_preview, write_image
+from batchstack.options import FusionOptions, RunOptions
 from batchstack.report.write import write_report
 from tests.processes import wait_for
 from tests.report.conftest import BEST, HANDLER, SCRIPT
 from tests.report.pages import folder_of, listed, page_of, pages
+from tests.scenes import stack
 
 MAPS = ("depth_map.png", "depth_confidence.png")
 ALL = ("focus_stacked_bayesian.png", *MAPS)
@@ -336,6 +337,58 @@ def test_tasks_leave_the_previews_that_a_report_would_make(workspace, do, suffix
         assert abs(again - made[name]).mean() < 4, name
     confidence = read_image(tasks.top / "s" / f"depth_confidence{suffix}").mean() / 255
     assert kept["depth_confidence.jpg"].mean == pytest.approx(confidence, abs=0.02)
+
+
+def coded(workspace, name, shape, dtype, suffix=".tif"):
+    """The frames of a stack whose white is 4095 in 16 bits or floats, and paths of theirs."""
+    frames = [frame >> 4 for frame in stack(shape, 2, dtype="uint16")]
+    paths = [f"frames/{name}{index}{suffix}" for index in range(len(frames))]
+    for path, frame in zip(paths, frames, strict=True):
+        write_image(workspace.root / path, frame.astype(dtype))
+    return frames, paths
+
+
+@pytest.mark.parametrize("do", [whole, staged, split])
+@pytest.mark.parametrize(("dtype", "given"), [("uint16", None), ("float32", None), ("uint16", 8e3)])
+def test_previews_of_code_values_are_as_bright_as_their_white_says(workspace, do, dtype, given):
+    frames, paths = coded(workspace, "f", (200, 900), dtype)
+    tasks = Tasks(workspace, paths, fusion=FusionOptions(data_range=given))
+    result, folder = tasks.do(do)
+    expected = [frame.mean() * 255 / (given or 4095) for frame in frames]
+    fused = read_image(result.job.output_path(BEST.removesuffix(".png"))).mean() * 255
+    expected.append(fused / (given or 4095))
+    names = ("frame-1.jpg", "frame-2.jpg", "focus_stacked_bayesian.jpg")
+    for name, mean in zip(names, expected, strict=True):
+        assert read_image(folder / name).mean() == pytest.approx(mean, abs=2), name
+    depth = read_image(result.job.output_path("depth_map")).mean() / 257
+    assert read_image(folder / "depth_map.jpg").mean() == pytest.approx(depth, abs=2)
+    # The report makes the same of the files alone.
+    key = {"data_range": given}
+    outputs = {result.job.output_path(name).name: w for name, w in result.outputs.items()}
+    with Ledger(tasks.top) as ledger:
+        ledger.append_done("s", {"bayesian": Record(key, result.inputs, outputs)}, {})
+        for name in (*names, "depth_map.jpg"):
+            (folder / name).unlink()
+        write_report(ledger, tasks.top)
+    for name, mean in zip((*names, "depth_map.jpg"), (*expected, depth), strict=True):
+        assert read_image(folder / name).mean() == pytest.approx(mean, abs=2), name
+
+
+def test_small_files_that_browsers_would_show_dark_have_previews(workspace):
+    frames, paths = coded(workspace, "f", (40, 60), "uint16", ".png")
+    tasks = Tasks(workspace, paths)
+    result, folder = tasks.do()
+    names = ["frame-1.jpg", "frame-2.jpg", "focus_stacked_bayesian.jpg"]
+    outputs = {result.job.output_path(name).name: w for name, w in result.outputs.items()}
+    for _ in range(2):
+        assert {path.name for path in folder.iterdir()} >= {*names}
+        assert not (folder / "depth_map.jpg").exists()
+        assert read_image(folder / names[0]).mean() == pytest.approx(frames[0].mean() / 16, abs=3)
+        for name in names:
+            (folder / name).unlink()
+        with Ledger(tasks.top) as ledger:
+            ledger.append_done("s", {"bayesian": Record({}, result.inputs, outputs)}, {})
+            write_report(ledger, tasks.top)
 
 
 def test_small_frames_and_outputs_get_no_previews_from_tasks(workspace):

@@ -22,7 +22,8 @@ def look(scene, focus):
     picture = np.zeros((4, 4), np.float32)
     picture.flat[scene] = 1.0
     depths = np.linspace(0, 1, 24, dtype=np.float32)
-    return Look(picture, 3 * np.exp(-(((depths - focus) / 0.2) ** 2)).astype(np.float32))
+    sharpness = np.exp(3 * np.exp(-(((depths - focus) / 0.2) ** 2))) - 0.5
+    return Look(picture, sharpness.astype(np.float32))
 
 
 def proposed(shots, looks=None, **options):
@@ -118,7 +119,7 @@ def test_a_frame_out_of_focus_parts_no_stack(place):
     shots = series(1, 12, 0.0)
     looks = focused(shots, 0, np.linspace(0, 1, 12))
     name = shots[place].name
-    looks[name] = replace(looks[name], sharpness=looks[name].sharpness - 4)
+    looks[name] = replace(looks[name], sharpness=np.exp(-4) * (looks[name].sharpness + 0.5) - 0.5)
     groups, _ = proposed(shots, looks)
     assert [len(frames) for frames in groups.values()] == [12]
 
