@@ -29,6 +29,10 @@ def program():
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+class Left(AssertionError):
+    """The page went away before it had answered."""
+
+
 class Browser:
     """One page of a headless browser, and what it asks for and complains of.
 
@@ -47,7 +51,7 @@ class Browser:
 
     def __init__(self, profile):
         self.requests, self.complaints = [], []
-        self._number, self._unread, self._loads = 0, b"", 0
+        self._number, self._unread, self._loaded = 0, b"", set()
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
         command = [program(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
@@ -71,6 +75,7 @@ class Browser:
             self._session = attached["sessionId"]
             for domain in ("Page", "Runtime", "Log", "Network"):
                 self._call(f"{domain}.enable")
+            self._call("Page.setLifecycleEventsEnabled", enabled=True)
         except BaseException:
             self.__exit__()
             raise
@@ -96,9 +101,8 @@ class Browser:
 
     def open(self, address):
         """Load a page and wait until all of it is there."""
-        loads = self._loads
-        self._call("Page.navigate", url=str(address))
-        self.wait(lambda: self._loads > loads)
+        loader = self._call("Page.navigate", url=str(address)).get("loaderId")
+        self.wait(lambda: loader in self._loaded)
 
     def do(self, script):
         """Run a script in the page and return its value."""
@@ -108,6 +112,10 @@ class Browser:
         if "exceptionDetails" in answer:
             raise AssertionError(answer["exceptionDetails"])
         return answer["result"].get("value")
+
+    def leave(self, script):
+        """Run a script that leads to another page, which may be there before the answer is."""
+        self.do(f"setTimeout(() => {{ {script} }}), null")
 
     def press(self, key):
         """Press a key of one character or of a name, such as ArrowLeft."""
@@ -136,9 +144,16 @@ class Browser:
         """Wait until a condition holds: a script that gives true, or a function."""
         end = time.monotonic() + seconds
         test = condition if callable(condition) else lambda: self.do(condition)
-        while not test():
+        while not self._holds(test):
             assert time.monotonic() < end, condition
             self._hear(0.02)
+
+    @staticmethod
+    def _holds(test):
+        try:
+            return test()
+        except Left:
+            return False
 
     def picture(self, path, *, full=False):
         """Save what is seen."""
@@ -157,7 +172,10 @@ class Browser:
         while time.monotonic() < end:
             answer = self._hear(1)
             if answer and answer.get("id") == self._number:
-                assert "error" not in answer, (method, answer["error"])
+                error = answer.get("error")
+                if error and "navigated" in error["message"]:
+                    raise Left(method, error)
+                assert not error, (method, error)
                 return answer["result"]
         raise AssertionError(f"{method}: no answer")
 
@@ -177,8 +195,8 @@ class Browser:
     def _note(self, method, said):
         if method == "Network.requestWillBeSent":
             self.requests.append(said["request"]["url"])
-        elif method == "Page.loadEventFired":
-            self._loads += 1
+        elif method == "Page.lifecycleEvent" and said["name"] == "load":
+            self._loaded.add(said["loaderId"])
         elif method == "Runtime.exceptionThrown":
             self.complaints.append(json.dumps(said["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled":

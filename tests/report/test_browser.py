@@ -82,9 +82,9 @@ def test_more_rows_come_when_they_are_wanted(many, see):
 def test_the_choice_is_there_again_after_a_look_at_a_stack(many, see):
     page = see(many.top / "report.html")
     choose(page, "filter", "specimen_00013")
-    page.do("document.querySelector('#rows .name a').click()")
+    page.leave("document.querySelector('#rows .name a').click()")
     page.wait("document.querySelectorAll('.log').length === 1")
-    page.do("history.back()")
+    page.leave("history.back()")
     page.wait("document.getElementById('count')?.textContent === '1 of 5000'")
 
 
