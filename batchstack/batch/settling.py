@@ -1,18 +1,17 @@
 """Settling a decision map that is kept in scratch, because it may not fit in memory.
 
-The map is labelled chunk by chunk, and regions are joined across the borders of chunks, by
-`dask_image.ndmeasure.label`.
-That knows things and a background, but not things of several kinds that touch: so the map is
+The map is labelled chunk by chunk by `dask_image.ndmeasure.label`, and the pieces of a region in
+several chunks are joined as a graph whose edges are the cells on both sides of a border.
+The former knows things and a background, but not things of several kinds that touch: so a chunk is
 laid out with the places between its cells, and those between cells of different frames are
 background.
-What Dask holds between its tasks lies in scratch too.
 """
 
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from itertools import count
 from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +28,7 @@ IN_MEMORY, CHUNK = 2**24, 1024
 # Bytes that are taken at most, in memory for each cell, and in chunks for each cell of one.
 CELL_BYTES, CHUNK_BYTES = 15, 160
 
-# Smaller things are kept in memory between Dask's tasks.
+# Bytes of arrays that are kept in memory.
 _SMALL = 2**16
 
 
@@ -69,8 +68,8 @@ def settle_files(
         return
     files.make_folder(folder, parents=False)
     chunks = list(partition(_size(index), chunk, 1))
-    _label(index, folder / "labels", chunk)
-    stays = _regions_that_stay(folder / "labels", chunks, confidence, evidence)
+    regions = _label(index, folder / "labels", chunks)
+    stays = _pieces_that_stay(folder / "labels", chunks, confidence, evidence, regions)
     # Each file is written from top to bottom, so the map is filled once for each.
     for which, path in enumerate(settled):
         bands = _filled(index, folder, chunks, stays) if stays.any() else _commonest(index)
@@ -102,59 +101,81 @@ def _bands(cells: StagedImage) -> Iterator[slice]:
     return (slice(top, min(top + step, rows)) for top in range(0, rows, step))
 
 
-def _label(index: StagedImage, folder: Path, chunk: int) -> None:
-    """Number the regions of the map, from 1 on; each chunk becomes a file of the folder."""
-    import dask
+def _label(index: StagedImage, folder: Path, chunks: Sequence[Box]) -> npt.NDArray[np.int32]:
+    """Number the pieces of regions from 1 on, one file of the folder for each chunk.
+
+    Returns
+    -------
+    ndarray of int32
+        The region of each piece.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    columns, pieces = index.shape[1], 0
+    above: tuple[Any, Any] = np.zeros(columns, index.dtype), np.zeros(columns, np.int32)
+    beside = above
+    touching = [np.zeros((2, 0), np.int32)]
+    for box in chunks:  # from left to right and from top to bottom
+        cells: Any = index[box.slices]
+        labels = _pieces(cells) + np.int32(pieces)
+        pieces = int(labels.max())
+        write_tile(folder.parent, folder.name, box, labels)
+        across = slice(box.left, box.right)
+        if box.top:
+            touching.append(_touching(cells[0], labels[0], above[0][across], above[1][across]))
+        if box.left:
+            touching.append(_touching(cells[:, 0], labels[:, 0], *beside))
+        above[0][across], above[1][across] = cells[-1], labels[-1]
+        beside = cells[:, -1], labels[:, -1]
+    pairs = np.concatenate(touching, axis=1)
+    graph = coo_array((np.ones(pairs.shape[1], np.uint8), tuple(pairs)), (pieces + 1, pieces + 1))
+    regions: npt.NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return regions
+
+
+def _pieces(cells: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    """Regions of one chunk, numbered from 1 on.
+
+    Not of all chunks at once, because what Dask-image does for the borders labels every chunk
+    again for each border after it.
+    """
     from dask import array as da
     from dask_image.ndmeasure import label
 
-    rows, columns = (2 * length - 1 for length in index.shape)
-    wide = da.from_array(_Between(index), chunks=(2 * chunk, 2 * chunk), name=False, asarray=False)
-    assert wide.shape == (rows, columns)
-    # What is made of the places between cells is of no use later.
-    labels = label(wide)[0][::2, ::2]
-    cache = _Cache(folder.with_name("dask"))
-    with dask.config.set(scheduler="synchronous", cache=cache):
-        da.store(labels, _Tiles(folder), lock=False)
+    rows, columns = cells.shape
+    wide = np.zeros((2 * rows - 1, 2 * columns - 1), np.uint8)
+    wide[::2, ::2] = 1
+    wide[1::2, ::2] = cells[:-1] == cells[1:]
+    wide[::2, 1::2] = cells[:, :-1] == cells[:, 1:]
+    labels = label(da.from_array(wide, chunks=wide.shape))[0][::2, ::2]
+    found: npt.NDArray[np.int32] = labels.compute(scheduler="synchronous").astype(np.int32)
+    return found
 
 
-class _Between:
-    """A map laid out with the places between its cells: 1 inside a region, 0 between regions."""
-
-    dtype, ndim = np.dtype(np.uint8), 2
-
-    def __init__(self, index: StagedImage) -> None:
-        self._index = index
-        self.shape = tuple(2 * length - 1 for length in index.shape)
-
-    def __getitem__(self, area: tuple[slice, slice]) -> npt.NDArray[np.uint8]:
-        tops, lefts = area
-        # Chunks begin on cells; what lies below or right of the last cell needs the next one.
-        cells = self._index[
-            slice(tops.start // 2, tops.stop // 2 + 1), slice(lefts.start // 2, lefts.stop // 2 + 1)
-        ]
-        rows, columns = cells.shape
-        out = np.zeros((2 * rows, 2 * columns), np.uint8)
-        out[::2, ::2] = 1
-        out[1:-1:2, ::2] = cells[:-1] == cells[1:]
-        out[::2, 1:-1:2] = cells[:, :-1] == cells[:, 1:]
-        return out[: tops.stop - tops.start, : lefts.stop - lefts.start]
+def _touching(
+    cells: npt.NDArray[Any],
+    labels: npt.NDArray[np.int32],
+    others: npt.NDArray[Any],
+    labels_of_others: npt.NDArray[np.int32],
+) -> npt.NDArray[np.int32]:
+    """Pairs of pieces of one region on two sides of a border."""
+    same = cells == others
+    pairs: npt.NDArray[np.int32] = np.unique(
+        np.stack([labels[same], labels_of_others[same]]), axis=1
+    )
+    return pairs
 
 
-class _Tiles:
-    """Where Dask stores labels: a file for each chunk."""
+class _Held(NamedTuple):
+    """An array in a file, and the shape that it has."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __setitem__(self, area: tuple[slice, slice], labels: npt.NDArray[Any]) -> None:
-        top, left = (one.start for one in area)
-        box = Box(top, left, top + labels.shape[0], left + labels.shape[1])
-        write_tile(self._folder.parent, self._folder.name, box, labels)
+    file: StagedImage
+    shape: tuple[int, ...]
 
 
 class _Cache(MutableMapping[Any, Any]):
-    """What Dask holds between its tasks: arrays in scratch, small ones and all else in memory."""
+    """What is held for later: arrays in scratch, small ones and all else in memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._held, self._numbers = folder, dict[Any, Any](), count()
@@ -162,18 +183,18 @@ class _Cache(MutableMapping[Any, Any]):
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, np.ndarray) and value.nbytes > _SMALL:
             path = self._folder / f"{next(self._numbers)}.npy"
-            write_npy(path, value)
-            value = StagedImage(path)
+            write_npy(path, value.reshape(1, -1))  # an array of any dimensions
+            value = _Held(StagedImage(path), value.shape)
         self._held[key] = value
 
     def __getitem__(self, key: Any) -> Any:
         value = self._held[key]
-        return value.whole() if isinstance(value, StagedImage) else value
+        return value.file.whole().reshape(value.shape) if isinstance(value, _Held) else value
 
     def __delitem__(self, key: Any) -> None:
         value = self._held.pop(key)
-        if isinstance(value, StagedImage):
-            files.remove(value.path)
+        if isinstance(value, _Held):
+            files.remove(value.file.path)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._held)
@@ -182,17 +203,20 @@ class _Cache(MutableMapping[Any, Any]):
         return len(self._held)
 
 
-def _regions_that_stay(
-    folder: Path, chunks: Sequence[Box], confidence: StagedImage, evidence: int
+def _pieces_that_stay(
+    folder: Path,
+    chunks: Sequence[Box],
+    confidence: StagedImage,
+    evidence: int,
+    regions: npt.NDArray[np.int32],
 ) -> npt.NDArray[np.uint8]:
-    """By the number of a region 1 if it stays; 0 is none."""
-    sure = np.zeros(1, np.int64)
+    """By the number of a piece 1 if its region stays."""
+    sure = np.zeros(int(regions.max()) + 1, np.int64)
     for box in chunks:
         labels = tile(folder.parent, folder.name, box)
-        sure.resize(max(sure.size, int(labels.max()) + 1), refcheck=False)
-        found = np.bincount(labels[confidence[box.slices] >= SURE])
+        found = np.bincount(regions[labels[confidence[box.slices] >= SURE]])
         sure[: found.size] += found
-    return (sure >= evidence).view(np.uint8)
+    return (sure >= evidence).view(np.uint8)[regions]
 
 
 def _filled(

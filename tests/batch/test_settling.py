@@ -30,7 +30,7 @@ def test_chunks_settle_as_the_whole(shape, grain, n_frames, evidence, chunk, ban
     index = np.repeat(np.repeat(coarse, grain, axis=0), grain, axis=1)[: shape[0], : shape[1]]
     index = index.astype(index_type(n_frames))
     confidence = rng.integers(0, 110, shape).astype(np.uint8)
-    chunk = max(chunk, -(-max(shape) // 4))  # Dask takes its time with many of them
+    chunk = max(chunk, -(-max(shape) // 4))
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(decision, "BAND", band)
         settled = settled_in_files(Path(name), index, confidence, evidence, chunk)
@@ -60,3 +60,29 @@ def test_a_region_that_winds_through_all_chunks_is_one(tmp_path):
     np.testing.assert_array_equal(settled, index)
     settled, *_ = settled_in_files(tmp_path / "again", index, confidence, 7, 16)
     assert not settled.any()
+
+
+def test_specks_in_many_chunks_settle_as_the_whole_and_are_read_no_more_often(
+    tmp_path, monkeypatch
+):
+    """The more chunks the more borders, and the more pieces of regions that are joined there."""
+    rng = np.random.default_rng(0)
+    index = (np.indices((512, 512))[1] // 100 % 2).astype(np.uint8)
+    specks = rng.random(index.shape) < 0.4
+    index[specks] ^= 1
+    confidence = np.where(specks, 0, 255).astype(np.uint8)
+    expected = settle(index, confidence, 20)
+    read, window = [], StagedImage.window
+
+    def counted(self, *area):
+        found = window(self, *area)
+        read[-1] += found.size
+        return found
+
+    monkeypatch.setattr(StagedImage, "window", counted)
+    for chunk in (256, 64):
+        read.append(0)
+        settled = settled_in_files(tmp_path / str(chunk), index, confidence, 20, chunk)
+        for found, wanted in zip(settled, expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    assert read[1] < 1.2 * read[0]
