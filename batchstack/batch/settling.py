@@ -8,10 +8,9 @@ background.
 """
 
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from itertools import count
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +26,6 @@ from batchstack.images import StagedImage, write_npy, write_npy_rows
 IN_MEMORY, CHUNK = 2**24, 1024
 # Bytes that are taken at most, in memory for each cell, and in chunks for each cell of one.
 CELL_BYTES, CHUNK_BYTES = 15, 160
-
-# Bytes of arrays that are kept in memory.
-_SMALL = 2**16
 
 
 def settle_files(
@@ -167,40 +163,32 @@ def _touching(
     return pairs
 
 
-class _Held(NamedTuple):
-    """An array in a file, and the shape that it has."""
-
-    file: StagedImage
-    shape: tuple[int, ...]
-
-
-class _Cache(MutableMapping[Any, Any]):
-    """What is held for later: arrays in scratch, small ones and all else in memory."""
+class _RowsInScratch(MutableMapping[int, npt.NDArray[np.int64]]):
+    """Arrays of rows by their numbers, each in a file of its own until it is taken out."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._held, self._numbers = folder, dict[Any, Any](), count()
+        self._folder, self._numbers = folder, set[int]()
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if isinstance(value, np.ndarray) and value.nbytes > _SMALL:
-            path = self._folder / f"{next(self._numbers)}.npy"
-            write_npy(path, value.reshape(1, -1))  # an array of any dimensions
-            value = _Held(StagedImage(path), value.shape)
-        self._held[key] = value
+    def _file(self, number: int) -> Path:
+        return self._folder / f"{number}.npy"
 
-    def __getitem__(self, key: Any) -> Any:
-        value = self._held[key]
-        return value.file.whole().reshape(value.shape) if isinstance(value, _Held) else value
+    def __setitem__(self, number: int, rows: npt.NDArray[np.int64]) -> None:
+        write_npy(self._file(number), rows)
+        self._numbers.add(number)
 
-    def __delitem__(self, key: Any) -> None:
-        value = self._held.pop(key)
-        if isinstance(value, _Held):
-            files.remove(value.file.path)
+    def __getitem__(self, number: int) -> npt.NDArray[np.int64]:
+        rows: Any = StagedImage(self._file(number)).whole()
+        return cast(npt.NDArray[np.int64], rows)
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._held)
+    def __delitem__(self, number: int) -> None:
+        self._numbers.remove(number)
+        files.remove(self._file(number))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._numbers)
 
 
 def _pieces_that_stay(
@@ -228,7 +216,7 @@ def _filled(
         window = Box(rows.start, 0, rows.stop, index.shape[1])
         return index[rows, :], stays[tile_window(folder, "labels", chunks, window)]
 
-    below = _Cache(folder.with_name("below"))
+    below = _RowsInScratch(folder.with_name("below"))
     return ((band, trust) for _, band, trust in filled(read, _size(index), below))
 
 

@@ -351,8 +351,9 @@ def _cells(
     rows, columns = (side // lattice.cell * lattice.cell for side in frame.shape[:2])
     band = max(1, 4_000_000 // (columns * lattice.cell)) * lattice.cell
     parts = [
-        _of_band(np.asarray(frame[top : min(top + band, rows), 0:columns]), *how)
-        for how in [(lattice, data_range, curve)]
+        _of_band(
+            np.asarray(frame[top : min(top + band, rows), 0:columns]), lattice, data_range, curve
+        )
         for top in range(0, rows, band)
     ]
     light, clipped = (np.concatenate(part) for part in zip(*parts, strict=True))
