@@ -202,13 +202,7 @@ def refuse_none(proposal: Proposal, folder: Path) -> None:
 
 def _refuse_strange(path: Path) -> None:
     """Refuse to replace a file that no run has left."""
-    if files.size_of(path) is None:
-        return
-    try:
-        is_ours = files.read_bytes(path).startswith(_HEAD)
-    except OSError:  # such as a folder
-        is_ours = False
-    if not is_ours:
+    if files.is_strange(path, _HEAD):
         raise OutputInUseError(
             f"{path}: is not a proposal that a run has left; rename or remove it, because a run "
             "of a folder keeps its proposal there"
