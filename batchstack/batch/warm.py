@@ -1,16 +1,29 @@
 """Loading or compiling the kernels before they are needed."""
 
-from collections.abc import Callable, Collection, Iterable
-from threading import Timer
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 from batchstack.batch.jobs import Job
-from batchstack.compiled import COMPILED, KEPT
-from batchstack.fusion.warm import run_kernels as fuse_something
-from batchstack.registration.warm import run_kernels as align_something
+from batchstack.compiled import COMPILED, LISTENERS, UNKEPT
 
-ANNOUNCED_AFTER = 2.0  # seconds
 _COMPILING = "compiling for this machine, which happens once and takes half a minute"
 _ALIGNMENT = "alignment"  # what needs kernels beside methods
+
+
+@contextmanager
+def telling(announce: Callable[[str], None]) -> Iterator[None]:
+    """Have it told once, if kernels are compiled in the block, what takes so long."""
+    words = [_COMPILING]
+
+    def hear() -> None:
+        while words:
+            announce(words.pop())
+
+    LISTENERS.append(hear)
+    try:
+        yield
+    finally:
+        LISTENERS.remove(hear)
 
 
 def needed(jobs: Iterable[Job]) -> set[str]:
@@ -41,28 +54,18 @@ def warm_up(
     bool
         Whether any was compiled.
     """
+    from batchstack.fusion.warm import run_kernels as fuse_something
+
     before = len(COMPILED)
-
-    def compiled() -> bool:
-        return len(COMPILED) > before or not kernels_are_kept()
-
-    def say() -> None:
-        if compiled():
-            announce(_COMPILING)
-
-    timer = Timer(ANNOUNCED_AFTER, say)
-    timer.start()
-    try:
+    with telling(announce):
         fuse_something([name for name in names if name != _ALIGNMENT])
         if _ALIGNMENT in names:
+            from batchstack.registration.warm import run_kernels as align_something
+
             align_something()
-    finally:
-        # A process that is forked next must have no other thread.
-        timer.cancel()
-        timer.join()
-    return compiled()
+    return len(COMPILED) > before
 
 
 def kernels_are_kept() -> bool:
     """Whether compiled kernels can be kept for the next process."""
-    return all(KEPT)
+    return not UNKEPT

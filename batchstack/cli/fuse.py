@@ -21,7 +21,7 @@ from batchstack.batch.placement import cost_of_crop
 from batchstack.batch.plan import make_plan
 from batchstack.batch.progress import UnderWay, hearing
 from batchstack.batch.steps import Step, can_spread, is_split
-from batchstack.batch.warm import needed, warm_up
+from batchstack.batch.warm import telling
 from batchstack.cli import options as shared
 from batchstack.cli.progress import Progress, loss
 from batchstack.cli.screen import tell
@@ -70,8 +70,7 @@ def command(
     if step.job is None:
         tell(step.reasons[0])
         sys.exit(ExitCode.REFUSED if step.hopeless else ExitCode.FAILED)
-    warm_up(needed([step.job]), tell)
-    with claim(output, lasting=False) as held:
+    with telling(tell), claim(output, lasting=False) as held:
         result = _fuse(step, replace(step.job, claim=held), limit)
         while result.error and (job := without_broken(result)):
             result = _fuse(step, replace(job, number=job.number + 1), limit)

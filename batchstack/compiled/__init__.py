@@ -23,8 +23,23 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
-from numba.extending import intrinsic
+
+from batchstack.compiled.kernels import COMPILED, LISTENERS, UNKEPT, Kernel, Routine
+
+__all__ = [
+    "COMPILED",
+    "LISTENERS",
+    "UNKEPT",
+    "Counts",
+    "Pixels",
+    "Planes",
+    "fused",
+    "inlined",
+    "kernel",
+    "mirror_ends",
+    "mirrored",
+    "routine",
+]
 
 Pixels = npt.NDArray[Any]
 Planes = npt.NDArray[np.float32]
@@ -32,41 +47,13 @@ Counts = npt.NDArray[np.uint8]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-# For each kernel whether it can be kept on disk.
-KEPT: list[bool] = []
-# Names of kernels that were compiled because no code of them was found on disk.
-COMPILED: list[str] = []
-
-
 def kernel(function: _Function) -> _Function:
-    """A function compiled when first called and kept on disk; it does not hold the GIL.
+    """A function that Python calls, compiled when first called and kept on disk.
 
-    It is found on disk by its name and by what it closes over, which differs from process to
-    process if that is a routine: so it closes over nothing and stands at the top of a module.
+    It stands at the top of a module, makes no arrays and returns nothing: it counts no
+    references, which cost as much as short rows, and does not hold the GIL.
     """
-    return cast(_Function, _kept(njit(nogil=True, error_model="numpy")(function)))
-
-
-def bare_kernel(function: _Function) -> _Function:
-    """A kernel that makes no arrays: it counts no references, which cost as much as short rows."""
-    return cast(
-        _Function,
-        _kept(njit(nogil=True, error_model="numpy", _nrt=False, no_cfunc_wrapper=True)(function)),
-    )
-
-
-def _kept(compiled: Any) -> Any:
-    if compiled.py_func.__closure__:
-        raise TypeError(f"{compiled.py_func.__qualname__}: a kernel closes over nothing")
-    try:
-        from batchstack.compiled.kept import keep
-
-        keep(compiled)
-    except Exception:  # no folder can be written, or this Numba keeps code by other means
-        KEPT.append(False)
-    else:
-        KEPT.append(True)
-    return compiled
+    return cast(_Function, Kernel(function))
 
 
 def routine(function: _Function) -> _Function:
@@ -74,7 +61,7 @@ def routine(function: _Function) -> _Function:
 
     It is part of their machine code, which is kept until any source of a room with kernels changes.
     """
-    return cast(_Function, njit(error_model="numpy", _nrt=False)(function))
+    return cast(_Function, Routine(function, "routine"))
 
 
 def inlined(function: _Function) -> _Function:
@@ -82,17 +69,15 @@ def inlined(function: _Function) -> _Function:
 
     To hand over many arrays costs nothing then.
     """
-    return cast(_Function, njit(error_model="numpy", _nrt=False, inline="always")(function))
+    return cast(_Function, Routine(function, "inlined"))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
+def fused(a: np.float32, b: np.float32, c: np.float32) -> np.float32:
     """a b + c of float32, rounded once: one instruction, everywhere and in every loop the same."""
+    raise NotImplementedError("only kernels can do this")
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.fma(*values)
 
-    return types.float32(types.float32, types.float32, types.float32), generate
+fused = cast(Callable[..., Any], Routine(fused, "fused"))
 
 
 @routine

@@ -1,121 +1,115 @@
-"""Machine code of kernels kept on disk, for as long as the sources it was made from stay the same.
+"""Machine code kept on disk, for as long as the sources it was made from stay the same.
 
-Numba holds code for fresh while the file of the kernel does not change.  A kernel is made
-of routines and constants of other files too, so here it is all sources of the rooms that
-have kernels that must be the same, byte for byte; when they were written does not matter.
+A kernel is made of routines and constants of other files too, so it is all sources of the rooms
+that have kernels that must be the same, byte for byte; when they were written does not matter.
 """
 
 import hashlib
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib import resources
-from importlib.resources.abc import Traversable
-from typing import Any
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from sys import implementation
 
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
-from numba.core.runtime import rtsys
+import llvmlite
+import numpy as np
 
-from batchstack.compiled import COMPILED
+import batchstack
+from batchstack.compiled.kernels import Kinds
+from batchstack.compiled.machine import Code, processor
 
 # Packages with kernels, and with all that becomes a part of their machine code.
 ROOMS = ("compiled", "fusion", "registration")
+_PACKAGE = Path(batchstack.__file__).parent
+# Where Numba is told to keep code.
+_FOLDER = "NUMBA_CACHE_DIR"
 
 
-def _sources(folder: Traversable) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the sources in a package and those in it, in a fixed order."""
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py"):
-            yield file.name, file.read_bytes()
-        elif file.is_dir() and file.name != "__pycache__":
-            yield from _sources(file)
+def read(kernel: str, kinds: Kinds) -> Code | None:
+    """Kept code of a kernel for some arguments; None if there is none, or of other sources."""
+    name = _file_name(kernel, kinds)
+    for folder in _folders():
+        with suppress(OSError, ValueError):
+            digest, symbol, content = (folder / name).read_bytes().split(b"\n", 2)
+            code = Code(symbol.decode(), content)
+            if digest == _digest(kernel, kinds, code):
+                return code
+    return None
 
 
-def _digest() -> str:
-    """SHA-256 over names and contents of the sources; empty where there are none (frozen)."""
-    parts = [
-        (name, hashlib.sha256(content).hexdigest())
-        for room in ROOMS
-        for name, content in _sources(resources.files("batchstack") / room)
-    ]
-    return hashlib.sha256(repr(parts).encode()).hexdigest() if parts else ""
+def write(kernel: str, kinds: Kinds, code: Code) -> bool:
+    """Keep code in the place of any for the same arguments; whether it could be."""
+    name = _file_name(kernel, kinds)
+    for folder in _folders():
+        part = folder / f".{name}.{secrets.token_hex(6)}.part"
+        with suppress(OSError):
+            digest = _digest(kernel, kinds, code)
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                part.write_bytes(b"\n".join([digest, code.symbol.encode(), code.content]))
+                part.replace(folder / name)
+                return True
+            finally:
+                part.unlink(missing_ok=True)
+    return False
 
 
-SOURCES = _digest()
+def _folders() -> Iterator[Path]:
+    """Where code is kept: where the user says, or beside the sources, or else with the user."""
+    if told := os.environ.get(_FOLDER):
+        yield Path(told)
+        return
+    yield _PACKAGE / "compiled" / "__pycache__"
+    with suppress(RuntimeError):  # of a user without a home
+        cached = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        # Other installations of the same user keep theirs apart.
+        yield cached / "batchstack" / hashlib.sha256(str(_PACKAGE).encode()).hexdigest()[:12]
 
 
-class _StampedCode(CompileResultCacheImpl):  # type: ignore[misc]
-    """How code is written and read: with the digest of its sources.
-
-    The index of a kernel has it, so that it is written anew when the sources differ.
-    The code itself has it, because Numba writes it after the index: a process that reads
-    between the two, or after the writer was killed there, would find code of other sources.
-    """
-
-    def __init__(self, function: Any) -> None:
-        super().__init__(function)
-        if SOURCES:
-            self.locator.get_source_stamp = lambda: SOURCES
-
-    def get_filename_base(self, fullname: str, abiflags: str) -> str:
-        # Without the line of the kernel: code of one that has moved is replaced, not left behind.
-        base: str = super().get_filename_base(fullname, abiflags)
-        return base.replace(f"-{self.locator.get_disambiguator()}.py", ".py")
-
-    def reduce(self, code: Any) -> tuple[str, Any]:
-        return SOURCES, super().reduce(code)
-
-    def rebuild(self, target_context: Any, stamped: Any) -> Any:
-        """The code, None if it is of other sources."""
-        sources, *code = stamped
-        return super().rebuild(target_context, *code) if sources == SOURCES else None
+def _file_name(kernel: str, kinds: Kinds) -> str:
+    """The same whatever the sources: code of new ones takes the place of the old."""
+    wanted = f"{kinds} {processor()} {_settings()}"
+    name = kernel.removeprefix("batchstack.")
+    return f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}.code"
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
-    """The code of one kernel; what cannot be read or written is compiled when needed."""
-
-    _impl_class = _StampedCode
-    counts_references = True
-
-    def load_overload(self, signature: Any, target_context: Any) -> Any:
-        code = None
-        try:
-            # Numba would first load all it knows of types and operators, which takes twice as
-            # long as the code.  Only to compile is it wanted, and Numba loads it then.
-            if self.counts_references:
-                rtsys.initialize(target_context)
-            code = self._load_overload(signature, target_context)
-        except Exception:  # a torn file, or code that refers to what is no longer there
-            with suppress(OSError):
-                self.flush()
-        if code is None:
-            COMPILED.append(self._impl.filename_base)
-        return code
-
-    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        # Numba adds a digest of the function and of what it closes over, which for a routine is
-        # another in every process; the sources are known to be the same.
-        return signature, codegen.magic_tuple()
-
-    def save_overload(self, signature: Any, code: Any) -> None:
-        with suppress(OSError):  # such as a full disk
-            super().save_overload(signature, code)
+@cache
+def _settings() -> str:
+    """What Numba is told by the environment, and which Python has its arrays in memory."""
+    told = {name: value for name, value in os.environ.items() if name.startswith("NUMBA_")}
+    told.pop(_FOLDER, None)
+    return f"{sorted(told.items())} {implementation.cache_tag}"
 
 
-def keep(compiled: Any) -> None:
-    """Let a compiled function load its code from disk and save it there.
+def _digest(kernel: str, kinds: Kinds, code: Code) -> bytes:
+    """SHA-256 over all that code depends on, and the code itself, as text."""
+    makers = f"{processor()} {_settings()} {_makers()} {_sources()}"
+    stamp = f"{kernel} {kinds} {makers} {code.symbol}\n"
+    return hashlib.sha256(stamp.encode() + code.content).hexdigest().encode()
 
-    Parameters
-    ----------
-    compiled : numba.core.dispatcher.Dispatcher
+
+@cache
+def _makers() -> str:
+    return f"{metadata.version('numba')} {llvmlite.__version__} {np.__version__}"
+
+
+@cache
+def _sources() -> str:
+    """SHA-256 over names and contents of the sources.
 
     Raises
     ------
-    RuntimeError
-        If neither the package's folder nor the user's can be written.
-        Or if this Numba has no place for a cache of this kind; nothing is kept then.
+    FileNotFoundError
+        If none are to be seen, as in a program that was frozen.
     """
-    cache = _Cache(compiled.py_func)
-    if not (hasattr(compiled, "_cache") and isinstance(cache._impl, _StampedCode)):
-        raise RuntimeError("this version of Numba keeps code in another way")
-    cache.counts_references = compiled.targetoptions.get("_nrt", True)
-    compiled._cache = cache
+    found = []
+    for room in ROOMS:
+        for path in sorted((_PACKAGE / room).rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            found.append((str(path.relative_to(_PACKAGE)), content))
+    if not found:
+        raise FileNotFoundError(f"{_PACKAGE}: no sources")
+    return hashlib.sha256(repr(found).encode()).hexdigest()

@@ -123,7 +123,8 @@ def block_sums(fixed: Values, moving: Values, size: int, margin: int) -> tuple[P
     from batchstack.registration.kernels.blocks import summed
 
     sums = np.empty((rows, columns, _SUMS), np.float32)
-    summed(fixed, moving, size, margin, sums)
+    spare = np.zeros((_SUMS + 8, fixed.shape[1]), np.float32)
+    summed(fixed, moving, size, margin, spare, sums)
     x, y = np.meshgrid(np.arange(columns), np.arange(rows))
     corners = np.stack([x.ravel(), y.ravel()], axis=1) * float(size) + margin
     return corners, sums.reshape(-1, _SUMS).astype(np.float64)

@@ -78,14 +78,21 @@ def fitted(blocks: Blocks, start: Matrix, shape: tuple[int, int], model: Freedom
        :doi:`10.1080/03610927708827533`
     """
     # Who only plans does not wait for the kernels.
-    from batchstack.registration.kernels.fits import reweigh
+    from batchstack.registration.kernels.fits import fit, prepare
 
     middle, scale = _frame_of(shape)
     design = _design((blocks.points - middle) / scale, model) / blocks.factor
     count, _, size = design.shape
     moves, sure = located(blocks)
-    told, trust, normal, parameters = (np.empty(of) for of in (count, count, (size, size), size))
-    typical = reweigh(design, moves, sure, _ROUNDS, _CUT, told, trust, normal, parameters)
+    told, alone, trust, misfit = np.empty(count), np.empty(count), np.ones(count), np.empty(count)
+    sides, squares, spare = (np.empty(of) for of in ((count, size), (count, size**2), (3, size**2)))
+    normal, parameters, typical = np.empty((size, size)), np.empty(size), 0.0
+    prepare(design, moves, sure, told, alone, sides, squares)
+    for _ in range(_ROUNDS):
+        fit(alone, sides, squares, trust, spare, normal, parameters, misfit)
+        # The median of chi-square is 1.386; blocks without detail say nothing about it.
+        typical = max(_median(misfit, told) / 1.386, 1e-9)
+        trust = 1 / (1 + np.maximum(misfit, 0) / (_CUT * typical))
     # A freedom that no block tells of is not known.
     damped = normal + (1e-9 * np.trace(normal) + 1e-30) * np.eye(size)
     covariance = typical * np.linalg.inv(damped)

@@ -188,19 +188,21 @@ def _moved(
     top: float,
 ) -> Pixels:
     # Who only plans does not wait for the kernels.
-    from batchstack.registration.kernels.resampling import resample
+    from batchstack.registration.kernels.resampling import resample, spare
 
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    moved = np.empty((*box.shape, channels), pixels.dtype)
+    moved = np.empty((box.shape[0], box.shape[1] * channels), pixels.dtype)
     matrix = tuple(map(float, transform.matrix))
     resample(
-        np.ascontiguousarray(pixels).reshape(*window.shape, channels),
+        np.ascontiguousarray(pixels).reshape(window.shape[0], window.shape[1] * channels),
+        channels,
         (window.top, window.left),
         shape,
         matrix,
         across(matrix),
         (box.top, box.left),
         np.float32(top),
+        spare(channels, matrix, across(matrix)),
         moved,
     )
     return moved.reshape(*box.shape, *pixels.shape[2:])

@@ -217,6 +217,29 @@ def test_help_says_every_default_and_loads_no_cluster(command):
         assert loaded == "[]"
 
 
+def test_fusing_one_stack_loads_neither_numba_nor_dask_once_kernels_are_kept(workspace):
+    back, front = workspace.stack("s")
+    code = (
+        "import sys; from batchstack.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code)\n"
+        "print(sorted({'numba', 'dask', 'distributed', 'rich', 'skimage'} & set(sys.modules)))"
+    )
+    for align in ("off", "auto"):
+        fuse = ["fuse", "--back", back, "--front", front, "-o", "o", "--methods"]
+        fuse += ["bayesian,median_mask", "--align", align]
+        for _ in range(2):
+            done = subprocess.run(
+                [sys.executable, "-c", code, *fuse],
+                cwd=workspace.root,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        assert done.stdout.splitlines()[-2:] == ["0", "[]"]
+        assert "compiling" not in done.stderr
+
+
 def test_check_does_not_load_dask(workspace):
     workspace.manifest({"s": workspace.stack("s")})
     code = (

@@ -12,8 +12,8 @@ from batchstack.registration import Light, Transform, compare_light, estimate_st
 def known():
     from batchstack.registration.kernels import blocks, fits, light, resampling
     kernels = (blocks.summed, light.linear_grey, light.average, light.relight, resampling.resample)
-    kernels += (fits.eliminate, fits.locate, fits.reweigh)
-    return [len(kernel.signatures) for kernel in kernels]
+    kernels += (fits.eliminate, fits.locate, fits.prepare, fits.fit)
+    return [kernel.prepared for kernel in kernels]
 
 warm_up({names})
 before = known()

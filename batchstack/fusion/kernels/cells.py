@@ -8,8 +8,8 @@ import numpy as np
 from batchstack.compiled import (
     Counts,
     Planes,
-    bare_kernel,
     inlined,
+    kernel,
     mirror_ends,
     mirrored,
 )
@@ -17,7 +17,7 @@ from batchstack.fusion.kernels.smoothing import Index
 from batchstack.fusion.rules import WHOLLY
 
 
-@bare_kernel
+@kernel
 def guide(level: Planes, index: Index, luma: Planes, top: int, bottom: int, out: Planes) -> None:
     """Brightness of what the bare map would compose of the cells' level; rings."""
     frames, channels, kept, width = level.shape
@@ -35,7 +35,7 @@ def guide(level: Planes, index: Index, luma: Planes, top: int, bottom: int, out:
                     line[j] += share * other[j] if winner[j] == frame else np.float32(0)
 
 
-@bare_kernel
+@kernel
 def raw_lines(
     guide: Planes,
     height: int,
@@ -89,7 +89,7 @@ def raw_lines(
                 offset[j] = hit_mean[j] - slope[j] * mean[j]
 
 
-@bare_kernel
+@kernel
 def box_mean(
     planes: Planes, height: int, radius: int, top: int, bottom: int, sums: Planes, out: Planes
 ) -> None:
@@ -123,7 +123,7 @@ def _sum_across(line: Planes, radius: int, share: np.float32, out: Planes) -> No
         out[j] *= share
 
 
-@bare_kernel
+@kernel
 def shares(index: Index, trust: Counts, top: int, bottom: int, spare: Planes, out: Planes) -> None:
     """1 where the map has each frame but the first, else 0, as far as it is trusted.
 
@@ -166,7 +166,7 @@ def shares(index: Index, trust: Counts, top: int, bottom: int, spare: Planes, ou
                 to[j] = equal + share * ((line[j] + right[j]) + six * inner[j])
 
 
-@bare_kernel
+@kernel
 def support(index: Index, trust: Counts, step: int, top: int, bottom: int, out: Planes) -> None:
     """How many trusted cells of each frame lie on each pixel of a level `step` levels coarser.
 
@@ -199,7 +199,7 @@ def support(index: Index, trust: Counts, step: int, top: int, bottom: int, out: 
                     out[frame, y % kept, x] += part
 
 
-@bare_kernel
+@kernel
 def bases(level: Planes, support: Planes, few: float, top: int, bottom: int, out: Planes) -> None:
     """The coarsest level of the frames, and what it is blended to; all relative to the first.
 

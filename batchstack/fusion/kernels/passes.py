@@ -18,8 +18,8 @@ from batchstack.compiled import (
     Counts,
     Pixels,
     Planes,
-    bare_kernel,
     inlined,
+    kernel,
     mirror_ends,
     mirrored,
     routine,
@@ -300,7 +300,7 @@ class Rows(NamedTuple):
     bases_held: Numbers
 
 
-@bare_kernel
+@kernel
 def first_pass(
     source: Source,
     table: Table,
@@ -909,7 +909,7 @@ def finish_row(target: Target, rows: Rows, m: int, image: int, y: int, left: int
     together(rows.packed, target.images[image, y - target.image_top, start:stop])
 
 
-@bare_kernel
+@kernel
 def second_pass(
     source: Source,
     table: Table,

@@ -6,7 +6,7 @@ The rules are those of `compiled`.
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.compiled import Pixels, Planes, bare_kernel, mirror_ends, mirrored, routine
+from batchstack.compiled import Pixels, Planes, kernel, mirror_ends, mirrored, routine
 from batchstack.fusion.kernels.pixels import apart
 
 Places = npt.NDArray[np.int64]
@@ -71,7 +71,7 @@ def shares(y: int) -> tuple[np.float32, np.float32, np.float32]:
     return np.float32(1 / 64), np.float32(6 / 64), np.float32(1 / 64)
 
 
-@bare_kernel
+@kernel
 def unpack(pixels: Pixels, scale: float, top: int, bottom: int, out: Planes, lines: Pixels) -> None:
     """Rows of the first frame, and of the others minus it, in code values; both are rings."""
     channels, kept, rows, factor = out.shape[1], pixels.shape[1], out.shape[2], np.float32(scale)
@@ -92,7 +92,7 @@ def unpack(pixels: Pixels, scale: float, top: int, bottom: int, out: Planes, lin
                         line[j] = np.float32(stored[j]) * factor - base[j]
 
 
-@bare_kernel
+@kernel
 def reduce_pixels(
     pixels: Pixels,
     height: int,
@@ -141,7 +141,7 @@ def reduce_pixels(
                         out[j] = share * (ends + four * near + six * x[2 * j + 2]) - base[j]
 
 
-@bare_kernel
+@kernel
 def reduce(level: Planes, height: int, top: int, bottom: int, half: Planes, line: Planes) -> None:
     """Rows of a level, smoothed and halved; both are rings, `line` has room for a row of it."""
     kept, rows, width = level.shape[1], half.shape[1], level.shape[2]
@@ -165,7 +165,7 @@ def reduce(level: Planes, height: int, top: int, bottom: int, half: Planes, line
                 out[j] = (ends + four * near + six * line[2 * j + 2]) * share
 
 
-@bare_kernel
+@kernel
 def expand(
     coarse: Planes, height: int, top: int, bottom: int, fine: Planes, wide: Planes, held: Places
 ) -> None:

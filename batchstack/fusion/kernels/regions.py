@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.compiled import Counts, bare_kernel, inlined, routine
+from batchstack.compiled import Counts, inlined, kernel, routine
 from batchstack.fusion.rules import WHOLLY
 
 Labels = npt.NDArray[np.signedinteger[Any]]
@@ -24,7 +24,7 @@ def _root(labels: Labels, place: int) -> int:
     return place
 
 
-@bare_kernel
+@kernel
 def label(index: Index, labels: Labels) -> None:
     """For each cell the first of the cells that are 4-connected to it and have its value.
 
@@ -52,14 +52,14 @@ def label(index: Index, labels: Labels) -> None:
         labels[place] = labels[labels[place]]  # what comes before is its own root's by now
 
 
-@bare_kernel
+@kernel
 def count(labels: Labels, confidence: Counts, sure: int, counts: Labels) -> None:
     """Count the sure cells of each region, at its label; arrays are flat."""
     for place in range(labels.size):
         counts[labels[place]] += confidence[place] >= sure
 
 
-@bare_kernel
+@kernel
 def topmost(index: Index, stays: Counts, top: int, rows: Rows, values: Index) -> None:
     """Take note of the topmost cell that stays in each column of a band that begins at `top`."""
     for y in range(stays.shape[0] - 1, -1, -1):
@@ -69,7 +69,7 @@ def topmost(index: Index, stays: Counts, top: int, rows: Rows, values: Index) ->
                 values[x] = index[y, x]
 
 
-@bare_kernel
+@kernel
 def fill(
     index: Index,
     stays: Counts,

@@ -6,7 +6,7 @@ The rules are those of `compiled`.
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.compiled import Counts, Planes, bare_kernel, mirror_ends, mirrored, routine
+from batchstack.compiled import Counts, Planes, kernel, mirror_ends, mirrored, routine
 
 Index = npt.NDArray[np.uint16]
 
@@ -93,7 +93,7 @@ def filter_row(
             out[j] = sums + far * (left[j] + right[j + 1])
 
 
-@bare_kernel
+@kernel
 def smooth(
     planes: Planes,
     height: int,
@@ -165,7 +165,7 @@ def _at(y: int, height: int, rows: int) -> int:
     return mirrored(y, height) % rows
 
 
-@bare_kernel
+@kernel
 def count_across(votes: Counts, top: int, bottom: int, size: int, spare: Counts) -> None:
     """Replace rows of rings of zeros and ones by sums of `size` pixels round each (odd).
 
@@ -202,7 +202,7 @@ def count_across(votes: Counts, top: int, bottom: int, size: int, spare: Counts)
                 stored[j] = total[j]
 
 
-@bare_kernel
+@kernel
 def median(
     counts: Counts,
     height: int,

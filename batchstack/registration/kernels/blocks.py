@@ -70,11 +70,14 @@ def add_second(a: Values, b: Values, lines: Values) -> None:
 
 
 @kernel
-def summed(fixed: Values, moving: Values, size: int, margin: int, sums: Values) -> None:
-    """Fill `sums` (rows, columns, 15) of blocks; see `registration.blocks.block_sums`."""
-    width = fixed.shape[1]
-    lines = np.empty((sums.shape[2], width), np.float32)
-    a, b = np.zeros((4, width), np.float32), np.zeros((4, width), np.float32)
+def summed(
+    fixed: Values, moving: Values, size: int, margin: int, spare: Values, sums: Values
+) -> None:
+    """Fill `sums` (rows, columns, 15) of blocks; see `registration.blocks.block_sums`.
+
+    `spare` has room for 23 rows of pixels, and is zero.
+    """
+    lines, a, b = spare[:15], spare[15:19], spare[19:]
     for row in range(sums.shape[0]):
         lines[:] = 0
         top = margin + row * size

@@ -1,7 +1,5 @@
 """Normal equations of blocks, and the robust fit through them."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -59,7 +57,10 @@ def locate(
 
 @routine
 def solve(normal: Numbers, side: Numbers, lower: Numbers, out: Numbers) -> None:
-    """Normal equations by Cholesky, with a trace of damping for freedoms that are left open."""
+    """Normal equations by Cholesky, with a trace of damping for freedoms that are left open.
+
+    `lower` has room for their triangle, (P * P,).
+    """
     size, trace = side.size, 0.0
     for p in range(size):
         trace += normal[p, p]
@@ -67,18 +68,19 @@ def solve(normal: Numbers, side: Numbers, lower: Numbers, out: Numbers) -> None:
         for q in range(p + 1):
             rest = normal[p, q] + (1e-9 * trace if p == q else 0.0)
             for k in range(q):
-                rest -= lower[p, k] * lower[q, k]
-            lower[p, q] = max(rest, 1e-300) ** 0.5 if p == q else rest / lower[q, q]
+                rest -= lower[p * size + k] * lower[q * size + k]
+            root = max(rest, 1e-300) ** 0.5 if p == q else rest / lower[q * size + q]
+            lower[p * size + q] = root
     for p in range(size):
         rest = side[p]
         for k in range(p):
-            rest -= lower[p, k] * out[k]
-        out[p] = rest / lower[p, p]
+            rest -= lower[p * size + k] * out[k]
+        out[p] = rest / lower[p * size + p]
     for p in range(size - 1, -1, -1):
         rest = out[p]
         for k in range(p + 1, size):
-            rest -= lower[k, p] * out[k]
-        out[p] = rest / lower[p, p]
+            rest -= lower[k * size + p] * out[k]
+        out[p] = rest / lower[p * size + p]
 
 
 @routine
@@ -90,30 +92,25 @@ def add_up(trust: Numbers, terms: Numbers, total: Numbers) -> None:
 
 
 @kernel
-def reweigh(
-    design: Numbers, moves: Numbers, sure: Numbers, rounds: int, cut: float,
-    told: Numbers, trust: Numbers, normal: Numbers, parameters: Numbers,
-) -> float:  # fmt: skip
-    """Iteratively reweighted least squares; returns the typical misfit, with 1 as chi-square has.
+def prepare(
+    design: Numbers, moves: Numbers, sure: Numbers,
+    told: Numbers, alone: Numbers, sides: Numbers, squares: Numbers,
+) -> None:  # fmt: skip
+    """Fill what each block tells, and what it adds to the equations of a least-squares fit.
 
     Parameters
     ----------
     design : (N, 2, P) array
     moves, sure : (N, 2) and (N, 2, 2) arrays
         Of `locate`.
-    rounds, cut
-        How often, and by how many typical misfits a block loses half of its weight.
-    told, trust, normal, parameters : (N,), (N,), (P, P) and (P,) arrays
-        Filled with what blocks tell, their weights, the normal equations and what solves them.
+    told, alone, sides, squares : (N,), (N,), (N, P) and (N, P * P) arrays
+        Of its misfit the terms without parameters, with one and with two of them.
     """
-    count, size = design.shape[0], design.shape[2]
-    sides, squares = np.empty((count, size)), np.empty((count, size * size))
-    alone, misfit, side = np.empty(count), np.empty(count), np.empty(size)
-    lower, flat, order = np.zeros((size, size)), np.empty(size * size), np.empty(count, np.int64)
-    for n in range(count):
+    size = design.shape[2]
+    for n in range(design.shape[0]):
         xx, xy, yy = sure[n, 0, 0], sure[n, 0, 1], sure[n, 1, 1]
         x, y = moves[n, 0], moves[n, 1]
-        told[n], trust[n] = xx + yy, 1.0
+        told[n] = xx + yy
         alone[n] = xx * x * x + 2 * xy * x * y + yy * y * y
         for p in range(size):
             along = design[n, 0, p] * xx + design[n, 1, p] * xy
@@ -121,33 +118,37 @@ def reweigh(
             sides[n, p] = along * x + down * y
             for q in range(size):
                 squares[n, p * size + q] = along * design[n, 0, q] + down * design[n, 1, q]
-    half, typical = told.sum() / 2, 0.0
-    for _ in range(rounds):
-        add_up(trust, squares, flat)
-        add_up(trust, sides, side)
-        normal[:] = flat.reshape(size, size)
-        solve(normal, side, lower, parameters)
-        for n in range(count):
-            total = alone[n]
-            for p in range(size):
-                total -= 2 * sides[n, p] * parameters[p]
-                for q in range(size):
-                    total += squares[n, p * size + q] * parameters[p] * parameters[q]
-            misfit[n] = total
-        order[:] = np.argsort(misfit)
-        # The median of chi-square is 1.386; blocks without detail say nothing about it.
-        typical = max(misfit[middle(order, told, half)] / 1.386, 1e-9)
-        for n in range(count):
-            trust[n] = 1 / (1 + max(misfit[n], 0.0) / (cut * typical))
-    return typical
 
 
-@routine
-def middle(order: Any, weights: Numbers, half: float) -> Any:
-    """The one at which the weights of a sorted list come to a half."""
-    share = 0.0
-    for place in order:
-        share += weights[place]
-        if share >= half:
-            return place
-    return order[order.size - 1]
+@kernel
+def fit(
+    alone: Numbers, sides: Numbers, squares: Numbers, trust: Numbers, spare: Numbers,
+    normal: Numbers, parameters: Numbers, misfit: Numbers,
+) -> None:  # fmt: skip
+    """Weighted least squares.
+
+    Parameters
+    ----------
+    alone, sides, squares : arrays
+        Of `prepare`.
+    trust : (N,) array
+        Weights of the blocks.
+    spare : (3, P * P) array
+    normal, parameters, misfit : (P, P), (P,) and (N,) arrays
+        Filled with the normal equations, what solves them, and how badly it fits each block.
+    """
+    size = parameters.size
+    flat, side, lower = spare[0], spare[1, :size], spare[2]
+    add_up(trust, squares, flat)
+    add_up(trust, sides, side)
+    for p in range(size):
+        for q in range(size):
+            normal[p, q] = flat[p * size + q]
+    solve(normal, side, lower, parameters)
+    for n in range(trust.size):
+        total = alone[n]
+        for p in range(size):
+            total -= 2 * sides[n, p] * parameters[p]
+            for q in range(size):
+                total += squares[n, p * size + q] * parameters[p] * parameters[q]
+        misfit[n] = total

@@ -11,7 +11,7 @@ Coordinates are float64 from absolute places and nothing is carried from pixel t
 value does not depend on the window or on the blocks below.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -177,22 +177,55 @@ def store(values: Values, channels: int, top: np.floating[Any], out: Pixels) -> 
                 out[channels * j + c] = plane[j]
 
 
+class Spare(NamedTuple):
+    """Working memory of `resample`, of any content; one line, and a ring of those it makes."""
+
+    weights: Values
+    fraction: Values
+    whole: npt.NDArray[np.int32]
+    at: npt.NDArray[np.uintp]
+    ends: npt.NDArray[np.int64]
+    made: Values
+    line: Values
+    ring: Values
+
+
+def spare(channels: int, matrix: tuple[float, ...], across: tuple[float, float, float]) -> Spare:
+    """As much as a frame takes whose transform is `matrix`."""
+    # Before the line's first pixel lies as much room as runs may need to begin before it.
+    pitch = int(_WIDE * (abs(across[0]) + 2)) + 2 * _TAPS
+    held = int(_WIDE * abs(matrix[3]) + abs(matrix[4])) + 2 * _TAPS
+    return Spare(
+        np.empty((_TAPS, _WIDE), np.float32),
+        np.empty(_WIDE, np.float32),
+        np.empty(_WIDE, np.int32),
+        np.empty(_TAPS, np.uintp),
+        np.empty(_WIDE, np.int64),
+        np.empty(channels * _WIDE, np.float32),
+        np.empty(channels * pitch, np.float32),
+        np.empty(held * channels * _WIDE, np.float32),
+    )
+
+
 @kernel
 def resample(
     window: Pixels,
+    channels: int,
     corner: tuple[int, int],
     shape: tuple[int, int],
     matrix: tuple[float, ...],
     across: tuple[float, float, float],
     start: tuple[int, int],
     top: np.floating[Any],
+    spare: Spare,
     out: Pixels,
 ) -> None:
     """Fill a box of output from a window of a frame.
 
     Parameters
     ----------
-    window : (H, W, channels) array
+    window : (H, W * channels) array
+    channels : int
     corner : tuple of two int
         Where the window begins in the frame (row, column).
     shape : tuple of two int
@@ -205,21 +238,14 @@ def resample(
         Where the box begins in the output (row, column).
     top : float32
         The largest value of whole numbers; infinity if values are not rounded.
-    out : (h, w, channels) array
+    spare : Spare
+    out : (h, w * channels) array
         The box's pixels.
     """
-    height, width, channels = out.shape
-    source = window.reshape(window.shape[0], window.shape[1] * channels)
-    pixels = out.reshape(height, width * channels)
-    weights = np.empty((_TAPS, _WIDE), np.float32)
-    fraction, whole = np.empty(_WIDE, np.float32), np.empty(_WIDE, np.int32)
-    at, ends = np.empty(_TAPS, np.uintp), np.empty(_WIDE, np.int64)
-    made = np.empty(channels * _WIDE, np.float32)
-    # Before the line's first pixel lies as much room as runs may need to begin before it.
-    pitch = int(_WIDE * (abs(across[0]) + 2)) + 2 * _TAPS
-    line = np.empty(channels * pitch, np.float32)
-    held = int(_WIDE * abs(matrix[3]) + abs(matrix[4])) + 2 * _TAPS
-    ring, room = np.empty(held * channels * _WIDE, np.float32), channels * _WIDE
+    height, width = out.shape[0], out.shape[1] // channels
+    weights, fraction, whole, at, ends, made, line, ring = spare
+    pitch, room = line.size // channels, channels * _WIDE
+    held = ring.size // room
     for left in range(0, width, _WIDE):
         n, x = min(_WIDE, width - left), start[1] + left
         tilt = (matrix[3] * x, matrix[3] * (x + n - 1))
@@ -237,9 +263,9 @@ def resample(
                 origin = min(whole[0], whole[n - 1]) - _TAPS // 2 - _WIDE
                 end = max(whole[0], whole[n - 1]) + _TAPS // 2 + 1 - origin
                 low = max(corner[1] - origin, _WIDE)
-                high = min(corner[1] + window.shape[1] - origin, end)
+                high = min(corner[1] + window.shape[1] // channels - origin, end)
                 begin = channels * (low + origin - corner[1])
-                spread(source[v - corner[0]][begin:], channels, low, high, line, pitch)
+                spread(window[v - corner[0]][begin:], channels, low, high, line, pitch)
                 repeat_edges(line, channels, pitch, low, high, end)
                 target = ring[v % held * room : (v % held + 1) * room]
                 begin = 0
@@ -259,4 +285,4 @@ def resample(
                     at[t] = np.uintp(v % held * room)
                 filtered(weights, ring, at, _WIDE, channels, begin, ends[run], made)
                 begin = ends[run]
-            store(made, channels, top, pixels[i][channels * left : channels * (left + n)])
+            store(made, channels, top, out[i][channels * left : channels * (left + n)])
