@@ -38,7 +38,7 @@ class Claim:
     scratch : Path
         A folder that the run has made and will remove.
     versions : tuple of (str, str)
-        Of the program and what its pixels depend on.
+        Of the program and what its pixels depend on; none if nothing is recorded.
     """
 
     directory: Path
@@ -118,7 +118,8 @@ def claim(directory: Path, scratch: Path | None = None, *, lasting: bool = True)
             )
         if not lasting:
             undo.callback(_remove_lock, records)
-        held = undo.enter_context(_token(directory, scratch or records))
+        known = versions() if lasting else ()
+        held = undo.enter_context(_token(directory, scratch or records, known))
         # From here on errors are those of the run.
         undo = undo.pop_all()
     with undo:
@@ -161,12 +162,12 @@ def refuse_scratch(scratch: Path | None, directory: Path, frames: Iterable[Path]
 
 
 @contextmanager
-def _token(directory: Path, where: Path) -> Iterator[Claim]:
+def _token(directory: Path, where: Path, known: tuple[tuple[str, str], ...]) -> Iterator[Claim]:
     """The token and the scratch folder, for as long as the run."""
     records, run = directory / FOLDER, uuid4().hex
     owner = _owner(directory)
     _clear(directory, {records, where}, owner)
-    held = Claim(directory, run, where / f"{_SCRATCH}{run}", versions())
+    held = Claim(directory, run, where / f"{_SCRATCH}{run}", known)
     with ExitStack() as undo:
         # Promised before it is made: a signal may come between the two.
         undo.callback(files.remove_tree, held.scratch)

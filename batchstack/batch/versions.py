@@ -3,7 +3,6 @@
 import hashlib
 import platform
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 import batchstack
@@ -29,7 +28,7 @@ def version_fault(wanted: tuple[tuple[str, str], ...]) -> str | None:
     wanted : tuple of (str, str)
         The `versions` of the other.
     """
-    here = dict(versions())
+    here = dict(versions()) if wanted else {}
     for name, version in wanted:
         if here.get(name) != version:
             return (
@@ -40,6 +39,8 @@ def version_fault(wanted: tuple[tuple[str, str], ...]) -> str | None:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata  # which takes longer to load than all that is here
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from sys import implementation
 
@@ -93,7 +93,12 @@ def _digest(kernel: str, kinds: Kinds, code: Code) -> bytes:
 
 @cache
 def _makers() -> str:
-    return f"{metadata.version('numba')} {llvmlite.__version__} {np.__version__}"
+    """The versions of what has made code, of Numba as it stands in a file."""
+    numba = find_spec("numba")
+    if numba is None or numba.origin is None:
+        raise FileNotFoundError("Numba is not to be seen")
+    version = Path(numba.origin).with_name("_version.py").read_bytes()
+    return f"{version!r} {llvmlite.__version__} {np.__version__}"
 
 
 @cache
