@@ -46,7 +46,7 @@ NEVER = {
 LAYERS = (
     {"codes", "pyramid", "rules", "scratch", "streams", "kernels"},
     {"methods", "stack", "tiles", "kernels.pixels", "kernels.regions", "kernels.smoothing"},
-    {"decision", "flows", "scale"},
+    {"decision", "flows", "scale", "team"},
     {"strips", "kernels.cells", "kernels.measures", "kernels.pyramid", "kernels.weights"},
     {"footprint", "kernels.passes"},
     {"fusing"},

@@ -111,7 +111,9 @@ class Job:
     claim : Claim, optional
         What its tasks must find; a plan has none yet.
     spread : int
-        Threads that share the work on the stack; 0 if they do not.
+        Threads of any workers that share the work on the stack in several tasks; 0 if they do not.
+    threads : int
+        Of the process that does all in one task.
     device : DeviceSet, optional
         Transforms that are given, so that none are measured.
     skip_broken : bool
@@ -142,6 +144,7 @@ class Job:
     attempt: int = 0
     claim: Claim | None = None
     spread: int = 0
+    threads: int = 1
     crop: tuple[int, int] | None = None
     data_range: float | None = None
     warnings: tuple[str, ...] = ()
