@@ -18,7 +18,7 @@ from batchstack.batch.claim import Claim
 from batchstack.batch.crew import WorkerState
 from batchstack.batch.dispatch import Advanced, Broken, Died, Event, Finished, Started
 from batchstack.batch.engines import Work
-from batchstack.batch.graph import SEPARATOR
+from batchstack.batch.graph import SEPARATOR, WHOLE
 from batchstack.batch.jobs import Job
 from batchstack.errors import ClusterLostError
 
@@ -114,7 +114,13 @@ class DaskCluster:
     def submit(self, job: Job, work: Work, workers: Collection[str] | None) -> None:
         chosen = {} if workers is None else {"workers": list(workers)}
         with _cluster_calls():
-            future = self._client.compute(work.graph(job, job.name), **chosen)
+            if work.is_split or job.spread:
+                future = self._client.compute(work.graph(job, job.name), **chosen)
+            else:
+                # What `whole_graph` stands for: of many small stacks, to make a graph of a task
+                # and to take it apart again takes the client as long as all else.
+                key = f"{job.name}{SEPARATOR}{WHOLE}"
+                future = self._client.submit(tasks.do_stack, job, key=key, pure=False, **chosen)
         self._futures[job.name] = future
         future.add_done_callback(self._events.put)
 

@@ -24,6 +24,8 @@ from batchstack.geometry import Box
 # Between the name of a graph and that of a task, in the keys that Dask knows them by; no id
 # of a stack has it.
 SEPARATOR = "|"
+# The task that does a whole stack.
+WHOLE = "stack"
 
 
 def whole_graph(job: Job, name: str) -> Delayed:
@@ -35,7 +37,7 @@ def whole_graph(job: Job, name: str) -> Delayed:
     name : str
         Unique among all graphs of the run; Dask's keys start with it.
     """
-    return _task(tasks.do_stack, name, "stack", job)
+    return _task(tasks.do_stack, name, WHOLE, job)
 
 
 def stack_graph(job: Job, name: str, *, shape: tuple[int, int], is_split: bool) -> Delayed:

@@ -34,7 +34,7 @@ class Input:
         In bytes, and like the time taken before the content was read.
     mtime_ns : int
     digest : str
-        Of the content.
+        Of the content; empty if nothing is recorded.
     """
 
     path: str
@@ -122,6 +122,8 @@ class Job:
         Those that are, which `frames` has no more.
     previews : bool
         Whether its tasks leave previews for the report.
+    recorded : bool
+        Whether it is recorded what the frames were; else it need not be found out.
     """
 
     id: str
@@ -152,6 +154,7 @@ class Job:
     skip_broken: bool = False
     left_out: tuple[LeftOut, ...] = ()
     previews: bool = False
+    recorded: bool = True
 
     def with_white(self, white: White) -> "Job":
         """The job whose frames have this value for white; the same if it is that of the type."""

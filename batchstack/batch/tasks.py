@@ -411,7 +411,9 @@ def _hold_frame(
     path, kept = job.frames[index], shared.array
     name = f"frame {index}"
     status = _status(path)
-    pixels, digest = read_image_and_digest(path, partial(kept, name), partial(own.room, "encoded"))
+    pixels, digest = read_image_and_digest(
+        path, partial(kept, name), partial(own.room, "encoded"), wanted=job.recorded
+    )
     found = Input(str(path), status.st_size, status.st_mtime_ns, digest)
     white = _held(job, Frame(path, pixels))
     pictures = previews.frame_pictures(job, index, found, white, _rows(pixels), pixels.shape)

@@ -72,7 +72,7 @@ def command(
         sys.exit(ExitCode.REFUSED if step.hopeless else ExitCode.FAILED)
     warm_up(needed([step.job]), tell)
     with claim(output, lasting=False) as held:
-        result = _fuse(step, replace(step.job, claim=held), limit)
+        result = _fuse(step, replace(step.job, claim=held, recorded=False), limit)
         while result.error and (job := without_broken(result)):
             result = _fuse(step, replace(job, number=job.number + 1), limit)
     if result.error or result.unfit:

@@ -46,7 +46,7 @@ def read_image(path: Path | str) -> Pixels:
 
 
 def read_image_and_digest(
-    path: Path | str, empty: Empty = np.empty, room: Empty = np.empty
+    path: Path | str, empty: Empty = np.empty, room: Empty = np.empty, *, wanted: bool = True
 ) -> tuple[Pixels, str]:
     """Read a whole image and the digest of the very bytes it is decoded from.
 
@@ -58,13 +58,15 @@ def read_image_and_digest(
         Gives an array of a shape and type, of any content, that pixels may be decoded to.
     room : callable
         Gives another that the file may be held in, until it is decoded.
+    wanted : bool
+        Whether the digest is, which takes a tenth of the time.
 
     Returns
     -------
     pixels : ndarray
         As `read_image`.
     digest : str
-        As `file_digest`.
+        As `file_digest`; empty if it is not wanted.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def read_image_and_digest(
     with files.read_file(path) as file:
         data = held(file, room)
     # Before codecs change what they do not want to see.
-    digest = _shortened(hashlib.sha256(data))
+    digest = _shortened(hashlib.sha256(data)) if wanted else ""
     copy = files.in_memory(data)
     with image_in(path, copy) as kind:
         return _read(path, kind, copy, empty), digest
