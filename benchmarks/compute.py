@@ -27,6 +27,7 @@ from batchstack.fusion import METHODS
 from batchstack.fusion.engine import StackToFuse, fuse_image
 from batchstack.fusion.methods import select_methods
 from batchstack.fusion.scratch import Scratch
+from batchstack.fusion.team import Team
 from batchstack.geometry import Box
 from batchstack.options import FusionOptions
 
@@ -143,7 +144,7 @@ def fuse(
 
     shape, methods = frames[0].shape[:2], select_methods(names)
     stack = StackToFuse(read, len(frames), shape, methods, FusionOptions())
-    return fuse_image(stack, None, scratch)
+    return fuse_image(stack, None, Team([scratch]))
 
 
 def codec_floor(files: list[np.ndarray]) -> None:

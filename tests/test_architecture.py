@@ -10,13 +10,14 @@ import pytest
 import batchstack
 
 ROOT = Path(batchstack.__file__).parent
-ARITHMETIC = {"errors", "options", "geometry"}
+ARITHMETIC = {"errors", "options", "geometry", "pages"}
 LEAVES = {*ARITHMETIC, "formats", "files"}
 MAY_USE = {
     "errors": set(),
     "formats": set(),
     "options": {"options", "errors", "formats"},
     "geometry": set(),
+    "pages": set(),
     "files": {"files", "errors"},
     "compiled": {"compiled"},
     "fusion": {"fusion", "compiled", *ARITHMETIC},
@@ -46,7 +47,7 @@ NEVER = {
 LAYERS = (
     {"codes", "pyramid", "rules", "scratch", "streams", "kernels"},
     {"methods", "stack", "tiles", "kernels.pixels", "kernels.regions", "kernels.smoothing"},
-    {"decision", "flows", "scale"},
+    {"decision", "flows", "scale", "team"},
     {"strips", "kernels.cells", "kernels.measures", "kernels.pyramid", "kernels.weights"},
     {"footprint", "kernels.passes"},
     {"fusing"},
@@ -390,8 +391,9 @@ def touching(call):
 
 @pytest.mark.parametrize(("path", "room"), list(modules()))
 def test_only_one_room_touches_the_file_system(path, room):
-    # Machine code is kept beside the package, and never among what a run reads and writes.
-    if room == "files" or path.name == "kept.py":
+    # Machine code is kept beside the package, and never among what a run reads and writes; pages
+    # map no file.
+    if room == "files" or path.name in ("kept.py", "pages.py"):
         return
     assert list(touches(path.read_text())) == []
 

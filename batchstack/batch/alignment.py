@@ -8,6 +8,8 @@ Fusion works on the whole image whatever moved; outputs are cropped when they ar
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,6 +41,7 @@ from batchstack.registration import link as link_of
 
 if TYPE_CHECKING:
     from batchstack.fusion.scratch import Scratch
+    from batchstack.fusion.team import Team
 
 # Raised whenever registration or resampling change the outputs of the same input and options.
 ALGO_VERSION = 4
@@ -117,6 +120,17 @@ def link(job: Job, before: Frame, frame: Frame) -> Fit:
     fit = link_of(one, other, model=model, data_range=data_range)
     done(ALIGNING, _LINKING / (len(job.frames) - 1))
     return fit
+
+
+def link_each(job: Job, frames: Sequence[Frame], team: "Team") -> list[Fit]:
+    """How frames lie relative to the ones before them, by threads that share the work.
+
+    Empty where one thread does all, which goes through the frames one after the other.
+    """
+    if not job.is_linked or team.size == 1:
+        return []
+    pairs = list(pairwise(frames))
+    return team.each(lambda pair, _: link(job, *pair), pairs)
 
 
 def align(job: Job, frames: Sequence[Frame], links: Sequence[Fit] = ()) -> Alignment:
@@ -241,7 +255,7 @@ def windows(frames: Sequence[Frame]) -> ReadWindow:
 
 
 def move_frames(
-    job: Job, frames: Sequence[Frame], alignment: Alignment, folder: Path, memory: "Scratch"
+    job: Job, frames: Sequence[Frame], alignment: Alignment, folder: Path, team: "Team"
 ) -> list[Frame]:
     """The moved frames, where the frames were: in memory, or in a folder of scratch.
 
@@ -268,10 +282,13 @@ def move_frames(
             moved.append(Frame(frame.path, StagedImage(target)))
         else:
             if spare is None:
-                spare = memory.array("moved", frame.shape, frame.dtype)
-            for box in boxes:
-                spare[box.slices] = read(index, box)
+                spare = team.scratch.array("moved", frame.shape, frame.dtype)
+            team.each(partial(_move, read, index, spare), boxes)
             moved.append(Frame(frame.path, spare))
             spare = frame.pixels  # the next is moved to where this was
     done(ALIGNING, 1.0)
     return moved
+
+
+def _move(read: ReadWindow, index: int, target: Pixels, box: Box, _: "Scratch") -> None:
+    target[box.slices] = read(index, box)

@@ -7,7 +7,8 @@ cluster in its place, which loses, doubles, delays and reorders what a real one 
   later get work, those that leave do not matter.
 - What a worker did that turns out not to fit is done elsewhere.
 - While more stacks are left than threads, each is one task; the last ones are spread, so that all
-  threads share them.
+  threads share them.  Where all workers are on one machine, such a stack is one task of as many
+  threads, if they fit: what they share is then in memory.
 - A stack whose worker died while it was worked on is tried once more, alone on a worker when
   all else is done; only then is it called the culprit.  One that was only waiting is not
   blamed.
@@ -156,6 +157,8 @@ class Dispatcher:
         Seconds to wait while no worker can be used.
     memory_needed : int, optional
         Bytes for each thread that the plan relies on.
+    one_machine : bool
+        Whether a worker may use the cores of others that are idle.
     say : callable
         Told in one line what is waited for, refused or done again.
 
@@ -171,10 +174,11 @@ class Dispatcher:
         *,
         wait_workers: float = 60.0,
         memory_needed: int | None = None,
+        one_machine: bool = False,
         say: Say = lambda message: None,
     ) -> None:
         self.visits: Counter[str] = Counter()
-        self._cluster, self._say = cluster, say
+        self._cluster, self._say, self._one_machine = cluster, say, one_machine
         self._crew = Crew(cluster, wait_workers, memory_needed, say, self.visits)
         self._flying: dict[str, _Flight] = {}
         self._again: deque[_Stack] = deque()
@@ -227,8 +231,17 @@ class Dispatcher:
             full = len(self._flying) >= WINDOW_PER_THREAD * threads
             if not self._again or full or self._alone():
                 break
-            spread = self._threads_for_next(threads)
-            self._hand_out(self._again.popleft(), everyone, spread=spread)
+            shared_by = self._threads_for_next(threads)
+            together = min(shared_by, self._again[0].work.most_threads if self._one_machine else 1)
+            if together > 1 and len(self._flying) >= threads:
+                break  # it is for the worker that is idle first
+            stack = self._again.popleft()
+            if together > 1:
+                self.visits["shared in one process"] += 1
+                self._hand_out(stack, everyone, threads=together)
+            else:
+                self.visits["spread"] += shared_by > 0
+                self._hand_out(stack, everyone, spread=shared_by)
         if not self._again and len(self._alone()) == len(self._flying):
             self._try_alone(usable.keys() - self._alone())
         return bool(self._again or self._suspects)
@@ -251,7 +264,6 @@ class Dispatcher:
         left = len(self._again)
         if left >= threads or not self._again[0].work.can_spread:
             return 0
-        self.visits["spread"] += 1
         return -(-threads // left)
 
     def _alone(self) -> set[str]:
@@ -270,8 +282,9 @@ class Dispatcher:
         *,
         alone: str | None = None,
         spread: int = 0,
+        threads: int = 1,
     ) -> None:
-        job = replace(stack.work.job, attempt=stack.attempts, spread=spread)
+        job = replace(stack.work.job, attempt=stack.attempts, spread=spread, threads=threads)
         stack.attempts += 1
         allowed = None if workers is None else frozenset(workers)
         self._flying[job.name] = _Flight(stack, job, self._cluster.now(), allowed, alone)

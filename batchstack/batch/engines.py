@@ -47,12 +47,15 @@ class Work:
         The Dask graph of the job that it is given, under a name that is given too.
     can_spread : bool
         Whether threads that are idle may share it (`Job.spread`).
+    most_threads : int
+        How many of one process may, in one task (`Job.threads`).
     """
 
     job: Job
     is_split: bool
     graph: Callable[[Job, str], "Delayed"]
     can_spread: bool = False
+    most_threads: int = 1
 
 
 class Engine(Protocol):

@@ -34,7 +34,7 @@ class Input:
         In bytes, and like the time taken before the content was read.
     mtime_ns : int
     digest : str
-        Of the content.
+        Of the content; empty if nothing is recorded.
     """
 
     path: str
@@ -111,7 +111,9 @@ class Job:
     claim : Claim, optional
         What its tasks must find; a plan has none yet.
     spread : int
-        Threads that share the work on the stack; 0 if they do not.
+        Threads of any workers that share the work on the stack in several tasks; 0 if they do not.
+    threads : int
+        Of the process that does all in one task.
     device : DeviceSet, optional
         Transforms that are given, so that none are measured.
     skip_broken : bool
@@ -120,6 +122,8 @@ class Job:
         Those that are, which `frames` has no more.
     previews : bool
         Whether its tasks leave previews for the report.
+    recorded : bool
+        Whether it is recorded what the frames were; else it need not be found out.
     """
 
     id: str
@@ -142,6 +146,7 @@ class Job:
     attempt: int = 0
     claim: Claim | None = None
     spread: int = 0
+    threads: int = 1
     crop: tuple[int, int] | None = None
     data_range: float | None = None
     warnings: tuple[str, ...] = ()
@@ -149,6 +154,7 @@ class Job:
     skip_broken: bool = False
     left_out: tuple[LeftOut, ...] = ()
     previews: bool = False
+    recorded: bool = True
 
     def with_white(self, white: White) -> "Job":
         """The job whose frames have this value for white; the same if it is that of the type."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from batchstack import files
 from batchstack.batch import previews
 from batchstack.batch.jobs import Job
-from batchstack.batch.output_names import has_own_folder
+from batchstack.batch.output_names import has_own_folder, place
 from batchstack.fusion.methods import METHODS
 
 
@@ -39,6 +39,11 @@ def _clear_parts(jobs: Sequence[Job]) -> None:
     def is_ours(folder: Path, name: str) -> bool:
         return folder / name in ours()
 
-    folders = {job.output_path(name).parent for job in jobs for name in outputs}
-    for folder in folders:
+    # As text, because making paths of all outputs of all stacks took longer than to look.
+    places = {
+        (job.directory, place(job.template, job.id, name).rpartition("/")[0])
+        for job in jobs
+        for name in outputs
+    }
+    for folder in (directory / inside for directory, inside in places):
         files.remove_parts(folder, partial(is_ours, folder))

@@ -186,7 +186,7 @@ def _embedded(options: ClusterOptions, held: Claim, plan: Plan, say: Say) -> Ite
     from batchstack.batch.dask_cluster import DaskCluster
 
     with cluster.embedded(options, say) as client, DaskCluster(client, held) as dask:
-        engine = Dispatcher(dask, wait_workers=options.patience, say=say)
+        engine = Dispatcher(dask, wait_workers=options.patience, one_machine=True, say=say)
         yield _Ready(engine, plan)
 
 

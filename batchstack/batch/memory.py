@@ -67,6 +67,8 @@ class Footprint:
     ----------
     whole : int
         One task that does everything.
+    thread : int
+        What each further thread of the process adds to that.
     spread : int
         The largest of the tasks of a stack that one task could do and several threads share.
     stage, align, settle, tile, encode : int
@@ -74,6 +76,7 @@ class Footprint:
     """
 
     whole: int
+    thread: int
     spread: int
     stage: int
     align: int
@@ -152,6 +155,8 @@ def predict(
     staged = process + outputs + at_once + max(beside)
     found = Footprint(
         whole=staged + held * frame.nbytes,
+        # Of a frame that is decoded the pixels are held anyway.
+        thread=at_once + decode - frame.nbytes,
         spread=staged,
         stage=process + (band if frame.read_by_rows else decode),
         align=process + registration,

@@ -117,6 +117,7 @@ class _Thread(threading.local):
     job: Job | None = None
     part = ""
     told = 0.0
+    worker: Any = None  # that it works for, if it is not the worker's own thread
 
     def __init__(self) -> None:
         self.shares: dict[str, float] = {}
@@ -157,6 +158,20 @@ def begin(job: Job, part: str) -> None:
         worker.log_event(STARTED, message | {"task": str(worker.get_current_task())})
 
 
+def joined() -> Callable[[], None]:
+    """What another thread calls to go on with what this one works on.
+
+    What they say they have done is how far all of them are.
+    """
+    job, part, worker = _thread.job, _thread.part, this_worker()
+
+    def join() -> None:
+        _thread.job, _thread.part, _thread.worker = job, part, worker
+        _thread.told = time.monotonic()
+
+    return join
+
+
 def done(phase: str, fraction: float) -> None:
     """So much of a phase of the whole stack, from 0 to 1, this thread's part has done."""
     job = _thread.job
@@ -183,12 +198,13 @@ def counted(read: ReadWindow, pixels: int, fraction: float = 1.0) -> ReadWindow:
     fraction : float
         Of all fusing, that they are read for.
     """
-    seen = 0
+    seen, one_at_a_time = 0, threading.Lock()
 
     def reading(index: int, box: Box) -> npt.NDArray[Any]:
         nonlocal seen
         if index == 0:
-            seen += box.shape[0] * box.shape[1]
+            with one_at_a_time:
+                seen += box.shape[0] * box.shape[1]
             done(FUSING, fraction * min(seen / pixels, 1.0))
         return read(index, box)
 
@@ -208,6 +224,8 @@ def _tell(job: Job, advance: Advance) -> None:
 
 def this_worker() -> Any:
     """The worker of a cluster that this thread belongs to, or None."""
+    if _thread.worker:
+        return _thread.worker
     distributed = sys.modules.get("distributed")
     try:
         return distributed and distributed.get_worker()

@@ -18,7 +18,7 @@ from batchstack.batch.ledger import Ledger
 from batchstack.batch.leftovers import clear_leftovers, clear_shared_folders
 from batchstack.batch.manifest import OWN_NAMES
 from batchstack.batch.recorder import Recorder
-from batchstack.batch.steps import Step, can_spread, is_split
+from batchstack.batch.steps import Step, can_spread, is_split, most_threads
 from batchstack.errors import FileError
 
 
@@ -140,7 +140,13 @@ class _Works(Iterator[Work]):
         memory_limit = self._plan.memory_limit
         split = is_split(step, memory_limit)
         graph = partial(stack_graph, shape=step.shape, is_split=split)
-        return Work(job, split, graph, can_spread=can_spread(step, memory_limit))
+        return Work(
+            job,
+            split,
+            graph,
+            can_spread=can_spread(step, memory_limit),
+            most_threads=most_threads(step, memory_limit),
+        )
 
 
 def _close(directory: Path, ledger: Ledger, manifest: Path | None) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from batchstack.batch.jobs import Job
+from batchstack.batch.machine import cores
 from batchstack.batch.manifest import Row
 from batchstack.batch.memory import Footprint
 
@@ -72,3 +73,23 @@ def can_spread(step: Step, memory_limit: int | None) -> bool:
     assert step.footprint is not None
     is_large = step.all_megapixels >= WORTH_SPREADING
     return is_large and (memory_limit is None or step.footprint.spread <= memory_limit)
+
+
+def most_threads(step: Step, memory_limit: int | None) -> int:
+    """How many threads of one process may share a stack: it is large, and fits with its frames."""
+    assert step.footprint is not None
+    assert step.job is not None
+    is_large = step.all_megapixels >= WORTH_SPREADING
+    if memory_limit is None or not (step.job.hold and is_large):
+        return 1
+    room = (memory_limit - step.footprint.whole) // step.footprint.thread
+    return max(1, min(cores(), 1 + room))
+
+
+def most_memory(step: Step, memory_limit: int | None, workers: int) -> int:
+    """Bytes that a task takes at most, of a stack that a machine of so many workers does."""
+    assert step.footprint is not None
+    if is_split(step, memory_limit):
+        return step.footprint.split
+    threads = min(most_threads(step, memory_limit), max(1, workers))
+    return step.footprint.whole + (threads - 1) * step.footprint.thread

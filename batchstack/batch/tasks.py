@@ -30,6 +30,7 @@ from batchstack.batch.alignment import (
     align,
     aligned_windows,
     link,
+    link_each,
     move_frames,
     windows,
 )
@@ -46,6 +47,7 @@ from batchstack.batch.progress import (
     begin,
     counted,
     done,
+    joined,
     this_worker,
 )
 from batchstack.batch.scoring import score_outputs
@@ -66,6 +68,7 @@ from batchstack.fusion.engine import (
 )
 from batchstack.fusion.methods import METHODS, Method
 from batchstack.fusion.scratch import Scratch
+from batchstack.fusion.team import Team
 from batchstack.fusion.tiles import ReadWindow
 from batchstack.geometry import Box
 from batchstack.images import (
@@ -94,8 +97,8 @@ _Read = tuple[Input, Held | None]
 
 # By thread, what its stacks are like and the memory that they share; and that of threads which
 # only wait for the disk, for the next ones.
-_kept: dict[int, tuple[tuple[Any, ...], Scratch]] = {}
-_free: list[tuple[tuple[Any, ...], Scratch]] = []
+_kept: dict[int, tuple[tuple[Any, ...], list[Scratch]]] = {}
+_free: list[tuple[tuple[Any, ...], list[Scratch]]] = []
 
 # What a split stack's decision map consists of, in scratch.
 # What tiles survey of the decision map, and what it is settled to.
@@ -360,13 +363,14 @@ def _fuse_stack(job: Job) -> Result:
     # The task may run twice at once, and each removes what it has made.
     private = job.held.scratch / uuid.uuid4().hex
     try:
-        frames, found, pictures = _load(job, private)
+        team = _team(job)
+        frames, found, pictures = _load(job, private, team)
         white = white_of(job.data_range, [own for _, own in found])
         job = job.with_white(white)
-        alignment = align(job, frames)
-        frames = move_frames(job, frames, alignment, private, _scratch(job))
+        alignment = align(job, frames, link_each(job, frames, team))
+        frames = move_frames(job, frames, alignment, private, team)
         alignment = _with_map_level(job, frames, windows(frames), alignment)
-        outputs, scores = _fuse_and_write(job, frames, alignment, pictures)
+        outputs, scores = _fuse_and_write(job, frames, alignment, pictures, team)
     finally:
         files.remove_tree(private)
     previews.remember(job, previews.publish(job, pictures))
@@ -381,40 +385,48 @@ def _fuse_stack(job: Job) -> Result:
     )
 
 
-def _load(job: Job, private: Path) -> tuple[list[Frame], list[_Read], list[Picture]]:
+def _load(job: Job, private: Path, team: Team) -> tuple[list[Frame], list[_Read], list[Picture]]:
     """The frames in memory, or where they do not fit, in scratch; and their previews."""
     frames: list[Frame] = []
-    found, pictures = [], []
-    for index in range(len(job.frames)):
+    pictures: list[Picture] = []
+    found: dict[int, _Read] = {}
+
+    def load(index: int, scratch: Scratch) -> Frame:
         if job.hold:
-            frame, read, shown = _hold_frame(job, index, frames)
+            frame, found[index], shown = _hold_frame(job, index, frames, team.scratch, scratch)
         else:
-            read, shown = _stage_frame(job, private, index)
+            found[index], shown = _stage_frame(job, private, index)
             frame = _staged(job, private, index)
+        pictures.extend(shown)
+        done(READING, len(found) / len(job.frames))
+        return frame
+
+    if job.resize:  # which needs the first frame's size
+        frames.append(load(0, team.scratch))
+    for frame in team.each(load, range(len(frames), len(job.frames))):
         frames.append(frame)
-        found.append(read)
-        pictures += shown
         _check_agrees(frames)
-        done(READING, len(frames) / len(job.frames))
-    return frames, found, pictures
+    return frames, [found[index] for index in range(len(frames))], pictures
 
 
 def _hold_frame(
-    job: Job, index: int, before: Sequence[Frame]
+    job: Job, index: int, before: Sequence[Frame], shared: Scratch, own: Scratch
 ) -> tuple[Frame, _Read, list[Picture]]:
-    """A frame in memory that is kept for those of the next stacks."""
-    path, kept = job.frames[index], _scratch(job).array
+    """A frame in memory that is kept for those of the next stacks, and that threads share."""
+    path, kept = job.frames[index], shared.array
     name = f"frame {index}"
     status = _status(path)
-    pixels, digest = read_image_and_digest(path, partial(kept, name), partial(kept, "encoded"))
+    pixels, digest = read_image_and_digest(
+        path, partial(kept, name), partial(own.room, "encoded"), wanted=job.recorded
+    )
     found = Input(str(path), status.st_size, status.st_mtime_ns, digest)
-    own = _held(job, Frame(path, pixels))
-    pictures = previews.frame_pictures(job, index, found, own, _rows(pixels), pixels.shape)
+    white = _held(job, Frame(path, pixels))
+    pictures = previews.frame_pictures(job, index, found, white, _rows(pixels), pixels.shape)
     pixels = _fitting(job, pixels, before[0].shape if before else pixels.shape)
     there = kept(name, pixels.shape, pixels.dtype)
     if not np.may_share_memory(there, pixels):  # turned, resized, or of a codec with its own memory
         there[...] = pixels
-    return Frame(path, there), (found, own), pictures
+    return Frame(path, there), (found, white), pictures
 
 
 def _rows(image: Pixels | StagedImage) -> previews.Rows:
@@ -422,26 +434,27 @@ def _rows(image: Pixels | StagedImage) -> previews.Rows:
 
 
 def _fuse_and_write(
-    job: Job, frames: Sequence[Frame], alignment: Alignment, pictures: list[Picture]
+    job: Job, frames: Sequence[Frame], alignment: Alignment, pictures: list[Picture], team: Team
 ) -> tuple[dict[str, Written], dict[str, Scores]]:
     """The files of the outputs, and the scores of those that have some."""
-    read, area, scratch = windows(frames), alignment.area, _scratch(job)
+    read, area = windows(frames), alignment.area
     counting = counted(read, _passes(job) * prod(frames[0].size))
-    outputs = fuse_image(_to_fuse(job, frames, counting, alignment), job.tile, scratch)
-    empty = partial(scratch.array, "encoded")
+    outputs = fuse_image(_to_fuse(job, frames, counting, alignment), job.tile, team)
     metadata = _metadata(job, alignment.reference)
+    written: dict[str, Written] = {}
 
-    def write(name: str, behind: files.Behind) -> Written:
-        image = outputs[name][area.slices]
-        written = write_image(
+    def write(name: str, scratch: Scratch) -> None:
+        image, empty = outputs[name][area.slices], partial(scratch.room, "encoded")
+        written[name] = write_image(
             job.output_path(name),
             image,
             encoding=_encoding(job, name, alignment.reference, metadata, empty),
             publish=job.held.check,
             finish=behind,
         )
-        pictures.extend(previews.output_pictures(job, name, written, _rows(image), image.shape))
-        return written
+        shown = job, name, written[name], _rows(image), image.shape
+        pictures.extend(previews.output_pictures(*shown))
+        done(WRITING, len(written) / len(outputs))
 
     scores = score_outputs(
         job, read, {name: partial(_part, image) for name, image in outputs.items()}, area
@@ -452,14 +465,11 @@ def _fuse_and_write(
         for folder in job.folders:
             if folder != job.held.directory:
                 behind(partial(files.sync_names, folder.parent, job.held.directory))
-        written = {}
-        for name in output_names(job):
-            written[name] = write(name, behind)
-            done(WRITING, len(written) / len(outputs))
+        team.each(write, output_names(job))
         for folder in job.folders:
             behind(partial(files.sync_names, folder, folder))
         _let_the_next_begin()
-    return written, scores
+    return {name: written[name] for name in output_names(job)}, scores
 
 
 def _part(image: Pixels, box: Box) -> Pixels:
@@ -488,18 +498,20 @@ def forget() -> None:
     _free.clear()
 
 
-def _scratch(job: Job) -> Scratch:
-    """Working memory of this thread, kept for stacks of as many frames and the same methods.
+def _team(job: Job) -> Team:
+    """The threads that do a stack, with working memory that this one keeps for the next.
 
+    It is kept for stacks of as many frames and the same methods.
     Memory that is new to a process costs more time than what is computed in it.  What
     needs other arrays gets them instead of these, not beside them.
     """
-    thread, form = threading.get_ident(), (len(job.frames), job.hold, job.methods, job.tile)
-    known, scratch = _kept.pop(thread, None) or (_free.pop() if _free else (None, None))
-    if scratch is None or known != form:
-        scratch = Scratch()
-    _kept[thread] = form, scratch
-    return scratch
+    form = len(job.frames), job.hold, job.methods, job.tile, job.threads
+    thread = threading.get_ident()
+    known, scratches = _kept.pop(thread, None) or (_free.pop() if _free else (None, []))
+    if known != form:
+        scratches = [Scratch() for _ in range(job.threads)]
+    _kept[thread] = form, scratches
+    return Team(scratches, joined())
 
 
 def _stage_frame(job: Job, folder: Path, index: int) -> tuple[_Read, list[Picture]]:

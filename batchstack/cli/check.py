@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from batchstack.batch.ledger import Ledger
-from batchstack.batch.machine import cores, worker_memory
+from batchstack.batch.machine import cores, worker_count, worker_memory
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import make_plan
-from batchstack.batch.steps import Step, is_split
+from batchstack.batch.steps import Step, is_split, most_memory
 from batchstack.cli import options as shared
 from batchstack.cli.screen import bar
 from batchstack.errors import ExitCode
@@ -56,6 +57,7 @@ def command(
     nowhere = manifest.parent / f".{manifest.name}.none"
     directory = output or nowhere
     limit = worker_memory(cluster)
+    as_data = partial(_as_data, limit=limit, workers=worker_count(cluster))
     with Ledger(directory) as ledger:
         steps: Iterable[Step] = make_plan(stacks, directory, options, ledger, memory_limit=limit)
     if look:
@@ -65,7 +67,7 @@ def command(
     for step in steps:
         counts[step.action] += 1
         hopeless |= step.hopeless
-        click.echo(json.dumps(_as_data(step, limit)) if as_json else _as_line(step, limit))
+        click.echo(json.dumps(as_data(step)) if as_json else _as_line(step, as_data(step)))
         for warning in step.warnings:
             click.echo(f"warning: {warning}", err=True)
     click.echo(
@@ -92,18 +94,17 @@ def _looked_at(steps: list[Step]) -> Iterator[Step]:
             yield step
 
 
-def _as_line(step: Step, limit: int) -> str:
+def _as_line(step: Step, data: dict[str, Any]) -> str:
     line = f"{step.action:6}  {step.row.id}: {'; '.join(step.reasons)}"
     if step.footprint is None:
         return line
-    data = _as_data(step, limit)
     return (
         f"{line} ({len(step.row.paths)} frames of {step.megapixels:.1f} MP, "
         f"{data['tasks']}, {data['memory'] / 2**20:.0f} MiB)"
     )
 
 
-def _as_data(step: Step, limit: int) -> dict[str, Any]:
+def _as_data(step: Step, limit: int, workers: int) -> dict[str, Any]:
     data: dict[str, Any] = {
         "id": step.row.id,
         "place": step.row.place,
@@ -117,6 +118,6 @@ def _as_data(step: Step, limit: int) -> dict[str, Any]:
             "methods": list(step.job.methods),
             "megapixels": step.megapixels,
             "tasks": "tile by tile" if split else "one task",
-            "memory": step.footprint.split if split else step.footprint.whole,
+            "memory": most_memory(step, limit, workers),
         }
     return data

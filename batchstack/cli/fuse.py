@@ -20,7 +20,7 @@ from batchstack.batch.manifest import Manifest, Row
 from batchstack.batch.placement import cost_of_crop
 from batchstack.batch.plan import make_plan
 from batchstack.batch.progress import UnderWay, hearing
-from batchstack.batch.steps import Step, can_spread, is_split
+from batchstack.batch.steps import Step, can_spread, is_split, most_threads
 from batchstack.batch.warm import telling
 from batchstack.cli import options as shared
 from batchstack.cli.progress import Progress, loss
@@ -71,7 +71,7 @@ def command(
         tell(step.reasons[0])
         sys.exit(ExitCode.REFUSED if step.hopeless else ExitCode.FAILED)
     with telling(tell), claim(output, lasting=False) as held:
-        result = _fuse(step, replace(step.job, claim=held), limit)
+        result = _fuse(step, replace(step.job, claim=held, recorded=False), limit)
         while result.error and (job := without_broken(result)):
             result = _fuse(step, replace(job, number=job.number + 1), limit)
     if result.error or result.unfit:
@@ -122,30 +122,34 @@ def _frames(frames: tuple[Path, ...], back: Path | None, front: Path | None) -> 
 
 
 def _fuse(step: Step, job: Job, limit: int) -> Result:
-    threads = _threads(step, limit)
+    threads = most_threads(step, limit)
+    in_tasks = 0 if threads > 1 else _threads(step, limit)
     with Progress(alone=True) as progress:
 
         def told(stack: UnderWay) -> None:
             progress(StackUnderWay(step.row, stack.fraction, stack.phase))
 
         with hearing(told):
-            if threads == 1 and not is_split(step, limit):
+            if in_tasks < 2 and not is_split(step, limit):
                 from batchstack.batch.tasks import do_stack
 
-                return do_stack(job)
+                return do_stack(replace(job, threads=threads))
             from batchstack.batch.engines import compute_in_threads
             from batchstack.batch.graph import split_graph
 
             if not is_split(step, limit):
-                job = replace(job, spread=threads)
+                job = replace(job, spread=in_tasks)
             graph = split_graph(job, job.name, step.shape)
             # Tasks whose scratch is gone end with the next rows that they want to read.
             give_up = partial(files.remove_tree, job.scratch)
-            return compute_in_threads(graph, threads, give_up)
+            return compute_in_threads(graph, in_tasks, give_up)
 
 
 def _threads(step: Step, limit: int) -> int:
-    """As many as there are cores and memory for, one for a small stack."""
+    """How many share a stack through scratch: as many as there are cores and memory for.
+
+    For a small stack it is one.
+    """
     assert step.footprint is not None
     if is_split(step, limit):
         return max(1, min(cores(), limit // step.footprint.split))

@@ -76,6 +76,25 @@ def random_access(size: int, read_at: Callable[[int, memoryview], int]) -> Binar
     return _Buffered(_RandomAccess(size, read_at), _BUFFER)
 
 
+def in_memory(data: memoryview) -> BinaryIO:
+    """As a file, what is held in memory; without a copy of it all, as `BytesIO` has."""
+
+    def read_at(place: int, buffer: memoryview) -> int:
+        piece = data[place : place + len(buffer)]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    file = random_access(len(data), read_at)
+    file.raw.memory = data  # type: ignore[attr-defined]
+    return file
+
+
+def memory_of(file: BinaryIO) -> memoryview | None:
+    """What a file of `in_memory` is made of; None of any other."""
+    memory: memoryview | None = getattr(getattr(file, "raw", None), "memory", None)
+    return memory
+
+
 class _Buffered(BufferedReader):
     def read(self, size: int | None = -1) -> bytes:
         # Memory is taken for all that is asked for, which in a damaged file may be any number.

@@ -26,6 +26,7 @@ from batchstack.fusion.rules import Weights, map_level
 from batchstack.fusion.scale import coarsest, shown_level
 from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.stack import Canvas, Stack
+from batchstack.fusion.team import Team
 from batchstack.fusion.tiles import ReadWindow, TilePlan, grid_step, partition, tile_plan
 from batchstack.geometry import Box
 from batchstack.options import DEFAULT_TILE, FusionOptions
@@ -147,7 +148,7 @@ def fuse(
 
 
 def fuse_image(
-    stack: StackToFuse, tile: int | None = None, scratch: Scratch | None = None
+    stack: StackToFuse, tile: int | None = None, team: Team | None = None
 ) -> dict[str, Pixels]:
     """Fuse a whole image, in stripes from top to bottom.
 
@@ -156,21 +157,25 @@ def fuse_image(
     stack : StackToFuse
     tile : int, optional
         Columns of the stripes, by default `stripe_columns`.
-    scratch : Scratch, optional
-        Working memory to keep from call to call; not for two threads at once.
+    team : Team, optional
+        Threads that share the work, by stripes or parts of them, and their working memory, which
+        is kept from call to call; by default the one that asks.
 
     Returns
     -------
     dict of str to ndarray
-        As of `fuse`; if `scratch` is given they lie in it, until its next call.
+        As of `fuse`; if `team` is given they lie in its memory, until its next call.
     """
-    stack, scratch = with_map_level(stack), scratch or Scratch()
+    stack, team = with_map_level(stack), team or Team([Scratch()])
     columns = stripe_columns(tile, stack.n_frames)
     boxes = _stripes(stack.shape, columns, stack.methods, stack.options)
-    decision = decide(stack, boxes, scratch)
-    outputs = _Outputs(stack, Box(0, 0, *stack.shape), scratch)
-    for box in boxes:
-        outputs.fuse(box, decision)
+    if team.size > 1:
+        stack = replace(stack, read=team.reading(stack.read))
+        like = stack.n_frames, stack.methods, stack.options
+        boxes = large_tiles(stack.shape, team.size, tile, *like)
+    decision = decide(stack, boxes, team)
+    outputs = _Outputs(stack, Box(0, 0, *stack.shape), team.scratch)
+    team.each(lambda box, scratch: outputs.fuse(box, decision, scratch), boxes)
     return outputs.by_name
 
 
@@ -297,7 +302,7 @@ def output_form(
 
 
 def decide(
-    stack: StackToFuse, boxes: Sequence[Box], scratch: Scratch | None = None
+    stack: StackToFuse, boxes: Sequence[Box], team: Team | None = None
 ) -> DecisionMap | None:
     """The decision map of a whole image, if any of the methods looks it up.
 
@@ -306,22 +311,25 @@ def decide(
     stack : StackToFuse
     boxes : sequence of Box
         That partition the image, such as all `tiles`.
-    scratch : Scratch, optional
-        As for `fuse_tile`.
+    team : Team, optional
+        As for `fuse_image`.
     """
     if not stack.is_decided:
         return None
-    stack = with_map_level(stack)
+    stack, team = with_map_level(stack), team or Team([Scratch()])
     level = map_level(stack.options)
     cells = level_shape(stack.shape, level)
     index = np.empty(cells, index_type(stack.n_frames))
     confidence = np.empty(cells, np.uint8)
     offset = np.empty(cells, np.uint8) if stack.is_deep else None
-    for box in boxes:
+
+    def look(box: Box, scratch: Scratch) -> None:
         at = cell_box(box, level).slices
         index[at], confidence[at], *beside = survey_tile(stack, box, scratch)
         if offset is not None:
             offset[at] = beside[0]
+
+    team.each(look, boxes)
     return DecisionMap(*settle(index, confidence, stack.options.evidence), level, offset)
 
 
@@ -382,8 +390,9 @@ def fuse_tile(
     """
     if decision is not None:
         stack = replace(stack, options=replace(stack.options, map_level=decision.level))
-    outputs = _Outputs(stack, tile, scratch or Scratch())
-    outputs.fuse(tile, decision)
+    scratch = scratch or Scratch()
+    outputs = _Outputs(stack, tile, scratch)
+    outputs.fuse(tile, decision, scratch)
     return outputs.by_name
 
 
@@ -399,7 +408,7 @@ class _Outputs:
         blending = tuple(method for method in stack.methods if method.weights is not None)
         voting = [method for method in blending if method.weights == Weights.HARD]
         self._stack, self._blending = stack, replace(stack, methods=blending)
-        self._box, self._scratch = box, scratch
+        self._box = box
         pixel, (rows, columns) = stack.pixel, box.shape
         shape = len(blending), rows, columns * prod(pixel.shape[2:])
         images = scratch.array("images", shape, pixel.dtype)
@@ -419,14 +428,14 @@ class _Outputs:
                     else scratch.array(name, box.shape, dtype)
                 )
 
-    def fuse(self, tile: Box, decision: DecisionMap | None) -> None:
-        """Fill in what lies in a tile."""
+    def fuse(self, tile: Box, decision: DecisionMap | None, scratch: Scratch) -> None:
+        """Fill in what lies in a tile, with some working memory."""
         if self._blending.methods:
             plan, cells = self._blending.plan(tile), []
             if decision is not None:
                 window = cell_box(plan.window, decision.level).slices
                 cells = [decision.index[window], decision.trust[window]]
-            _run(self._blending, plan, self._canvas, self._scratch, *cells)
+            _run(self._blending, plan, self._canvas, scratch, *cells)
         for method in self._stack.methods:
             if decision is not None and decision.offset is not None and method.writes_depth:
                 for top in range(tile.top, tile.bottom, _DEPTH_ROWS):

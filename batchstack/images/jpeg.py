@@ -29,7 +29,7 @@ from batchstack.images.icc import FAULT, joined
 from batchstack.images.info import Empty, Encoding, ImageInfo, Metadata, Pixels, uneven
 from batchstack.images.orientation import exif_orientation, oriented_size, stored_shape
 from batchstack.images.shots import shot
-from batchstack.images.source import held
+from batchstack.images.source import to_change
 
 _EXIF_PREFIX = b"Exif\0\0"
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
@@ -232,7 +232,7 @@ def read_pieces(info: ImageInfo, file: BinaryIO, empty: Empty) -> Iterator[Pixel
     harmless oddity cannot be told from damage before it.
     So what is harmless is taken out of its sight.
     """
-    data, room = held(file, np.empty), empty(stored_shape(info), info.dtype)
+    data, room = to_change(file), empty(stored_shape(info), info.dtype)
     _hide_oddities(data)
     for _ in range(_TRIES):
         try:
@@ -297,7 +297,7 @@ def read_reduced(info: ImageInfo, file: BinaryIO, least: tuple[int, int]) -> Pix
     For previews: speed counts more than the last bit.
     """
     decoded: Pixels = simplejpeg.decode_jpeg(
-        held(file, np.empty),
+        to_change(file),
         "GRAY" if info.channels == 1 else "RGB",
         fastdct=True,
         min_height=least[0],

@@ -135,3 +135,9 @@ def held(file: BinaryIO, room: Empty) -> memoryview:
     """All of a file, in memory that it is given: new memory takes longer than reading."""
     data = room((file_size(file),), np.uint8).data
     return data[: file.readinto(data)]  # type: ignore[attr-defined]
+
+
+def to_change(file: BinaryIO) -> memoryview:
+    """All of a file that is at its start, and is not looked at in any other way any more."""
+    memory = files.memory_of(file)
+    return held(file, np.empty) if memory is None else memory

@@ -79,3 +79,14 @@ def test_frames_are_held_only_where_they_fit(planned):
     assert (less.action, less.job.hold) == ("fuse", False)
     assert less.footprint.whole < held.footprint.whole
     assert not planned(limit=None).job.hold
+
+
+def test_what_is_not_recorded_is_not_found_out(planned, monkeypatch):
+    step = planned()
+    recorded = do_whole(step.job)
+    monkeypatch.setattr("batchstack.images.read.hashlib.sha256", None)
+    alone = do_whole(replace(step.job, recorded=False))
+    assert alone.error is None
+    assert alone.outputs == recorded.outputs
+    assert [one.size for one in alone.inputs] == [one.size for one in recorded.inputs]
+    assert "unexpected error" in do_whole(step.job).error

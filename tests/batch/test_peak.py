@@ -45,21 +45,24 @@ def test_a_task_beside_another_does_not_forget_its_peak():
 
 
 @pytest.mark.parametrize(
-    ("n_frames", "shape", "methods"),
+    ("n_frames", "shape", "methods", "workers"),
     [
-        (2, (1800, 2400), "all_channels"),
-        (12, (1200, 1600), "bayesian,guided"),
-        (50, (500, 700), "all_channels"),
-        (200, (200, 300), "bayesian"),
+        (2, (1800, 2400), "all_channels", 0),
+        (12, (1200, 1600), "bayesian,guided", 0),
+        (50, (500, 700), "all_channels", 0),
+        (200, (200, 300), "bayesian", 0),
+        # Large enough to be shared by threads of one worker.
+        (12, (1800, 2400), "all_channels", 2),
+        (50, (1000, 1050), "bayesian", 2),
     ],
 )
-def test_the_peak_of_a_stack_is_predicted_from_shapes_and_its_length(
-    workspace, n_frames, shape, methods
+def test_the_peak_of_a_stack_is_predicted_from_shapes_its_length_and_threads(
+    workspace, n_frames, shape, methods, workers
 ):
     warm_up()  # to compile takes more than to fuse
     frames = workspace.stack("s", shape=shape, n_frames=n_frames, suffix=".jpg")
     workspace.manifest({"s": frames})
-    options = ["--methods", methods, "--align", "off", "--workers", 0]
+    options = ["--methods", methods, "--align", "off", "--workers", workers]
     predicted = json.loads(workspace.run("check", "pairs.csv", "--json", *options).stdout)["memory"]
     workspace.run("run", "pairs.csv", "-o", "out", *options)
     peak = json.loads(workspace.run("status", "out", "--json").stdout)["peak_memory"]

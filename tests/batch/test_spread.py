@@ -13,7 +13,7 @@ from batchstack.batch.graph import split_graph
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
-from batchstack.batch.steps import can_spread, is_split
+from batchstack.batch.steps import can_spread, is_split, most_memory, most_threads
 from batchstack.batch.tasks import tiles_of
 from batchstack.errors import ExitCode
 from batchstack.fusion import METHODS
@@ -76,6 +76,33 @@ def test_pixels_do_not_depend_on_how_threads_share_a_stack(step, n_frames, align
     assert len(counts) > 4, "they were all shared alike"
 
 
+@pytest.mark.parametrize(
+    ("n_frames", "align", "hold"), [(2, "off", True), (3, "similarity", True), (4, "off", False)]
+)
+def test_pixels_do_not_depend_on_how_many_threads_of_a_process_do_a_stack(
+    step, n_frames, align, hold
+):
+    found = step(n_frames, alignment=AlignOptions(align), score=True)
+    job = replace(found.job, hold=hold)
+    whole = do_whole(job)
+    assert whole.error is None
+    for threads, tile in ((2, None), (3, 128), (5, 128)):
+        result = do_whole(replace(job, threads=threads, tile=tile))
+        assert result.error is None
+        assert (result.outputs, result.scores) == (whole.outputs, whole.scores)
+        assert (result.transforms, result.inputs) == (whole.transforms, whole.inputs)
+
+
+def test_threads_of_a_process_fail_with_what_is_wrong_with_the_first_frame(step):
+    found = step(6, suffix=".jpg")
+    for index in (4, 2):
+        path = found.job.frames[index]
+        path.write_bytes(path.read_bytes()[:2000])
+    alone, shared = do_whole(found.job), do_whole(replace(found.job, threads=3))
+    assert shared.error == alone.error
+    assert shared.broken == found.job.frames[2]
+
+
 def test_only_what_is_large_and_fits_is_shared(step, monkeypatch):
     found = step()
     assert not can_spread(found, None)
@@ -85,6 +112,21 @@ def test_only_what_is_large_and_fits_is_shared(step, monkeypatch):
     assert can_spread(found, found.footprint.spread)
     assert not can_spread(found, found.footprint.spread - 1)
     assert is_split(found, found.footprint.whole - 1)
+
+
+def test_a_process_has_as_many_threads_for_a_stack_as_fit(step, monkeypatch):
+    monkeypatch.setattr("batchstack.batch.steps.cores", lambda: 4)
+    room = 2**30
+    found = step(limit=room)
+    assert most_threads(found, room) == 1
+    monkeypatch.setattr("batchstack.batch.steps.WORTH_SPREADING", 0.0)
+    assert most_threads(found, room) == 4
+    assert most_threads(found, None) == 1
+    three = found.footprint.whole + 2 * found.footprint.thread
+    assert most_threads(found, three) == most_threads(found, three + 1) == 3
+    assert most_threads(found, three - 1) == 2
+    assert most_threads(replace(found, job=replace(found.job, hold=False)), room) == 1
+    assert most_memory(found, room, 3) == three
 
 
 @pytest.mark.parametrize("align", ["off", "similarity"])
@@ -128,6 +170,11 @@ def test_a_part_that_is_done_again_counts_once():
 
 # --- processes
 
+# As where frames do not fit in memory.
+THROUGH_SCRATCH = (
+    "after('batchstack.batch.steps')(lambda m: vars(m).update(most_threads=lambda *_: 1))"
+)
+
 
 @pytest.fixture
 def ward(tmp_path):
@@ -139,7 +186,7 @@ def ward(tmp_path):
 
 def test_all_workers_share_the_only_stack_and_it_survives_one_of_them(ward):
     oracle = ward.known({"big": ward.stack("big", (300, 400), n_frames=3)})
-    ward.hurt("", **ALL_IS_LARGE)
+    ward.hurt(THROUGH_SCRATCH, **ALL_IS_LARGE)
     ward.shut("big")
     run = ward.begin("--workers", 2)
     victim, _ = ward.wait_until_held(2, run)
@@ -163,31 +210,48 @@ def test_a_run_is_told_how_far_its_stacks_are(ward):
     oracle.judge(done=1)
 
 
+def test_a_worker_does_the_only_stack_with_the_cores_of_all(ward):
+    oracle = ward.known({"big": ward.stack("big", (300, 400), n_frames=3)})
+    ward.hurt("", **ALL_IS_LARGE)
+    ward.forget()
+    ward.begin("--workers", 2).end(0)
+    assert len(ward.held_by("big")) == 1, "several processes have worked on it"
+    assert ward.times("box-") > 2, "it was done by one thread"
+    oracle.judge(done=1)
+
+
 FOUR_CORES = "after('batchstack.batch.machine')(lambda m: vars(m).update(cores=lambda: 4))"
+WAYS = pytest.mark.parametrize(
+    ("code", "gate"), [(FOUR_CORES, "box-"), (f"{FOUR_CORES}\n{THROUGH_SCRATCH}", "tile--0-0")]
+)
 
 
 def fuse(ward, *frames, folder):
     return ward.start("fuse", *frames, "-o", folder, "--tile", 128)
 
 
-def test_fuse_shares_a_stack_among_threads(ward):
+@WAYS
+def test_fuse_shares_a_stack_among_threads(ward, code, gate):
     frames = ward.stack("big", (300, 400), n_frames=3)
     ward.run("fuse", *frames, "-o", "whole")
-    ward.hurt(FOUR_CORES, **ALL_IS_LARGE)
+    ward.forget()
+    ward.hurt(code, **ALL_IS_LARGE)
     fuse(ward, *frames, folder="shared").end(0)
-    assert ward.times("tile-ended") > 1
+    assert ward.times(gate)
+    assert ward.times("box-") > 1
     assert ward.outputs("shared") == ward.outputs("whole")
     assert not (ward.root / "shared" / ".batchstack").exists()
 
 
-def test_interrupting_threads_of_fuse_leaves_nothing(ward):
+@WAYS
+def test_interrupting_threads_of_fuse_leaves_nothing(ward, code, gate):
     frames = ward.stack("big", (300, 400), n_frames=3)
-    ward.hurt(FOUR_CORES, **ALL_IS_LARGE)
-    ward.shut("tile--0-0")
+    ward.hurt(code, **ALL_IS_LARGE)
+    ward.shut(gate)
     run = fuse(ward, *frames, folder="out")
-    ward.wait_until_reached("tile--0-0", run=run)
+    ward.wait_until_reached(gate, run=run)
     os.kill(run.process.pid, signal.SIGINT)
-    ward.open("tile--0-0")
+    ward.open(gate)
     assert "interrupted" in run.end(ExitCode.INTERRUPTED)
     assert ward.outputs("out") == {}
     assert not (ward.root / "out" / ".batchstack").exists()

@@ -106,6 +106,7 @@ class SimulatedCluster:
         self.poison = {f"s{i}" for i in range(n_stacks) if chance() < 0.05 * (seed % 3 == 0)}
         self.split = {f"s{i}" for i in range(n_stacks) if chance() < 0.2}
         self.large = {f"s{i}" for i in range(n_stacks) if chance() < 0.5} - self.split
+        self.one_machine = seed % 2 == 0
         for _ in range(self.random.randint(0, 3)):
             self.join("good")
         for _ in range(self.random.randint(1, 5)):
@@ -286,9 +287,16 @@ class SimulatedCluster:
         assert not self.parts(job.name), "a name is used once"
         self.handed_out.add(job.id)
         self.count_threads()
-        if job.spread:
+        if job.threads > 1:
+            assert self.one_machine, "threads of others are used that are elsewhere"
+            assert not job.spread, "shared in two ways"
+            assert 2 <= job.threads <= min(self.most_threads, work.most_threads)
+            others = {name for name, _ in self.tasks}
+            assert len(others) < self.most_threads, "waits for a worker that may be the last"
+        if job.spread or job.threads > 1:
             assert job.id in self.large, "spread though it is not worth it"
             assert self.drawn == self.n_stacks, "spread though others may come"
+        if job.spread:
             assert 2 <= job.spread <= self.most_threads
         for number in range(max(1, job.spread)):
             self.tasks[job.name, number] = Task(job, work, workers)
@@ -367,4 +375,5 @@ def works(cluster, n_stacks):
             is_split=one.id in cluster.split,
             graph=lambda job, name: None,
             can_spread=one.id in cluster.large,
+            most_threads=1 + number % 3 if one.id in cluster.large else 1,
         )

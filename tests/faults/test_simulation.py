@@ -27,6 +27,7 @@ PATHS = {
     "refused a worker",
     "result was not accepted",
     "scheduler did not answer",
+    "shared in one process",
     "spread",
     "suspected",
     "taken back",
@@ -49,7 +50,8 @@ def simulate(seed):
     """Run one seed, hold it against the oracle, return the ways of recovery it took."""
     cluster = SimulatedCluster(seed, N_STACKS)
     said = []
-    dispatcher = Dispatcher(cluster, wait_workers=90.0, memory_needed=10, say=said.append)
+    known = {"wait_workers": 90.0, "memory_needed": 10, "one_machine": cluster.one_machine}
+    dispatcher = Dispatcher(cluster, **known, say=said.append)
     stop = StopRequest()
     drain_after = cluster.random.randint(0, N_STACKS) if seed % 7 == 0 else None
     if seed % 14 == 0:

@@ -71,7 +71,8 @@ class Ward(Workspace):
         """Hold what comes from now on to these gates.
 
         There is one for each stack, where its tasks begin, by its id; "tile-<id>-<top>-<left>"
-        for one tile; "publish-<id>" before an output gets its name; "all" for all that begins.
+        for one tile; "box-" before what is fused at once; "publish-<id>" before an output gets
+        its name; "all" for all that begins.
         """
         for gate in gates:
             (self.root / "shut" / gate).touch()
@@ -91,13 +92,17 @@ class Ward(Workspace):
         """The stack that each process has begun last, by process id."""
         stacks = {}
         for gate, pid, _ in sorted(self._reached(), key=lambda mark: mark[2]):
-            if not gate.startswith(("written", "publish-", "tile-")):
+            if not gate.startswith(("written", "publish-", "tile-", "box-")):
                 stacks[pid] = gate
         return stacks
 
     def times(self, gate):
         """How often a gate was reached."""
         return sum(mark[0] == gate for mark in self._reached())
+
+    def held_by(self, gate):
+        """Ids of the processes that have reached a gate."""
+        return {mark[1] for mark in self._reached() if mark[0] == gate}
 
     def _reached(self):
         for path in (self.root / "reached").iterdir():

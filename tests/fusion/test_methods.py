@@ -9,6 +9,7 @@ from batchstack.fusion import METHODS, fuse
 from batchstack.fusion.engine import StackToFuse, fuse_image
 from batchstack.fusion.rules import Formula, Measure, Weights
 from batchstack.fusion.scratch import Scratch
+from batchstack.fusion.team import Team
 from batchstack.options import FusionOptions
 from tests.reference import reference_fuse
 from tests.scenes import DATA_RANGES, pair, stack
@@ -191,7 +192,7 @@ def test_kept_memory_leaves_no_trace_of_the_stack_before():
     expected = [fuse(frames) for frames in (large, small, large)]
     scratch = Scratch()
     for frames, known in zip((large, small, large), expected, strict=True):
-        fused = fuse_image(to_fuse(frames, tuple(METHODS.values())), None, scratch)
+        fused = fuse_image(to_fuse(frames, tuple(METHODS.values())), None, Team([scratch]))
         for name, values in fused.items():
             np.testing.assert_array_equal(values, known[name], err_msg=name)
 

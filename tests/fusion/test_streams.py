@@ -21,6 +21,7 @@ from batchstack.fusion.streams import (
     reduced_rows,
     rehearse,
 )
+from batchstack.fusion.team import Team
 from batchstack.geometry import Box
 from batchstack.options import FusionOptions
 from tests.scenes import stack
@@ -129,7 +130,9 @@ def used_and_predicted(shape, n_frames, names, tile, options):
 
     scratch = Counting()
     read = lambda index, box: frame[box.slices]  # noqa: E731
-    outputs = fuse_image(StackToFuse(read, n_frames, shape, methods, options), tile, scratch)
+    outputs = fuse_image(
+        StackToFuse(read, n_frames, shape, methods, options), tile, Team([scratch])
+    )
     used = sum(size for name, size in kept.items() if name not in {"images", "masks", *outputs})
     form = Stack(n_frames, 3, frame.dtype, options)
     return used, working_bytes(Box(0, 0, shape[0], min(tile, shape[1])), shape, methods, form)
@@ -168,7 +171,7 @@ def test_working_memory_goes_with_who_holds_it(names):
     gc.disable()
     try:
         form = StackToFuse(read, 3, (101, 43), select_methods(names), FusionOptions())
-        fuse_image(form, None, scratch)
+        fuse_image(form, None, Team([scratch]))
         del scratch
         assert gone() is None
     finally:

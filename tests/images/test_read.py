@@ -1,6 +1,7 @@
 import hashlib
 import io
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -254,3 +255,18 @@ def test_broken_exif_stops_nothing(block):
         metadata = read_metadata(path)
         for suffix in ("jpg", "png", "tif"):
             write_image(Path(folder, f"b.{suffix}"), photo(16, 16), Encoding(metadata=metadata))
+
+
+def test_a_frame_that_is_held_is_decoded_from_where_it_is(tmp_path):
+    path, memory = tmp_path / "a.jpg", np.zeros(2**20, np.uint8)
+    there = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    write_image(path, there)
+    size, expected, digest = path.stat().st_size, read_image(path), file_digest(path)
+    assert size > 2**17
+    tracemalloc.start()
+    found = read_image_and_digest(path, lambda *_: there, lambda shape, _: memory[: shape[0]])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found[0], expected)
+    assert found[1] == digest
+    assert peak < size / 2

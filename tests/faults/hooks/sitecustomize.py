@@ -117,4 +117,16 @@ def _gates(tasks):
     tasks.write_image = held_write
 
 
+@after("batchstack.fusion.engine")
+def _gate_of_boxes(engine):
+    """A gate before each box that is fused or surveyed."""
+    run = engine._run
+
+    def held_run(*arguments):
+        hold("box-")
+        run(*arguments)
+
+    engine._run = held_run
+
+
 exec((ROOT / "hurt.py").read_text())
