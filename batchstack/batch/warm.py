@@ -53,7 +53,8 @@ def warm_up(
     timer = Timer(ANNOUNCED_AFTER, say)
     timer.start()
     try:
-        fuse_something([name for name in names if name != _ALIGNMENT])
+        if methods := [name for name in names if name != _ALIGNMENT]:
+            fuse_something(methods)
         if _ALIGNMENT in names:
             align_something()
     finally:
