@@ -111,7 +111,7 @@ def _by_scale(group: Group, grown: Growth) -> Group:
 def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> Proposal:
     """Propose which shots of a shoot belong together.
 
-    Shots of one folder and kind of file are put in order, and parted where the camera's own
+    Shots of one folder, body and kind of file are put in order, and parted where the camera's own
     tags, names, settings, times, the scene or the focus say that something new begins.
 
     Parameters
@@ -125,21 +125,24 @@ def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> 
         else a folder that holds one stack names it.
     """
     proposal = Proposal()
-    by_place = sorted(shots, key=_place)
-    for place, members in groupby(by_place, key=_place):
-        found = list(_in_one_place(list(members), look, proposal.left))
-        if len(found) == 1 and place[0] not in ("", ".") and not steady_ids:
-            found = [replace(found[0], id=place[0])]
+    for folder, members in groupby(sorted(shots, key=_place), key=lambda shot: _folder(shot.name)):
+        found = [
+            group
+            for _, those in groupby(members, key=_place)
+            for group in _in_one_place(list(those), look, proposal.left)
+        ]
+        if len(found) == 1 and folder not in ("", ".") and not steady_ids:
+            found = [replace(found[0], id=folder)]
         proposal.groups.extend(found)
     return replace(proposal, groups=with_unique_ids(proposal.groups))
 
 
-def _place(shot: Shot) -> tuple[str, str]:
-    return _folder(shot.name), shot.format
+def _place(shot: Shot) -> tuple[str, str, tuple[str, ...]]:
+    return _folder(shot.name), shot.format, shot.body
 
 
 def _in_one_place(shots: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]:
-    """The stacks of one folder; what is of none is added to `left`."""
+    """The stacks of one folder, body and kind; what is of none is added to `left`."""
     left.extend(Left(shot.name, shot.made_of) for shot in shots if shot.made_of)
     shots = in_order([shot for shot in shots if not shot.made_of])
     pairs = _named_pairs(shots)

@@ -10,11 +10,11 @@ from batchstack.scan.looks import Look
 from batchstack.scan.makers import SeriesFacts
 from batchstack.scan.shots import Shot
 
-BODY = ("Maker", "Model", "", "Lens", 5.6, 100.0)
+BODY, SETTINGS = ("Maker", "Model", ""), ("Lens", 5.6, 100.0)
 
 
 def shot(name, time=None, **facts):
-    return Shot(name, (60, 80), time, BODY, **facts)
+    return Shot(name, (60, 80), time, **{"body": BODY, "settings": SETTINGS} | facts)
 
 
 def look(scene, focus):
@@ -140,7 +140,32 @@ def test_a_burst_is_no_stack_and_a_single_shot_neither():
     assert {why.split(":")[0] for why in left.values()} == {"one of a burst", "a single shot"}
 
 
-@pytest.mark.parametrize("changed", [{"size": (80, 60)}, {"settings": (*BODY[:4], 8.0, 100.0)}])
+def test_two_cameras_that_shoot_at_the_same_time_make_stacks_of_their_own():
+    other = ("Maker", "Model", "another number")
+    shots = [
+        shot(f"{name}{n}.jpg", n + late, body=body, series=SeriesFacts(True, n))
+        for name, body, late in (("A", BODY, 0.0), ("B", other, 0.4))
+        for n in (1, 2, 3)
+    ]
+    groups, left = proposed(shots)
+    assert sorted(groups.values()) == [tuple(f"{name}{n}.jpg" for n in (1, 2, 3)) for name in "AB"]
+    assert left == {}
+
+
+def test_only_a_folder_that_holds_one_stack_names_it():
+    def series(name, **facts):
+        return [
+            shot(f"{name}{n}.jpg", float(n), series=SeriesFacts(True, n), **facts) for n in (1, 2)
+        ]
+
+    assert proposed(series("p/a"))[0].keys() == {"p"}
+    both = [*series("p/a"), *series("p/b", body=("Another",))]
+    assert proposed(both)[0].keys() == {"p/a1", "p/b1"}
+    both = [*series("p/a"), *series("p/b", format="tiff")]
+    assert proposed(both)[0].keys() == {"p/a1", "p/b1"}
+
+
+@pytest.mark.parametrize("changed", [{"size": (80, 60)}, {"settings": ("Lens", 8.0, 100.0)}])
 def test_other_settings_part_stacks(changed):
     one, other = series(1, 4, 0.0), [replace(s, **changed) for s in series(5, 4, 2.0)]
     places = np.linspace(0, 1, 4)
