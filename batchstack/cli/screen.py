@@ -117,13 +117,11 @@ def is_terminal() -> bool:
 
 def columns(stream: TextIO) -> int | None:
     """Characters of a line where a stream is shown; None if it is no terminal."""
-    try:
-        if not stream.isatty():
-            return None
-        given = os.environ.get("COLUMNS", "")
-        return int(given) if given.isdecimal() else os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError, AttributeError):  # a stream that is closed, or is none
+    if stream is None or not stream.isatty():
         return None
+    from rich.console import Console
+
+    return Console(file=stream).width
 
 
 def console() -> "Console":
