@@ -78,6 +78,8 @@ class Progress(ExitStack):
         with self._lock:
             self._take(event)
         if isinstance(event, RunStarted):
+            if event.skipped and event.stacks:
+                tell(f"{count(event.skipped)} up to date, {count(event.stacks)} to fuse")
             if not self._alone:
                 self._show()
         elif isinstance(event, StackDone):
