@@ -253,7 +253,7 @@ def closing_summary(summary: Summary, output: Path, template: str = DEFAULT_NAME
         lines.append("  stopped after so many failures, as --max-failures asks")
     if summary.interrupted:
         lines.append("  interrupted; run the same command again to resume")
-    shown = template.replace("{id}", "<id>").replace("{output}", "<output>")
+    shown = template.replace("{", "<").replace("}", ">")
     shown = "<id>/" if template == DEFAULT_NAME else shown
     lines.append(f"  outputs: {click.format_filename(output)}/{shown}")
     return "\n".join(lines)
