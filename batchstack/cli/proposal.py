@@ -245,8 +245,11 @@ def _narrow_table(groups: Sequence[Group], width: int) -> Iterator[str]:
 def _rows(groups: Sequence[Group]) -> Iterator[str]:
     width = max((len(group.id) for group in groups), default=0)
     for group in groups:
-        first, last = (PurePosixPath(name).name for name in (group.frames[0], group.frames[-1]))
-        yield f"{group.id:{width}}  {len(group.frames):4}  {first} .. {last}  {group.why}"
+        first, last = map(PurePosixPath, (group.frames[0], group.frames[-1]))
+        # Of frames in two folders these tell which is which.
+        shown = 1 if first.parent == last.parent else 2
+        ends = " .. ".join("/".join(path.parts[-shown:]) for path in (first, last))
+        yield f"{group.id:{width}}  {len(group.frames):4}  {ends}  {group.why}"
 
 
 def _doubts(group: Group) -> str:

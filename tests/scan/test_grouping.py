@@ -46,6 +46,28 @@ def test_frames_named_for_their_side_are_pairs_back_first():
     assert left.keys() == {"c_back.jpg"}
 
 
+def test_single_shots_of_one_name_in_folders_of_their_side_are_pairs():
+    names = ["s/back/1.jpg", "s/back/2.jpg", "s/back/9.jpg", "s/Front/2.jpg", "s/Front/1.jpg"]
+    names += ["t_near/1.jpg", "t_far/1.jpg", "back/1.jpg", "elsewhere/1.jpg"]
+    scenes = {name: look(number, 0.5) for number, name in enumerate(names)}
+    groups, left = proposed([shot(name) for name in names], scenes)
+    assert groups == {
+        "s/1": ("s/back/1.jpg", "s/Front/1.jpg"),
+        "s/2": ("s/back/2.jpg", "s/Front/2.jpg"),
+        "t/1": ("t_far/1.jpg", "t_near/1.jpg"),
+    }
+    assert left.keys() == {"s/back/9.jpg", "back/1.jpg", "elsewhere/1.jpg"}
+
+
+def test_stacks_in_folders_named_for_a_side_of_the_subject_stay_whole():
+    names = [f"{side}/{n}.jpg" for side in ("back", "front") for n in (1, 2, 3)]
+    shots = [
+        shot(name, float(n), series=SeriesFacts(True, n % 3 + 1)) for n, name in enumerate(names)
+    ]
+    groups, left = proposed(shots)
+    assert groups == {"back": tuple(names[:3]), "front": tuple(names[3:])} and left == {}
+
+
 def test_a_series_ends_where_its_number_begins_anew_even_without_a_wait():
     shots = [
         shot(f"P{index}.jpg", float(index), series=SeriesFacts(True, number))

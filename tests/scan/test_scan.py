@@ -462,6 +462,11 @@ def test_on_a_terminal_a_stack_takes_a_line_and_doubts_and_reasons_are_folded():
     assert told == f"[{'; '.join(doubts)}] {whole[2]}"
 
 
+def test_frames_in_two_folders_are_shown_with_them():
+    pair = Group("s/1", ("s/back/1.jpg", "s/front/1.jpg"), "names of folders: back and front")
+    assert "  back/1.jpg .. front/1.jpg  names of folders" in next(lines([pair], [], None))
+
+
 def test_a_terminal_shows_the_proposal_as_wide_as_it_is(workspace, card):
     take(card, rendered(0, frames=9), 1, 1000.0)
     ours, theirs = os.openpty()
