@@ -5,6 +5,8 @@ It carries a complete message (what, where, and what to do next) in its argument
 so that it survives pickling, and the exit code its kind leads to.
 """
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
 
@@ -100,3 +102,12 @@ class ClusterLostError(ClusterError):
     """The cluster went away while the run was going on."""
 
     exit_code = ExitCode.RUN_LOST
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """That there is no such name, and which was meant or which there are."""
+    known = list(known)
+    # No name is close to one that is much longer.
+    close = difflib.get_close_matches(name.strip().lower()[:50], known, n=1)
+    advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    return f"unknown {kind} {name.strip()!r}; {advice}"

@@ -23,7 +23,7 @@ from batchstack.images import write_image
 from batchstack.scenes import make_stack
 
 FOLDERS = 100  # that the frames of the long manifest are spread over
-LINKS = 10_000  # to one file; file systems limit them
+LINKS = 10_000  # to one file
 # In a small process, because the peak of a new one begins with the size of the one that starts it.
 MEASURE = """
 import resource, subprocess, sys, time
@@ -97,16 +97,20 @@ def finish(folder: Path, name: str, count: int, options: list[str]) -> None:
             line = json.dumps(record | {"id": stack, "inputs": inputs}, separators=(",", ":"))
             file.write(line + "\n")
             if number:
-                copy_outputs(out / f"p{(number - 1) // LINKS * LINKS}", out / stack, number)
+                link_files(out / "p0", out / stack)
 
 
-def copy_outputs(source: Path, target: Path, number: int) -> None:
-    target.mkdir()
-    for output in source.iterdir():
-        if number % LINKS:
-            os.link(output, target / output.name)
-        else:
-            shutil.copy(output, target)
+def link_files(source: Path, target: Path) -> None:
+    """Have the files of a folder in another too.
+
+    File systems limit the links to one file, so a copy of it takes its place now and then.
+    """
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        if path.stat().st_nlink > LINKS:
+            fresh = shutil.copy2(path, f"{path}.fresh")
+            Path(fresh).replace(path)
+        os.link(path, target / path.name)
 
 
 def measure(title: str, arguments: list[str], folder: Path, repeats: int) -> None:

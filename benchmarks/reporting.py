@@ -10,7 +10,6 @@ Each figure is the time of a whole process, from the first import to its exit; t
 paint is what headless Chromium says from the start of loading to the first text or picture.
 """
 
-import os
 import shutil
 import statistics
 from pathlib import Path
@@ -21,12 +20,12 @@ import click
 from batchstack.batch.previews import Kept, folder_name, keep, kept_in, report_folder
 from batchstack.images import write_image
 from batchstack.scenes import make_stack
-from benchmarks.planning import LINKS, finish, measure, write_manifest
+from benchmarks.planning import finish, link_files, measure, write_manifest
 from tests import browser
 
 
 @click.command(help=__doc__.splitlines()[0])
-@click.option("--stacks", type=int, default=5000, show_default=True, help=f"At most {LINKS}.")
+@click.option("--stacks", type=int, default=5000, show_default=True)
 @click.option("--lines", type=int, default=100_000, show_default=True, help="Of the journal.")
 @click.option("--repeats", type=int, default=3, show_default=True)
 def main(stacks: int, lines: int, repeats: int) -> None:
@@ -63,10 +62,7 @@ def leave_previews(out: Path, kept: Path, stacks: int) -> None:
     """Have no report yet, but the previews of all stacks."""
     shutil.rmtree(report_folder(out))
     for number in range(stacks):
-        folder = report_folder(out) / folder_name(f"p{number}")
-        folder.mkdir(parents=True)
-        for path in kept.iterdir():
-            os.link(path, folder / path.name)
+        link_files(kept, report_folder(out) / folder_name(f"p{number}"))
 
 
 def print_size(out: Path) -> None:

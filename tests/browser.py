@@ -99,6 +99,10 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
 
+    def scripts(self, are_on):
+        """Let pages run their scripts, or not."""
+        self._call("Emulation.setScriptExecutionDisabled", value=not are_on)
+
     def open(self, address):
         """Load a page and wait until all of it is there."""
         loader = self._call("Page.navigate", url=str(address)).get("loaderId")

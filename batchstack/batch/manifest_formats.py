@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import difflib
 import io
 import json
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from batchstack import files
-from batchstack.errors import ManifestError
+from batchstack.errors import ManifestError, unknown
 from batchstack.options import RunOptions, declared
 
 Value = str | tuple[str, ...]
@@ -116,13 +115,6 @@ def _column(name: str) -> str | None:
         return None if NOT_TEXT.search(name) else name
     name = name.replace("-", "_")
     return name if name in COLUMNS else None
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    # No name is close to one that is much longer.
-    close = difflib.get_close_matches(name.strip().lower()[:50], list(known), n=1)
-    advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-    return f"unknown {kind} {name.strip()!r}; {advice}"
 
 
 # --- one reader per format: text to entries

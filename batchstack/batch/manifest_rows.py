@@ -27,7 +27,6 @@ from batchstack.batch.manifest_formats import (
     Report,
     Text,
     Value,
-    unknown,
 )
 from batchstack.batch.manifest_patterns import (
     Spellings,
@@ -39,7 +38,14 @@ from batchstack.batch.manifest_patterns import (
     same_name,
     similar_files,
 )
-from batchstack.errors import BatchstackError, FileError, ImageError, ManifestError, PageStackError
+from batchstack.errors import (
+    BatchstackError,
+    FileError,
+    ImageError,
+    ManifestError,
+    PageStackError,
+    unknown,
+)
 from batchstack.formats import widest
 from batchstack.images.names import in_natural_order
 from batchstack.options import Option, RunOptions, contradiction, declared

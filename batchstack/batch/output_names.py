@@ -3,6 +3,7 @@
 A directory has one template for all its runs; each record keeps it in its key.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -13,6 +14,7 @@ from batchstack.batch.manifest_rows import OWN_NAMES, unportable
 from batchstack.fusion.methods import METHODS
 from batchstack.options import DEFAULT_NAME
 
+_FIELD = re.compile(r"\{(output|id|name)\}")
 _OUTPUTS = tuple(name for method in METHODS.values() for name in method.outputs)
 
 
@@ -22,7 +24,7 @@ def place(template: str, stack_id: str, file: str) -> str:
     Parameters
     ----------
     template : str
-        With `{id}` and `{output}`.
+        With `{output}`, and `{id}` or `{name}`, the last part of the id.
     stack_id : str
         Empty for the one stack of `fuse`, whose outputs have no folder of their own.
     file : str
@@ -32,16 +34,20 @@ def place(template: str, stack_id: str, file: str) -> str:
     --------
     >>> place("{id}_{output}", "night/a", "depth_map.png")
     'night/a_depth_map.png'
+    >>> place("{name}_{output}", "night/a", "depth_map.png")
+    'a_depth_map.png'
     """
     if template == DEFAULT_NAME:  # by far the most, and a long run asks often
         return f"{stack_id}/{file}" if stack_id else file
     output, dot, ending = file.partition(".")
-    return template.replace("{output}", output).replace("{id}", stack_id) + dot + ending
+    fields = {"output": output, "id": stack_id, "name": stack_id.rpartition("/")[2]}
+    return _FIELD.sub(lambda found: fields[found[1]], template) + dot + ending
 
 
 def has_own_folder(template: str) -> bool:
     """Whether no two stacks have outputs in one folder."""
-    return "{id}" in template.rpartition("/")[0]
+    folder = template.rpartition("/")[0]
+    return "{id}" in folder or "{name}" in folder
 
 
 def name_faults(template: str, ids: Sequence[str]) -> Iterator[tuple[int, str]]:

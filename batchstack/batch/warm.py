@@ -58,7 +58,8 @@ def warm_up(
 
     before = len(COMPILED)
     with telling(announce):
-        fuse_something([name for name in names if name != _ALIGNMENT])
+        if methods := [name for name in names if name != _ALIGNMENT]:
+            fuse_something(methods)
         if _ALIGNMENT in names:
             from batchstack.registration.warm import run_kernels as align_something
 

@@ -14,8 +14,7 @@ from typing import Any
 import click
 
 from batchstack import files
-from batchstack.batch.manifest_formats import unknown
-from batchstack.errors import OptionError
+from batchstack.errors import OptionError, unknown
 from batchstack.options.kinds import FileName
 
 # The commands that take a file of options.

@@ -15,7 +15,7 @@ import click
 
 from batchstack import __version__, files
 from batchstack.cli import screen
-from batchstack.errors import BatchstackError, ExitCode
+from batchstack.errors import BatchstackError, ExitCode, OptionError, unknown
 
 COMMANDS = {
     "scan": "Propose which photographs of a folder are stacks.",
@@ -48,6 +48,12 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"batchstack.cli.{name}").command
         return command
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        is_option = args[0].startswith("-")
+        if not (args[0] in COMMANDS or is_option or context.resilient_parsing):
+            raise OptionError(unknown("command", args[0], COMMANDS))
+        return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

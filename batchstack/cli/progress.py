@@ -78,6 +78,8 @@ class Progress(ExitStack):
         with self._lock:
             self._take(event)
         if isinstance(event, RunStarted):
+            if event.skipped and event.stacks:
+                tell(f"{count(event.skipped)} up to date, {count(event.stacks)} to fuse")
             if not self._alone:
                 self._show()
         elif isinstance(event, StackDone):
@@ -251,7 +253,7 @@ def closing_summary(summary: Summary, output: Path, template: str = DEFAULT_NAME
         lines.append("  stopped after so many failures, as --max-failures asks")
     if summary.interrupted:
         lines.append("  interrupted; run the same command again to resume")
-    shown = template.replace("{id}", "<id>").replace("{output}", "<output>")
+    shown = template.replace("{", "<").replace("}", ">")
     shown = "<id>/" if template == DEFAULT_NAME else shown
     lines.append(f"  outputs: {click.format_filename(output)}/{shown}")
     return "\n".join(lines)

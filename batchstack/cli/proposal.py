@@ -1,9 +1,12 @@
 """Which photographs of a folder are stacks: the proposal as people see it, and for a run."""
 
 import os
+import sys
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import click
@@ -13,7 +16,7 @@ from batchstack.batch.claim import refused
 from batchstack.batch.jobs import Input
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import PROPOSAL, allowed_id, same_name
-from batchstack.cli.screen import bar, say
+from batchstack.cli.screen import bar, columns, say, tell
 from batchstack.errors import FileError, ManifestError, OptionError, OutputInUseError
 from batchstack.formats import FORMATS, either
 from batchstack.images import file_digest
@@ -22,20 +25,29 @@ from batchstack.scan.grouping import Group, Left, Proposal, with_unique_ids
 from batchstack.scan.manifests import COLUMNS, as_manifest, nameable
 
 _SHOWN = 5  # photographs named for one reason
+_INDENT = "    "  # of what belongs to the line before
 _HEAD = ",".join(COLUMNS).encode()  # how a proposal starts
 
 
-def lines(groups: Sequence[Group], left: Iterable[Left]) -> Iterator[str]:
-    """A line for each stack, and one for each reason why photographs are left out."""
-    yield from _table(groups)
-    yield from _reasons(left)
+def lines(groups: Sequence[Group], left: Iterable[Left], width: int | None) -> Iterator[str]:
+    """A line for each stack, and one for each reason why photographs are left out.
+
+    Where lines have so many characters at most, what a stack was found by is cut off, since its
+    row of the manifest has all of it, and what is doubtful has lines of its own.
+    """
+    if not width:
+        yield from chain(_table(groups), _reasons(left))
+        return
+    yield from _narrow_table(groups, width)
+    for reason in _reasons(left):
+        yield from _folded(reason, width)
 
 
 def in_short(proposal: Proposal) -> str:
     """How many stacks there are, of how many photographs."""
     stacks, frames = len(proposal.groups), sum(len(group.frames) for group in proposal.groups)
     named = "1 stack" if stacks == 1 else f"{stacks} stacks"
-    rest = f", {len(proposal.left)} left out," if proposal.left else ""
+    rest = f", {len(proposal.left)} left out" if proposal.left else ""
     return f"{named} of {frames} photographs{rest}"
 
 
@@ -62,6 +74,13 @@ class Order:
     def of(self, proposal: Proposal) -> Proposal:
         """A proposal, turned round where that is asked for."""
         return proposal.back_first() if self.reverse else proposal
+
+
+def load_kernels() -> None:
+    """Load what compares frames for their scale; if it must be compiled, that is said."""
+    from batchstack.batch.warm import warm_up
+
+    warm_up(("alignment",), tell)
 
 
 class FolderRun:
@@ -91,7 +110,8 @@ class FolderRun:
             raise OptionError(f"{output}: is the folder of the photographs; give outputs their own")
         self._folder, self._path = folder, output / PROPOSAL
         _refuse_strange(self._path)
-        found = Folder(folder, skip=(output,), by_scale=order.by_scale, bar=bar).propose()
+        content = Folder(folder, (output,), by_scale=order.by_scale, bar=bar, prepare=load_kernels)
+        found = content.propose()
         self._proposal = nameable(order.of(found), folder, self._path)
         if not self._proposal.groups:
             self._show(self._proposal)
@@ -114,7 +134,7 @@ class FolderRun:
         return self._path
 
     def _show(self, proposal: Proposal) -> None:
-        for line in lines(proposal.groups, proposal.left):
+        for line in lines(proposal.groups, proposal.left, columns(sys.stderr)):
             say(line)
 
 
@@ -211,11 +231,40 @@ def _refuse_strange(path: Path) -> None:
 
 def _table(groups: Sequence[Group]) -> Iterator[str]:
     """The stacks in columns, the widest id deciding."""
+    for row, group in zip(_rows(groups), groups, strict=True):
+        yield f"{row}  {_doubts(group)}" if group.doubts else row
+
+
+def _narrow_table(groups: Sequence[Group], width: int) -> Iterator[str]:
+    for row, group in zip(_rows(groups), groups, strict=True):
+        yield row if len(row) <= width else f"{row[: width - 1]}…"
+        if group.doubts:
+            yield from _folded(f"{_INDENT}{_doubts(group)}", width)
+
+
+def _rows(groups: Sequence[Group]) -> Iterator[str]:
     width = max((len(group.id) for group in groups), default=0)
     for group in groups:
-        first, last = (PurePosixPath(name).name for name in (group.frames[0], group.frames[-1]))
-        doubts = f"  [{'; '.join(group.doubts)}]" if group.doubts else ""
-        yield f"{group.id:{width}}  {len(group.frames):4}  {first} .. {last}  {group.why}{doubts}"
+        first, last = map(PurePosixPath, (group.frames[0], group.frames[-1]))
+        # Of frames in two folders these tell which is which.
+        shown = 1 if first.parent == last.parent else 2
+        ends = " .. ".join("/".join(path.parts[-shown:]) for path in (first, last))
+        yield f"{group.id:{width}}  {len(group.frames):4}  {ends}  {group.why}"
+
+
+def _doubts(group: Group) -> str:
+    return f"[{'; '.join(group.doubts)}]"
+
+
+def _folded(line: str, width: int) -> list[str]:
+    """A line as several, where words end."""
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=_INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _reasons(left: Iterable[Left]) -> Iterator[str]:

@@ -18,8 +18,15 @@ from batchstack.batch.main_job import run
 from batchstack.batch.manifest import load_manifest
 from batchstack.cli import options as shared
 from batchstack.cli.progress import closing_summary
-from batchstack.cli.proposal import Order, in_short, lines, refuse_none, with_allowed_ids
-from batchstack.cli.screen import bar, say, tell
+from batchstack.cli.proposal import (
+    Order,
+    in_short,
+    lines,
+    load_kernels,
+    refuse_none,
+    with_allowed_ids,
+)
+from batchstack.cli.screen import bar, columns, say, tell
 from batchstack.errors import BatchstackError, ExitCode, FileError, OptionError
 from batchstack.options import RunOptions
 from batchstack.scan.folder import Folder
@@ -95,17 +102,17 @@ def command(
     order = Order(reverse=options.reverse, as_taken=as_taken)
     skip = (fuse_to,) if fuse_to else ()
     if watch:
-        content = Folder(folder, skip, by_scale=order.by_scale)
+        content = Folder(folder, skip, by_scale=order.by_scale, prepare=load_kernels)
         _watch(Watch(content, quiet), folder, manifest, fuse_to, options, order)
-    content = Folder(folder, skip, by_scale=order.by_scale, bar=bar)
+    content = Folder(folder, skip, by_scale=order.by_scale, bar=bar, prepare=load_kernels)
     proposal = _named(content.propose(), folder, manifest, order)
     if proposal.groups:  # whoever reads the table may go away in the middle of it
         files.replace_file(manifest, as_manifest(proposal.groups, folder, manifest))
         load_manifest(manifest)
-    for line in lines(proposal.groups, proposal.left):
+    for line in lines(proposal.groups, proposal.left, columns(sys.stdout)):
         click.echo(line)
     refuse_none(proposal, folder)
-    say(f"{in_short(proposal)} in {manifest}; look through it, then")
+    say(f"{in_short(proposal)}; look through {manifest}, then")
     say(f"  batchstack run {shlex.quote(str(manifest))} -o OUTPUT")
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -113,6 +113,15 @@ def tell(text: str) -> None:
 def is_terminal() -> bool:
     """Whether something can be shown on stderr that changes."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def columns(stream: TextIO) -> int | None:
+    """Characters of a line where a stream is shown; None if it is no terminal."""
+    if stream is None or not stream.isatty():
+        return None
+    from rich.console import Console
+
+    return Console(file=stream).width
 
 
 def console() -> "Console":

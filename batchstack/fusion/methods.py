@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from batchstack.errors import OptionError
+from batchstack.errors import OptionError, unknown
 from batchstack.fusion.rules import (
     SHARED_REACH,
     Formula,
@@ -280,10 +280,11 @@ def select_methods(names: Iterable[str]) -> tuple[Method, ...]:
         For a name that is no method, or no name at all.
     """
     wanted = set(names)
-    unknown = sorted(wanted - METHODS.keys() - {"all"})
-    if unknown or not wanted:
-        what = f"unknown method {unknown[0]!r}" if unknown else "no method given"
-        raise OptionError(f"{what}; choose from all, {', '.join(METHODS)}")
+    known = ["all", *METHODS]
+    for name in sorted(wanted.difference(known)):
+        raise OptionError(unknown("method", name, known))
+    if not wanted:
+        raise OptionError(f"no method given; choose from {', '.join(known)}")
     if "all" in wanted:
         return _ALL_METHODS
     return tuple(method for method in _ALL_METHODS if method.name in wanted)

@@ -126,7 +126,8 @@ def reduced(
         for _ in range(halvings):
             strip = _halved(strip)
         strips.append(_eight_bit(strip, data_range or white_of_type(strip.dtype)))
-    resized = cv2.resize(np.concatenate(strips), least[::-1], interpolation=cv2.INTER_LINEAR)
+    small = strips[0] if len(strips) == 1 else np.concatenate(strips)
+    resized = cv2.resize(small, least[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, np.uint8)
 
 

@@ -22,6 +22,7 @@ from batchstack.images.xmp import programs
 _SOFTWARE, _TAKEN, _FRACTION, _MAKER_NOTE, _COMPOSITE = 0x0131, 0x9003, 0x9291, 0x927C, 0xA460
 _TIME = re.compile(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d")
 _STACKERS = re.compile(r"helicon|zerene|batchstack|focus-?stack|picolay|combinezp", re.IGNORECASE)
+_LONGEST_NAME = 60  # characters
 OLYMPUS = {"OLYMPUS": (b"OLYMPUS\0", 12), "OM ": (b"OM SYSTEM\0\0\0", 16)}
 """How notes of Olympus and OM System begin, and where in them their tags do, by how the maker's
 name begins; places are counted from the start of the note (ExifTool's Olympus.pm has the tags)."""
@@ -61,12 +62,18 @@ def time_of(taken: str, fraction: str) -> str | None:
 def made_of(software: Iterable[str], composite: int | None, maker_note: bytes) -> str | None:
     """What tells that a picture is made of others, in words; None if nothing does."""
     if stacker := next(filter(_STACKERS.search, software), None):
-        return f"was made by {stacker!r}"
+        return f"was made by {_name(stacker)!r}"
     if composite in (2, 3):
         return "is a composite of several pictures, says its EXIF"
     if _is_stacked_by_olympus(maker_note):
         return "was stacked in the camera, says its maker note"
     return None
+
+
+def _name(software: str) -> str:
+    """What a program calls itself; of what is too long for a name, the word that tells it."""
+    found = _STACKERS.search(software)
+    return software if found is None or len(software) <= _LONGEST_NAME else found[0]
 
 
 def _maker_note(block: bytes, entry: Entry | None) -> bytes:

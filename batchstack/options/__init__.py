@@ -272,11 +272,11 @@ class OutputOptions(Options):
     )
     name: str = option(
         DEFAULT_NAME,
-        Template(("id", "output")),
+        Template((("id", "name"), ("output",))),
         group="Output",
         help="What outputs are called below the output directory, without ending, the same in all "
-        "runs of one: '{id}_{output}' puts all into one folder, '{output}/{id}' has a folder for "
-        "each output",
+        "runs of one: '{name}_{output}' puts all into one folder, {name} being the last part of "
+        "the id, and '{output}/{id}' has a folder for each output",
         used_by={"named"},
         column=False,
     )

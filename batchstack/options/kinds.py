@@ -255,16 +255,19 @@ class FileName(Kind):
 
 @dataclass(frozen=True)
 class Template(Kind):
-    """The name of a file below a folder with `fields` in it, each at least once."""
+    """The name of a file below a folder with fields in it: of each of `fields` one at least."""
 
-    fields: tuple[str, ...]
+    fields: tuple[tuple[str, ...], ...]
     noun = "template"
 
     def parse(self, text: str) -> str:
         return text
 
     def accepts(self, value: Any) -> bool:
-        if not isinstance(value, str) or set(_FIELD.findall(value)) != set(self.fields):
+        if not isinstance(value, str):
+            return False
+        found = set(_FIELD.findall(value))
+        if found.difference(*self.fields) or not all(map(found.intersection, self.fields)):
             return False
         # Nothing may lead out of the folder or hide; what fields become is for others to check.
         return all(_SEGMENT.fullmatch(part) for part in _FIELD.sub("x", value).split("/"))
@@ -278,7 +281,8 @@ class Template(Kind):
 
     @property
     def limits(self) -> str:
-        return "with " + " and ".join(f"{{{name}}}" for name in self.fields)
+        named = (" or ".join(f"{{{name}}}" for name in those) for those in self.fields)
+        return f"with {' and '.join(named)}"
 
 
 _FIELD = re.compile(r"\{(.*?)\}")

@@ -123,8 +123,9 @@ class Stack:
             return FAILED
         if self.missing:
             return MISSING
+        facts = self.history.facts
         apart = (self.number("residual") or 0) > RESIDUAL_LIMIT
-        return LOOK if apart or not_aligned(self.history.facts) else FUSED
+        return LOOK if apart or not_aligned(facts) or facts.get("left_out") else FUSED
 
     def number(self, name: str) -> float | None:
         """A number among its facts."""

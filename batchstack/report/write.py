@@ -56,6 +56,7 @@ from batchstack.report.stacks import (
 _MARK = b"<!doctype html>\n<!-- a report of batchstack -->"
 _DATA = ("stacks.js", "order.js")
 _FAILURES_SHOWN = 10
+_WORST_SHOWN = 100  # where scripts are off
 # Frames of more megapixels are read one at a time.
 _LARGE = 50.0
 _THREADS = 4
@@ -436,6 +437,7 @@ def _index(directory: Path, lines: list[Line], digest: str) -> bytes:
         statuses=STATUSES,
         methods=dict(sorted(methods.items())),
         failures=failures[:_FAILURES_SHOWN],
+        worst=lines[:_WORST_SHOWN],
         more_failures=max(0, len(failures) - _FAILURES_SHOWN),
         frames=sum(line.frames for line in lines),
         megapixels=sum((line.megapixels or 0) * line.frames for line in lines),

@@ -54,6 +54,8 @@ class Folder:
         left as they were taken.
     bar : callable
         Shows how far the reading is.
+    prepare : callable
+        Called before frames are compared for their scale, which needs compiled kernels.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class Folder:
         *,
         by_scale: bool = False,
         bar: Bar = lambda total, words: nullcontext(lambda done: None),
+        prepare: Callable[[], object] = lambda: None,
     ) -> None:
-        self.path, self._by_scale, self._bar = path, by_scale, bar
+        self.path, self._by_scale = path, by_scale
+        self._bar, self._prepare = bar, prepare
         self._skip = {folder.absolute() for folder in skip}
         self._kept: dict[tuple[object, ...], object] = {}
         self._shifts: dict[str, SeriesFacts | None] = {}
@@ -95,6 +99,8 @@ class Folder:
                     steady_ids=steady_ids,
                 )
             if self._by_scale:
+                if not all(group.is_ordered for group in proposal.groups):
+                    self._prepare()
                 growths = self._each(pool, self._growth, proposal.groups, "ordering stacks")
                 proposal = ordered_by_scale(proposal, growths)
         return with_holes(Proposal(proposal.groups, [*proposal.left, *left, *_not_read(names)]))

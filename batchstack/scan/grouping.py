@@ -18,6 +18,9 @@ LEAST_GAP = 3.0  # seconds
 GAP_FACTOR = 4.0  # times the median gap
 _SIDES = re.compile(r"^(?:(.*?)[-_ .]?)(back|far|front|near)(?:[-_ .]?(.*))?$", re.IGNORECASE)
 _BACK = ("back", "far")
+# Why photographs are of no stack.
+_SINGLE = "a single shot: nothing before or after belongs to it"
+_BURST = "one of a burst: focus is the same in all of it"
 
 Looks: TypeAlias = Callable[[Sequence[Shot]], Sequence[Look | None]]
 
@@ -111,7 +114,7 @@ def _by_scale(group: Group, grown: Growth) -> Group:
 def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> Proposal:
     """Propose which shots of a shoot belong together.
 
-    Shots of one folder and kind of file are put in order, and parted where the camera's own
+    Shots of one folder, body and kind of file are put in order, and parted where the camera's own
     tags, names, settings, times, the scene or the focus say that something new begins.
 
     Parameters
@@ -125,21 +128,27 @@ def propose(shots: Iterable[Shot], look: Looks, *, steady_ids: bool = False) -> 
         else a folder that holds one stack names it.
     """
     proposal = Proposal()
-    by_place = sorted(shots, key=_place)
-    for place, members in groupby(by_place, key=_place):
-        found = list(_in_one_place(list(members), look, proposal.left))
-        if len(found) == 1 and place[0] not in ("", ".") and not steady_ids:
-            found = [replace(found[0], id=place[0])]
+    for folder, members in groupby(sorted(shots, key=_place), key=lambda shot: _folder(shot.name)):
+        found = [
+            group
+            for _, those in groupby(members, key=_place)
+            for group in _in_one_place(list(those), look, proposal.left)
+        ]
+        if len(found) == 1 and folder not in ("", ".") and not steady_ids:
+            found = [replace(found[0], id=folder)]
         proposal.groups.extend(found)
-    return replace(proposal, groups=with_unique_ids(proposal.groups))
+    pairs = _pairs_over_folders(proposal.left)
+    paired = {name for group in pairs for name in group.frames}
+    left = [one for one in proposal.left if one.name not in paired]
+    return Proposal(with_unique_ids([*proposal.groups, *pairs]), left)
 
 
-def _place(shot: Shot) -> tuple[str, str]:
-    return _folder(shot.name), shot.format
+def _place(shot: Shot) -> tuple[str, str, tuple[str, ...]]:
+    return _folder(shot.name), shot.format, shot.body
 
 
 def _in_one_place(shots: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]:
-    """The stacks of one folder; what is of none is added to `left`."""
+    """The stacks of one folder, body and kind; what is of none is added to `left`."""
     left.extend(Left(shot.name, shot.made_of) for shot in shots if shot.made_of)
     shots = in_order([shot for shot in shots if not shot.made_of])
     pairs = _named_pairs(shots)
@@ -148,7 +157,7 @@ def _in_one_place(shots: list[Shot], look: Looks, left: list[Left]) -> Iterator[
     shots = [shot for shot in shots if shot.name not in paired]
     for run in _runs(shots):
         if len(run) == 1:
-            left.append(Left(run[0].name, "a single shot: nothing before or after belongs to it"))
+            left.append(Left(run[0].name, _SINGLE))
         elif all(shot.series.bracketed for shot in run):
             yield _group(run, "the camera's focus bracketing")
         else:
@@ -174,13 +183,37 @@ def in_order(shots: Sequence[Shot]) -> list[Shot]:
 
 def _named_pairs(shots: Sequence[Shot]) -> dict[str, list[Shot]]:
     """Shots named for their side (`x_back`, `front-x`), back first, by what their names share."""
-    sides: dict[str, dict[bool, Shot]] = {}
+    sides: dict[str, dict[bool, Shot]] = defaultdict(dict)
     for shot in shots:
-        found = _SIDES.match(PurePosixPath(shot.name).stem)
-        if found:
-            shared = "_".join(filter(None, (found[1], found[3])))
-            sides.setdefault(shared, {})[found[2].lower() in _BACK] = shot
+        if side := _side(PurePosixPath(shot.name).stem):
+            sides[side.shared][side.is_back] = shot
     return {name: [both[True], both[False]] for name, both in sides.items() if len(both) == 2}
+
+
+def _pairs_over_folders(left: Iterable[Left]) -> list[Group]:
+    """Photographs of no stack that have one name in folders named for their side (`far/1.jpg`)."""
+    sides: dict[PurePosixPath, dict[bool, str]] = defaultdict(dict)
+    for one in left:
+        path = PurePosixPath(one.name)
+        if one.why in (_SINGLE, _BURST) and (side := _side(path.parent.name)):
+            sides[path.parent.parent / side.shared / path.stem][side.is_back] = one.name
+    return [
+        Group(str(name), (both[True], both[False]), "names of folders: back and front")
+        for name, both in sides.items()
+        if len(both) == 2
+    ]
+
+
+class _Side(NamedTuple):
+    shared: str  # the name without the word for the side
+    is_back: bool
+
+
+def _side(name: str) -> _Side | None:
+    found = _SIDES.match(name)
+    if found is None:
+        return None
+    return _Side("_".join(filter(None, (found[1], found[3]))), found[2].lower() in _BACK)
 
 
 def _pair(name: str, pair: list[Shot]) -> Group:
@@ -249,9 +282,9 @@ def _by_looks(run: list[Shot], look: Looks, left: list[Left]) -> Iterator[Group]
             part = scene[start:end]
             shots = [shot for shot, _ in part]
             if len(part) == 1:
-                reason = "a single shot: nothing before or after belongs to it"
+                reason = _SINGLE
             elif not focus_moves([view for _, view in part]):
-                reason = "one of a burst: focus is the same in all of it"
+                reason = _BURST
             else:
                 yield _group(shots, f"{why} and what is in focus", _doubts(shots))
                 continue

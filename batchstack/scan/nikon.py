@@ -19,7 +19,7 @@ _SECONDS = 600
 
 def is_nikon(shot: Shot) -> bool:
     """Whether a photograph is of a Nikon."""
-    return bool(shot.settings) and str(shot.settings[0]).upper().startswith("NIKON")
+    return bool(shot.body) and shot.body[0].upper().startswith("NIKON")
 
 
 def focus_shifts(paths: Sequence[Path]) -> Mapping[Path, SeriesFacts]:

@@ -27,8 +27,10 @@ class Shot:
         Height and width in pixels.
     time : float, optional
         Seconds since an epoch, by the camera's clock, with the part of a second it states.
+    body : tuple of str
+        Maker, model and number of the camera.
     settings : tuple
-        What stays the same within a stack: body, lens, aperture, focal length.
+        What else stays the same within a stack: lens, aperture, focal length.
     series : SeriesFacts
         What the maker's own tags say.
     distance : float, optional
@@ -42,6 +44,7 @@ class Shot:
     name: str
     size: tuple[int, int] = (0, 0)
     time: float | None = None
+    body: tuple[str, ...] = ()
     settings: tuple[Any, ...] = ()
     series: SeriesFacts = field(default_factory=SeriesFacts)
     distance: float | None = None
@@ -72,10 +75,8 @@ def read_shot(folder: Path, name: str) -> Shot:
     taking = taking_directory(block, first)
     told = told_by_exif(block)
     make = text(block, first.get(0x010F))
+    body = (make, text(block, first.get(0x0110)), text(block, taking.get(0xA431)))
     settings = (
-        make,
-        text(block, first.get(0x0110)),  # the model
-        text(block, taking.get(0xA431)),  # the number of the body
         text(block, taking.get(0xA434)),  # the lens
         _rational(block, taking.get(0x829D)),  # the aperture
         _rational(block, taking.get(0x920A)),  # the focal length
@@ -83,6 +84,7 @@ def read_shot(folder: Path, name: str) -> Shot:
     return replace(
         shot,
         time=_seconds(told.time),
+        body=body,
         settings=settings,
         series=series_facts(make, block, taking.get(0x927C)),
         distance=_rational(block, taking.get(0x9206)) or None,

@@ -20,7 +20,7 @@ from batchstack.options import DEFAULT_NAME, OutputOptions, RunOptions
 from tests.conftest import Workspace
 from tests.report.pages import pages
 
-FLAT, BY_OUTPUT = "{id}_{output}", "{output}/{id}"
+FLAT, BY_OUTPUT, BY_NAME = "{id}_{output}", "{output}/{id}", "{name}_{output}"
 OUTPUTS = [name for method in METHODS.values() for name in method.outputs]
 ASKED = ("--methods", "bayesian,depth_map", "--workers", 0)
 BEST = "focus_stacked_bayesian"
@@ -52,13 +52,20 @@ def run(shoot, folder, *options, code=0):
     return shoot.run("run", "pairs.csv", "-o", folder, *ASKED, *options, code=code).stderr
 
 
-@pytest.mark.parametrize("template", [FLAT, BY_OUTPUT])
+def test_the_last_parts_of_ids_make_one_flat_folder(shoot):
+    run(shoot, "out", "--name", BY_NAME, "--no-report")
+    found = {path.name for path in (shoot.root / "out").iterdir() if path.suffix == ".png"}
+    outputs = (BEST, "depth_map", "depth_confidence")
+    assert found == {f"{name}_{output}.png" for name in ("one", "two") for output in outputs}
+
+
+@pytest.mark.parametrize("template", [FLAT, BY_OUTPUT, BY_NAME])
 def test_all_who_look_for_outputs_find_them_under_their_names(shoot, template):
     run(shoot, "usual", "--no-report")
     usual = shoot.pixels("usual")
     said = run(shoot, "out", "--name", template)
     assert "2 done" in said
-    named = template.replace("{id}", "<id>").replace("{output}", "<output>")
+    named = template.replace("{", "<").replace("}", ">")
     assert f"out/{named}\n" in said
     expected = {
         place(template, name.rpartition("/")[0], name.rpartition("/")[2]): pixels
@@ -116,12 +123,15 @@ def check(shoot, *options, code=2):
 
 @pytest.mark.parametrize(
     "template",
-    ["{id}", "{output}", "", "x", "/{id}_{output}", "../{id}_{output}", "{id}/../{output}",
+    ["{id}", "{output}", "{name}", "{id}_{name}", "", "x",
+     "/{id}_{output}", "../{id}_{output}", "{id}/../{output}",
      ".{id}_{output}", "{id}//{output}", "{id}_{output}/", "{id}\\{output}", "{id}_{output}_{x}",
      "{id!r}_{output}", "{id}_{output}_{", "{id}:{output}", "{id}\n{output}", "./{id}/{output}"],
 )  # fmt: skip
 def test_names_that_lead_elsewhere_or_tell_too_little_are_refused(template):
-    with pytest.raises(OptionError, match=r"give a name below the output .* with \{id\} and"):
+    with pytest.raises(
+        OptionError, match=r"give a name below the output .* with \{id\} or \{name\} and"
+    ):
         OutputOptions(name=template)
 
 
@@ -136,6 +146,11 @@ def faults(template, *ids):
     ("template", "ids", "fault"),
     [
         (FLAT, ("a", "b", "A"), "'A' would have 'a_focus_stacked_bayesian' where 'a' has"),
+        (
+            BY_NAME,
+            ("a/x", "b", "c/x"),
+            "'c/x' would have 'x_focus_stacked_bayesian' where 'a/x' has",
+        ),
         (FLAT, ("e\u0301", "\u00e9"), "'é' would have"),
         (FLAT, ("a", "a_depth_map/x"), "'a_depth_map/x' would have 'a_depth_map' where 'a' has"),
         (FLAT, ("a_depth_map/x", "a"), "'a' would have 'a_depth_map' where 'a_depth_map/x' has"),
@@ -154,7 +169,17 @@ PIECES = st.sampled_from(["a", "A", "b", "_", "/", "x/", "_depth_map", "depth_ma
 
 
 @given(
-    st.sampled_from([FLAT, BY_OUTPUT, "{id}{output}", "{output}{id}", "{id}/{id}_{output}"]),
+    st.sampled_from(
+        [
+            FLAT,
+            BY_OUTPUT,
+            BY_NAME,
+            "{name}/{output}",
+            "{id}{output}",
+            "{output}{id}",
+            "{id}/{id}_{output}",
+        ]
+    ),
     st.lists(st.lists(PIECES, min_size=1, max_size=4).map("".join), min_size=1, max_size=4),
 )
 def test_without_a_fault_every_output_can_be_written_on_any_system(template, ids):
@@ -175,7 +200,7 @@ def test_without_a_fault_every_output_can_be_written_on_any_system(template, ids
 
 
 def test_folders_of_their_own_are_nobody_elses():
-    assert [has_own_folder(name) for name in (DEFAULT_NAME, "x/{id}/y/{output}")] == [True, True]
+    assert [has_own_folder(name) for name in (DEFAULT_NAME, "x/{name}/y/{output}")] == [True, True]
     assert [has_own_folder(name) for name in (FLAT, BY_OUTPUT, "x/{id}_{output}")] == [False] * 3
 
 

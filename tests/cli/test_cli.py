@@ -125,7 +125,7 @@ def test_fuse_resizes_frames_of_longer_stacks_too(workspace):
     [
         (["fuse", "-o", "out"], "--back and --front"),
         (["fuse", "-o", "out", "--back", "BACK"], "--back and --front"),
-        (["fuse", "-o", "out", "BACK", "FRONT", "--methods", "dirct"], "unknown method 'dirct'"),
+        (["fuse", "-o", "out", "BACK", "FRONT", "--methods", "dirct"], "did you mean 'direct'?"),
         (["fuse", "-o", "out", "BACK", "FRONT", "--levels", "0"], "levels is 0"),
         (["fuse", "-o", "out", "BACK", "FRONT", "--kernel", "4"], "kernel is 4"),
         (["fuse", "-o", "out", "BACK", "FRONT", "--median-sizes", "3,5"], "2 values for 5 levels"),
@@ -138,7 +138,8 @@ def test_fuse_resizes_frames_of_longer_stacks_too(workspace):
         (["run", "pairs.csv", "-o", "out", "--scheduler", "x", "--workers", "2"], "--workers"),
         (["run", "pairs.csv", "-o", "out", "--scheduler", "x", "--tls-key", "BACK"], "together"),
         (["status", "."], "no run has written here"),
-        (["nonsense"], "nonsense"),
+        (["nonsense"], "unknown command 'nonsense'; known are scan, run, check"),
+        (["rnu", "pairs.csv", "-o", "out"], "unknown command 'rnu'; did you mean 'run'?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -104,6 +104,14 @@ def test_a_terminal_shows_a_run_and_is_left_as_it_was(three):
     assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)
 
 
+def test_a_run_that_goes_on_says_how_many_are_done(three):
+    three.run(*RUN, code=1)
+    (three.root / "out" / "c" / "focus_stacked_direct.png").unlink()
+    said = three.run(*RUN, code=1).stderr
+    assert "batchstack: 1 up to date, 1 to fuse\n" in said
+    assert "up to date, " not in three.run(*RUN, "--rerun", code=1).stderr
+
+
 def test_a_dumb_terminal_gets_no_control_characters(three):
     code, _, shown = on_terminal(three, *RUN, environment={"TERM": "dumb"})
     assert code == 1

@@ -841,6 +841,7 @@ PROGRAMS = {
     "attribute": (' xmp:CreatorTool="Zerene Stacker 1.04">', "Zerene Stacker 1.04"),
     "element": ("><xmp:CreatorTool>Helicon Focus 8</xmp:CreatorTool>", "Helicon Focus 8"),
     "software": ("><tiff:Software> PICOLAY </tiff:Software>", "PICOLAY"),
+    "long": (f' xmp:CreatorTool="by batchstack, {"with options " * 9}">', "batchstack"),
     "editor": (' xmp:CreatorTool="Adobe Photoshop 24.0">', None),
     "keyword": ("><dc:title>for Zerene</dc:title>", None),
 }

@@ -156,6 +156,28 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(outputs, see, chromium):
         chromium.view()
 
 
+def test_without_scripts_the_worst_are_listed_and_pictures_stand_below_each_other(
+    outputs, many, see, chromium
+):
+    outputs.fused("a", ("focus_stacked_bayesian.png", *MAPS))
+    outputs.report()
+    chromium.scripts(False)
+    try:
+        see(many.top / "report.html")
+        links = "[...document.querySelectorAll('ol a')].map(a => a.textContent)"
+        assert chromium.do(links) == [stack["id"] for stack in listed(many.top)[:100]]
+        dead = """[...document.querySelectorAll('form, table, input, select, button, canvas')]
+            .filter(e => e.offsetParent).map(e => e.outerHTML)"""
+        assert chromium.do(dead) == []
+        see(folder_of(outputs.top, "a") / "index.html")
+        assert chromium.do(dead) == []
+        boxes = "['under', 'over'].map(i => document.getElementById(i).getBoundingClientRect())"
+        under, over = chromium.do(f"{boxes}.map(box => box.toJSON())")
+        assert over["top"] >= under["bottom"] > under["top"]
+    finally:
+        chromium.scripts(True)
+
+
 def test_the_dark_has_light_letters(stack_page, chromium):
     root = "getComputedStyle(document.documentElement)"
     colours = f"[{root}.color, {root}.backgroundColor]"
@@ -179,6 +201,17 @@ def test_everything_has_a_name_for_who_hears_the_page(stack_page):
             || e.querySelector('img[alt]')))
         .map(e => e.outerHTML)"""
     assert stack_page.do(unnamed) == []
+
+
+def test_landmarks_are_told_apart_by_their_names(outputs, see):
+    moved = [{"model": "identity"}, {"model": "translation", "matrix": [1, 0, 1, 0, 1, 1]}]
+    outputs.fused("a", scores={"focus_stacked_bayesian": {"Qsharp": 0.9}}, align=moved)
+    outputs.report()
+    page = see(folder_of(outputs.top, "a") / "index.html")
+    marks = """[...document.querySelectorAll('section, [role=region], nav')].map(e => e.ariaLabel
+        || document.getElementById(e.getAttribute('aria-labelledby')).textContent)"""
+    found = page.do(marks)
+    assert {"Quality", "Registration"} <= set(found) and len(found) == len(set(found))
 
 
 def test_nothing_that_records_hold_is_carried_out(hostile, see):

@@ -92,6 +92,15 @@ def test_failures_come_first_then_what_is_missing_then_the_worst(outputs):
     assert 0 <= stacks[4]["confidence"] <= 1 and stacks[3]["confidence"] is None
 
 
+def test_a_stack_without_its_damaged_frames_is_worth_a_look(outputs):
+    gone = [{"frame": 2, "path": "b.jpg", "why": "is damaged"}]
+    outputs.fused("whole")
+    outputs.fused("without", left_out=gone)
+    outputs.report()
+    states = {stack["id"]: stack["status"] for stack in listed(outputs.top)}
+    assert states == {"whole": "fused", "without": "look"}
+
+
 def test_nothing_of_names_or_metadata_becomes_a_tag(hostile):
     known = {"report.css", "stacks.js", "index.js", "order.js", "stack.js"}
     for page in pages(hostile.top):

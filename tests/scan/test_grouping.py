@@ -10,11 +10,11 @@ from batchstack.scan.looks import Look
 from batchstack.scan.makers import SeriesFacts
 from batchstack.scan.shots import Shot
 
-BODY = ("Maker", "Model", "", "Lens", 5.6, 100.0)
+BODY, SETTINGS = ("Maker", "Model", ""), ("Lens", 5.6, 100.0)
 
 
 def shot(name, time=None, **facts):
-    return Shot(name, (60, 80), time, BODY, **facts)
+    return Shot(name, (60, 80), time, **{"body": BODY, "settings": SETTINGS} | facts)
 
 
 def look(scene, focus):
@@ -44,6 +44,28 @@ def test_frames_named_for_their_side_are_pairs_back_first():
         "b": ("far-b.jpg", "near-b.jpg"),
     }
     assert left.keys() == {"c_back.jpg"}
+
+
+def test_single_shots_of_one_name_in_folders_of_their_side_are_pairs():
+    names = ["s/back/1.jpg", "s/back/2.jpg", "s/back/9.jpg", "s/Front/2.jpg", "s/Front/1.jpg"]
+    names += ["t_near/1.jpg", "t_far/1.jpg", "back/1.jpg", "elsewhere/1.jpg"]
+    scenes = {name: look(number, 0.5) for number, name in enumerate(names)}
+    groups, left = proposed([shot(name) for name in names], scenes)
+    assert groups == {
+        "s/1": ("s/back/1.jpg", "s/Front/1.jpg"),
+        "s/2": ("s/back/2.jpg", "s/Front/2.jpg"),
+        "t/1": ("t_far/1.jpg", "t_near/1.jpg"),
+    }
+    assert left.keys() == {"s/back/9.jpg", "back/1.jpg", "elsewhere/1.jpg"}
+
+
+def test_stacks_in_folders_named_for_a_side_of_the_subject_stay_whole():
+    names = [f"{side}/{n}.jpg" for side in ("back", "front") for n in (1, 2, 3)]
+    shots = [
+        shot(name, float(n), series=SeriesFacts(True, n % 3 + 1)) for n, name in enumerate(names)
+    ]
+    groups, left = proposed(shots)
+    assert groups == {"back": tuple(names[:3]), "front": tuple(names[3:])} and left == {}
 
 
 def test_a_series_ends_where_its_number_begins_anew_even_without_a_wait():
@@ -140,7 +162,32 @@ def test_a_burst_is_no_stack_and_a_single_shot_neither():
     assert {why.split(":")[0] for why in left.values()} == {"one of a burst", "a single shot"}
 
 
-@pytest.mark.parametrize("changed", [{"size": (80, 60)}, {"settings": (*BODY[:4], 8.0, 100.0)}])
+def test_two_cameras_that_shoot_at_the_same_time_make_stacks_of_their_own():
+    other = ("Maker", "Model", "another number")
+    shots = [
+        shot(f"{name}{n}.jpg", n + late, body=body, series=SeriesFacts(True, n))
+        for name, body, late in (("A", BODY, 0.0), ("B", other, 0.4))
+        for n in (1, 2, 3)
+    ]
+    groups, left = proposed(shots)
+    assert sorted(groups.values()) == [tuple(f"{name}{n}.jpg" for n in (1, 2, 3)) for name in "AB"]
+    assert left == {}
+
+
+def test_only_a_folder_that_holds_one_stack_names_it():
+    def series(name, **facts):
+        return [
+            shot(f"{name}{n}.jpg", float(n), series=SeriesFacts(True, n), **facts) for n in (1, 2)
+        ]
+
+    assert proposed(series("p/a"))[0].keys() == {"p"}
+    both = [*series("p/a"), *series("p/b", body=("Another",))]
+    assert proposed(both)[0].keys() == {"p/a1", "p/b1"}
+    both = [*series("p/a"), *series("p/b", format="tiff")]
+    assert proposed(both)[0].keys() == {"p/a1", "p/b1"}
+
+
+@pytest.mark.parametrize("changed", [{"size": (80, 60)}, {"settings": ("Lens", 8.0, 100.0)}])
 def test_other_settings_part_stacks(changed):
     one, other = series(1, 4, 0.0), [replace(s, **changed) for s in series(5, 4, 2.0)]
     places = np.linspace(0, 1, 4)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from PIL.Image import Exif
 from batchstack import files
 from batchstack.batch.claim import claim
 from batchstack.batch.manifest import PROPOSAL
+from batchstack.cli.proposal import lines
 from batchstack.images import Encoding, Metadata, read_preview, write_image
 from batchstack.scan.folder import Folder
+from batchstack.scan.grouping import Group, Left
 from batchstack.scan.watch import Watch
 from batchstack.scenes import Camera, make_stack
 from tests.processes import wait_for
@@ -425,6 +428,63 @@ def test_a_misnamed_frame_is_fused_and_one_that_is_damaged_is_named_at_its_stack
         file.truncate(40)
     said = workspace.run("run", "card", "-o", "out", "--workers", 0, "--methods", "direct").stderr
     assert "without IMG_0006.jpg, which cannot be read" in said
-    assert "1 stack of 8 photographs, 1 left out," in said
+    assert "1 stack of 8 photographs, 1 left out\n" in said
     (row,) = csv.DictReader((workspace.root / "out" / PROPOSAL).read_text().splitlines())
     assert row["frames"].split("|")[2].endswith("IMG_0003.png")
+
+
+def test_what_compares_frames_is_made_ready_only_where_frames_are_compared(card):
+    take(card, rendered(0), 1, 1000.0)
+    asked = []
+    Folder(card, by_scale=False, prepare=lambda: asked.append("as taken")).propose()
+    Folder(card, by_scale=True, prepare=lambda: asked.append("by scale")).propose()
+    for name in card.iterdir():
+        name.unlink()
+    Folder(card, by_scale=True, prepare=lambda: asked.append("nothing there")).propose()
+    assert asked == ["by scale"]
+
+
+def test_on_a_terminal_a_stack_takes_a_line_and_doubts_and_reasons_are_folded():
+    names = tuple(f"IMG_{number:04}.JPG" for number in range(9))
+    doubts = ("nothing tells which end is the back", "without IMG_0003.JPG, which cannot be read")
+    groups = [
+        Group("DCIM/100CANON/IMG_0000", names, "times and what is in focus; order by scale"),
+        Group("short", names, "names", doubts),
+    ]
+    left = [Left(name, "a single shot: nothing before or after belongs to it") for name in names]
+    whole = list(lines(groups, left, None))
+    assert [line.split()[0] for line in whole] == ["DCIM/100CANON/IMG_0000", "short", "left"]
+    assert whole[0].endswith("order by scale") and whole[1].endswith(f"[{'; '.join(doubts)}]")
+    folded = list(lines(groups, left, 80))
+    assert max(map(len, folded)) <= 80
+    assert folded[0] == whole[0][:79] + "…" and folded[1] == whole[1].partition("  [")[0]
+    told = " ".join(" ".join(folded[2:]).split())
+    assert told == f"[{'; '.join(doubts)}] {whole[2]}"
+
+
+def test_frames_in_two_folders_are_shown_with_them():
+    pair = Group("s/1", ("s/back/1.jpg", "s/front/1.jpg"), "names of folders: back and front")
+    assert "  back/1.jpg .. front/1.jpg  names of folders" in next(lines([pair], [], None))
+
+
+def test_a_terminal_shows_the_proposal_as_wide_as_it_is(workspace, card):
+    take(card, rendered(0, frames=9), 1, 1000.0)
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        workspace.command("scan", "card", "-o", "m.csv"),
+        cwd=workspace.root,
+        env=workspace.environment() | {"TERM": "xterm", "COLUMNS": "50"},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the other end was closed
+        while data := os.read(ours, 4096):
+            shown += data
+    os.close(ours)
+    _, said = process.communicate(timeout=60)
+    row, *_ = shown.decode().splitlines()
+    assert row.startswith("IMG_0001  ") and len(row) == 50 and row.endswith("…")
+    assert b"1 stack of 9 photographs; look through m.csv, then" in said
