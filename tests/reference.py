@@ -294,13 +294,13 @@ def faded(weights: list[Array], trust: Array) -> list[Array]:
 
 
 def drawn(detail: Array, alone: Array, trust: Array) -> Array:
-    """What pixels alone would make from within 4.5 times the trust, further away less.
+    """What pixels alone would make from within 6 times the trust, further away less.
 
     They are drawn by the square of that / distance.
     """
     away = detail - alone
     distance = np.maximum(np.abs(away), 1e-9)
-    return alone + away * np.maximum(1 - (4.5 * trust / distance) ** 2, 0)
+    return alone + away * np.maximum(1 - (6 * trust / distance) ** 2, 0)
 
 
 def bayesian(stack: list[Array], levels: int) -> Array:
