@@ -206,13 +206,19 @@ def bases(stack: list[Array], hits: list[Array], trust: Array, levels: int) -> l
     """The coarsest of levels of every frame, and last their blend; all expanded to (H, W, C).
 
     Shares of the blend are how many trusted pixels of each frame there are in blocks of two levels
-    finer, reduced to the coarsest level, and 0.02 pixels more of all frames alike.
+    finer, reduced to the coarsest level, times the eighth power of the strength of the frame's
+    edges around and 128, and 0.02 pixels more of all frames alike.
     """
     coarse = [gaussian_levels(x, levels) for x in stack]
     shapes = [image.shape for image in coarse[0]]
     counted = max(levels - 3, 0)
     evidence = [blocks(hit * np.minimum(trust, 1), counted, shapes[counted]) for hit in hits]
     support = [gaussian_levels(counts, levels - counted)[-1] for counts in evidence]
+    edges = [128 + mean(second_differences(image[max(levels - 2, 1)])) for image in coarse]
+    if levels > 2:
+        edges = [reduce(strength) for strength in edges]
+    most = np.max(edges, axis=0)
+    support = [mine * (edge / most) ** 8 for mine, edge in zip(support, edges, strict=True)]
     total = np.sum(support, axis=0) + 0.02
     lowest = [levels_of[-1] for levels_of in coarse]
     shares = [(mine + 0.02 / len(stack)) / total for mine in support]
@@ -288,13 +294,13 @@ def faded(weights: list[Array], trust: Array) -> list[Array]:
 
 
 def drawn(detail: Array, alone: Array, trust: Array) -> Array:
-    """What pixels alone would make from within 4.5 times the trust, further away less.
+    """What pixels alone would make from within 6 times the trust, further away less.
 
     They are drawn by the square of that / distance.
     """
     away = detail - alone
     distance = np.maximum(np.abs(away), 1e-9)
-    return alone + away * np.maximum(1 - (4.5 * trust / distance) ** 2, 0)
+    return alone + away * np.maximum(1 - (6 * trust / distance) ** 2, 0)
 
 
 def bayesian(stack: list[Array], levels: int) -> Array:

@@ -28,8 +28,8 @@ MAP = {"map_level": None, "focus_sigma": 1.0, "evidence": 20, "data_range": None
 SOFT = {"levels": 5, "beta": 0.1, "kernel": 3, "data_range": None}
 # As they are in the records of existing output directories.
 KEYS = {
-    "bayesian": MAP | {"levels": 5, "shrink": 4.5},
-    "guided": MAP | {"levels": 5, "guide_radius": 1, "guide_epsilon": 0.01, "shrink": 4.5},
+    "bayesian": MAP | {"levels": 5, "shrink": None},
+    "guided": MAP | {"levels": 5, "guide_radius": 1, "guide_epsilon": 0.01, "shrink": None},
     "all_channels": SOFT,
     "by_channel": SOFT,
     "laplacian": SOFT,

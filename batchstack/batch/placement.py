@@ -42,6 +42,8 @@ class Alignment:
         What the best affine transforms leave, in pixels; None if it was not measured.
     map_level : int, optional
         Of the decision map, as the moved frames show it; None if none is looked up.
+    shrink : float, optional
+        From how far away details are drawn to the frame of the map, likewise.
     white : White
         The value for white of a split stack.
     reference : int
@@ -57,6 +59,7 @@ class Alignment:
     spread: float | None = None
     residual: float | None = None
     map_level: int | None = None
+    shrink: float | None = None
     white: White = field(default=White())
     reference: int = 0
     reason: str = ""

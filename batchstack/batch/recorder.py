@@ -144,6 +144,8 @@ class Recorder:
         facts |= result.facts
         if alignment and alignment.map_level is not None:
             facts["map_level"] = alignment.map_level
+        if alignment and alignment.shrink is not None:
+            facts["shrink"] = round(alignment.shrink, 3)
         self._ledger.append_done(row.id, self._records(result), facts)
         self._sync_now_and_then()
         summary.done += 1

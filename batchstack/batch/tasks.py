@@ -58,13 +58,13 @@ from batchstack.errors import BatchstackError, OutputLostError, StackError
 from batchstack.fusion.decision import DecisionMap
 from batchstack.fusion.engine import (
     StackToFuse,
+    as_shown,
     fuse_image,
     fuse_tile,
     large_tiles,
     output_form,
     survey_tile,
     tiles,
-    with_map_level,
 )
 from batchstack.fusion.methods import METHODS, Method
 from batchstack.fusion.scratch import Scratch
@@ -369,7 +369,7 @@ def _fuse_stack(job: Job) -> Result:
         job = job.with_white(white)
         alignment = align(job, frames, link_each(job, frames, team))
         frames = move_frames(job, frames, alignment, private, team)
-        alignment = _with_map_level(job, frames, windows(frames), alignment)
+        alignment = _as_shown(job, frames, windows(frames), alignment)
         outputs, scores = _fuse_and_write(job, frames, alignment, pictures, team)
     finally:
         files.remove_tree(private)
@@ -554,15 +554,16 @@ def _align_frames(job: Job, links: Sequence[Fit], white: White) -> Alignment:
     frames, ranged = _all_staged(job), job.with_white(white)
     alignment = align(ranged, frames, links)
     read = aligned_windows(ranged, frames, alignment)
-    return replace(_with_map_level(ranged, frames, read, alignment), white=white)
+    return replace(_as_shown(ranged, frames, read, alignment), white=white)
 
 
-def _with_map_level(
+def _as_shown(
     job: Job, frames: Sequence[Frame], read: ReadWindow, alignment: Alignment
 ) -> Alignment:
-    """Where frames lie, with the scale of the decision map, if it is looked up."""
+    """Where frames lie, with what they show that methods ask for."""
     stack = StackToFuse(read, len(frames), frames[0].size, _methods(job), job.fusion)
-    return replace(alignment, map_level=with_map_level(stack).options.map_level)
+    found = as_shown(stack).options
+    return replace(alignment, map_level=found.map_level, shrink=found.shrink)
 
 
 def _survey_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
@@ -598,7 +599,8 @@ def _decision(job: Job, alignment: Alignment) -> DecisionMap | None:
     index, confidence, trust, *offset = (
         StagedImage(_map_path(job, name)) for name in (*_SETTLED, *_surveyed(job)[len(_MAPS) :])
     )
-    return DecisionMap(index, confidence, trust, alignment.map_level, *offset)
+    found = alignment.map_level, alignment.shrink
+    return DecisionMap(index, confidence, trust, *found, *offset)
 
 
 def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
@@ -613,7 +615,7 @@ def _fuse_one_tile(job: Job, box: Box, alignment: Alignment) -> None:
 def _to_fuse(
     job: Job, frames: Sequence[Frame], read: ReadWindow, alignment: Alignment
 ) -> StackToFuse:
-    options = replace(job.fusion, map_level=alignment.map_level)
+    options = replace(job.fusion, map_level=alignment.map_level, shrink=alignment.shrink)
     return StackToFuse(read, len(frames), frames[0].size, _methods(job), options)
 
 

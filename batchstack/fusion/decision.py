@@ -60,6 +60,8 @@ class DecisionMap:
         twice as much where the cell is evidence itself.
     level : int
         Pyramid level whose pixels are the cells.
+    shrink : float or None
+        From how far away details are drawn to the winning frame, if methods draw them.
     offset : array-like of uint8, the same shape, optional
         How far the peak of focus lies beside the winning frame: 127 on it, 0 and 254 half way to
         the one before and after.
@@ -69,6 +71,7 @@ class DecisionMap:
     confidence: Planes
     trust: Planes
     level: int
+    shrink: float | None
     offset: Planes | None = None
 
 

@@ -20,10 +20,16 @@ from batchstack.fusion.decision import (
     settle,
     survey,
 )
-from batchstack.fusion.methods import Method, level_margins, level_reaches, select_methods
+from batchstack.fusion.methods import (
+    Method,
+    asks_frames,
+    level_margins,
+    level_reaches,
+    select_methods,
+)
 from batchstack.fusion.pyramid import level_shape
-from batchstack.fusion.rules import Weights, map_level
-from batchstack.fusion.scale import coarsest, shown_level
+from batchstack.fusion.rules import Weights, drawn_from, map_level
+from batchstack.fusion.scale import coarsest, shown
 from batchstack.fusion.scratch import Scratch
 from batchstack.fusion.stack import Canvas, Stack
 from batchstack.fusion.team import Team
@@ -166,7 +172,7 @@ def fuse_image(
     dict of str to ndarray
         As of `fuse`; if `team` is given they lie in its memory, until its next call.
     """
-    stack, team = with_map_level(stack), team or Team([Scratch()])
+    stack, team = as_shown(stack), team or Team([Scratch()])
     columns = stripe_columns(tile, stack.n_frames)
     boxes = _stripes(stack.shape, columns, stack.methods, stack.options)
     if team.size > 1:
@@ -179,15 +185,19 @@ def fuse_image(
     return outputs.by_name
 
 
-def with_map_level(stack: StackToFuse) -> StackToFuse:
-    """A stack whose options have the level of its decision map, or none if it is not looked up.
+def as_shown(stack: StackToFuse) -> StackToFuse:
+    """A stack whose options have what its frames show, as far as its methods ask for it.
 
-    A level that is given stays; otherwise it is what the frames show.
+    Those are the level of the decision map, and how far details are drawn to its frame; what is
+    given stays.
     """
-    level = stack.options.map_level if stack.is_decided else None
-    if stack.is_decided and level is None:
-        level = shown_level(stack.read, stack.n_frames, stack.shape, stack.options.data_range)
-    return replace(stack, options=replace(stack.options, map_level=level))
+    options = stack.options
+    level, shrink = options.map_level if stack.is_decided else None, options.shrink
+    if asks_frames(stack.methods, options):
+        found = shown(stack.read, stack.n_frames, stack.shape, options.data_range)
+        level = found.level if level is None else level
+        shrink = drawn_from(found.noise) if shrink is None else shrink
+    return replace(stack, options=replace(options, map_level=level, shrink=shrink))
 
 
 def check_frames(frames: Sequence[Pixels]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -316,7 +326,7 @@ def decide(
     """
     if not stack.is_decided:
         return None
-    stack, team = with_map_level(stack), team or Team([Scratch()])
+    stack, team = as_shown(stack), team or Team([Scratch()])
     level = map_level(stack.options)
     cells = level_shape(stack.shape, level)
     index = np.empty(cells, index_type(stack.n_frames))
@@ -330,7 +340,9 @@ def decide(
             offset[at] = beside[0]
 
     team.each(look, boxes)
-    return DecisionMap(*settle(index, confidence, stack.options.evidence), level, offset)
+    return DecisionMap(
+        *settle(index, confidence, stack.options.evidence), level, stack.options.shrink, offset
+    )
 
 
 def survey_tile(
@@ -341,7 +353,7 @@ def survey_tile(
     Parameters
     ----------
     stack, tile, scratch
-        As for `fuse_tile`; the options have a `map_level`, see `with_map_level`.
+        As for `fuse_tile`; the options have a `map_level`, see `as_shown`.
 
     Returns
     -------
@@ -389,7 +401,8 @@ def fuse_tile(
         they lie in it, until its next call.
     """
     if decision is not None:
-        stack = replace(stack, options=replace(stack.options, map_level=decision.level))
+        found = replace(stack.options, map_level=decision.level, shrink=decision.shrink)
+        stack = replace(stack, options=found)
     scratch = scratch or Scratch()
     outputs = _Outputs(stack, tile, scratch)
     outputs.fuse(tile, decision, scratch)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from batchstack.fusion.methods import Method
 from batchstack.fusion.pyramid import level_shape
-from batchstack.fusion.rules import Weights, map_level
+from batchstack.fusion.rules import ACTIVITY_REACH, Weights, compared_level, map_level
 from batchstack.fusion.streams import (
     Reading,
     Step,
@@ -180,9 +180,9 @@ class TileFlow:
         lines of the guided filter before they are averaged.
     lines, shares : dict of int to Stream
         By level, what weights along edges and of the smoothed map look up.
-    support, bases : dict of int to Stream
-        By level, how much evidence of each frame there is around; and the bases of the frames and
-        what they are blended to.
+    support, strengths, bases : dict of int to Stream
+        By level, how much evidence of each frame there is around; how much it shows; and the bases
+        of the frames and what they are blended to.
     levels : list of LevelFlow
     """
 
@@ -213,6 +213,7 @@ class TileFlow:
             *self.lines.values(),
             *self.shares.values(),
             *self.support.values(),
+            *self.strengths.values(),
             *self.bases.values(),
         ]
         return [*self.gaussian, *cells, *passes]
@@ -242,6 +243,7 @@ class TileFlow:
         self.lines: dict[int, Stream] = {}
         self.shares: dict[int, Stream] = {}
         self.support: dict[int, Stream] = {}
+        self.strengths: dict[int, Stream] = {}
         self.bases: dict[int, Stream] = {}
         self.cells = self.guide = self.raw = Stream(0, 0, 1)
         if not rules & {Weights.LIKELIHOOD, Weights.EDGES}:
@@ -267,10 +269,15 @@ class TileFlow:
         self.support[counted] = Stream(0, self.height(counted), max(self.strip >> counted, 1))
         for coarser in range(counted + 1, coarsest + 1):
             self._add_coarser(self.support, coarser)
+        compared = compared_level(coarsest)
+        self.strengths[compared] = self._looking_round(compared, ACTIVITY_REACH)
+        for coarser in range(compared + 1, coarsest + 1):
+            self._add_coarser(self.strengths, coarser)
 
         def readings(top: int, bottom: int) -> Iterator[Reading]:
             yield self.gaussian[coarsest], top, bottom
             yield self.support[coarsest], top, bottom
+            yield self.strengths[coarsest], top, bottom
 
         step = max(self.strip >> coarsest, 1)
         self.bases[coarsest] = Stream(0, self.height(coarsest), step, readings)
@@ -283,6 +290,15 @@ class TileFlow:
             yield source, *mirrored_rows(top - reach, bottom + reach, height)
 
         return Stream(0, height, max(self.strip >> level, CELL_STRIP), readings)
+
+    def _looking_round(self, level: int, reach: int) -> Stream:
+        """What is made of a Gaussian level and of so many rows round each."""
+
+        def readings(top: int, bottom: int) -> Iterator[Reading]:
+            rows = mirrored_rows(top - reach, bottom + reach, self.height(level))
+            yield self.gaussian[level], *rows
+
+        return Stream(0, self.height(level), max(self.strip >> level, 1), readings)
 
     def _add_finer(self, planes: dict[int, Stream], level: int) -> None:
         """Levels that are expanded, but for the finest, which is expanded where it is used."""

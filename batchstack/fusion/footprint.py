@@ -128,7 +128,8 @@ def _cell_bytes(flow: TileFlow, stack: Stack) -> int:
         )
 
     total = bytes_of(flow.lines, 2 * others) + bytes_of(flow.shares, others)
-    total += bytes_of(flow.support, n) + bytes_of(flow.bases, n * channels)
+    total += bytes_of(flow.support, n) + bytes_of(flow.strengths, n)
+    total += bytes_of(flow.bases, n * channels) + (n + 2) * flow.windows[-1].shape[1] * _FLOAT
     total += width * _FLOAT * (flow.guide.rows + 2 * others * flow.raw.rows)
     if not level:
         total += n * channels * flow.cells.rows * width * _FLOAT

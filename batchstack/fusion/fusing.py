@@ -41,6 +41,8 @@ MAX_DIFFERENCE = 50.0
 STRENGTH_GAIN, STRENGTH_FLOOR = 3.0, 5.0
 # The base is blended as if each pixel of it had at least so many cells of evidence, of all alike.
 SUPPORT_FLOOR = 0.02
+# What the strength of an edge is compared with where bases are blended: only strong ones count.
+EDGE_FLOOR = 128.0
 # All frames count as if the map gave them so much more, where strength counts by its fourth power
 # and by its eighth.
 SHARE_FLOORS = 0.01, 0.3
@@ -226,6 +228,10 @@ class Fusion:
             at: self._cell_planes("bases", stack.n_frames * stack.channels, at, stream.rows)
             for at, stream in flow.bases.items()
         }
+        strengths = {
+            at: self._cell_planes("strengths", stack.n_frames, at, stream.rows)
+            for at, stream in flow.strengths.items()
+        }
         counted, coarsest = min(support), max(bases)
         flow.support[counted].make = lambda top, bottom: cell_rows.support(
             self.index, self.trust, counted - level, top, bottom, support[counted]
@@ -233,12 +239,28 @@ class Fusion:
         for coarser in range(counted + 1, coarsest + 1):
             finer = support[coarser - 1], flow.height(coarser - 1)
             flow.support[coarser].make = self._reducing(*finer, support[coarser])
-        level_of_bases = self.gaussian[coarsest]
+        self._make_strengths(strengths)
+        given = self.gaussian[coarsest], support[coarsest], strengths[coarsest]
+        room = self.scratch.planes("base weights", stack.n_frames, bases[coarsest].shape[2])
+        peak = self.scratch.planes("base peak", 2, bases[coarsest].shape[2])
+        floors = SUPPORT_FLOOR, EDGE_FLOOR
         flow.bases[coarsest].make = lambda top, bottom: cell_rows.bases(
-            level_of_bases, support[coarsest], SUPPORT_FLOOR, top, bottom, bases[coarsest]
+            *given, floors, top, bottom, room, peak, bases[coarsest]
         )
         self._add_finer(flow.bases, bases, coarsest)
         return bases
+
+    def _make_strengths(self, strengths: dict[int, Planes]) -> None:
+        """How much frames show on the levels of the bases."""
+        flow, compared = self.flow, min(strengths)
+        level, height = self.gaussian[compared], flow.height(compared)
+        room = self.scratch.planes("own rows", 3, level.shape[3] + 2)
+        flow.strengths[compared].make = lambda top, bottom: cell_rows.strengths(
+            level, height, top, bottom, room, strengths[compared]
+        )
+        for coarser in range(compared + 1, max(strengths) + 1):
+            finer = strengths[coarser - 1], flow.height(coarser - 1)
+            flow.strengths[coarser].make = self._reducing(*finer, strengths[coarser])
 
     def _add_finer(self, streams: dict[int, Stream], planes: dict[int, Planes], level: int) -> None:
         """Levels between one and the finest are expanded."""
@@ -412,7 +434,7 @@ class _Level:
             gain,
             STRENGTH_FLOOR,
             SHARE_FLOORS,
-            options.shrink,
+            options.shrink or 0.0,
             luma_shares(channels) / np.float32(CODE_MAX),
         )
 

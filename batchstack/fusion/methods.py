@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 
 from batchstack.errors import OptionError, unknown
 from batchstack.fusion.rules import (
+    ACTIVITY_REACH,
     SHARED_REACH,
     Formula,
     Measure,
     Weights,
+    compared_level,
     default_median_sizes,
     gaussian_reach,
     map_level,
@@ -153,9 +155,11 @@ class Method:
 
     def margin(self, options: FusionOptions, level: int) -> int:
         """How many pixels more it looks at round what coarser levels are made of."""
-        if not self.based or level != map_level(options):
+        if not self.based:
             return 0
-        return SHARED_REACH
+        shared = SHARED_REACH if level == map_level(options) else 0
+        compared = level == compared_level(self.levels(options) - 1)
+        return max(shared, ACTIVITY_REACH if compared else 0)
 
 
 def median_sizes(options: FusionOptions) -> tuple[int, ...]:
@@ -199,7 +203,7 @@ _ALL_METHODS = (
         based=True,
         drawn=True,
         decided=True,
-        algo_version=7,
+        algo_version=8,
     ),
     Method(
         "guided",
@@ -211,7 +215,7 @@ _ALL_METHODS = (
         based=True,
         drawn=True,
         decided=True,
-        algo_version=7,
+        algo_version=8,
     ),
     Method(
         "all_channels",
@@ -288,6 +292,13 @@ def select_methods(names: Iterable[str]) -> tuple[Method, ...]:
     if "all" in wanted:
         return _ALL_METHODS
     return tuple(method for method in _ALL_METHODS if method.name in wanted)
+
+
+def asks_frames(methods: Iterable[Method], options: FusionOptions) -> bool:
+    """Whether frames have to show what the options leave open; see `scale.shown`."""
+    methods = tuple(methods)
+    decided = options.map_level is None and any(method.decided for method in methods)
+    return decided or (options.shrink is None and any(method.drawn for method in methods))
 
 
 def level_reaches(methods: Iterable[Method], options: FusionOptions) -> tuple[int, ...]:

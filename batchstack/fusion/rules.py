@@ -92,6 +92,28 @@ def map_level(options: FusionOptions) -> int:
     return options.map_level
 
 
+# Details are drawn wholly from within so many 8-bit code values, and from the square of the ratio
+# less where noise, as of `scale.Shown`, is more than so much.
+_DRAWN, _NOISY = 6.0, 0.45
+
+
+def drawn_from(noise: float) -> float:
+    """From how far away details are drawn wholly to those of one frame.
+
+    The fewer the noisier frames are: one alone brings back noise that the others average out.
+    """
+    ratio = _NOISY / max(noise, _NOISY)
+    return _DRAWN * (ratio * ratio)
+
+
+def compared_level(coarsest: int) -> int:
+    """Level on which bases are compared, of levels down to theirs: what shows more is nearer.
+
+    It is the next finer one, as far as that is held in planes.
+    """
+    return max(coarsest - 1, 1)
+
+
 def gaussian_taps(sigma: float) -> npt.NDArray[np.float32]:
     """Weights of a Gaussian from its centre outwards; on both sides they add up to one."""
     reach = gaussian_reach(sigma)

@@ -3,8 +3,9 @@
 Where frames are told apart has a finest and a coarsest scale.
 Below the finest, what differs between neighbouring pixels is noise; above the coarsest, a pixel
 is larger than what the lens blurs, and every frame is sharp.
-Both are seen in a bounded number of small windows, spread evenly over the image: their pixels are
-binned two by two again and again, and it is counted in how many places one frame stands out.
+Both, and how much noise there is, are seen in a bounded number of small windows, spread evenly
+over the image: their pixels are binned two by two again and again, and it is counted in how many
+places one frame stands out.
 
 All of it is whole numbers, so that every machine counts the same.
 """
@@ -12,8 +13,8 @@ All of it is whole numbers, so that every machine counts the same.
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from math import prod
-from typing import Any
+from math import pi, prod, sqrt
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,9 @@ _KNOWN, _UNKNOWN_LEVEL = 1 / 3, 1
 # Cells are this many levels finer than the coarsest on which all frames are told apart: there the
 # seam between two frames is as wide as the blur.
 _FINER = 2
+# Noise is what is left in this share of the blocks, at most; if white and of standard deviation 1
+# it has so much activity.
+_QUIET, _ACTIVITY_OF_NOISE = 0.2, 4 * sqrt(3 / pi)
 # Floats are counted in steps of a code value, and not above what 32 bits hold of them.
 _STEPS, _HIGHEST = 16, 100_000
 
@@ -64,10 +68,26 @@ def possible(options: FusionOptions) -> list[FusionOptions]:
     return [replace(options, map_level=level) for level in range(COARSEST + 1)]
 
 
-def shown_level(
+class Shown(NamedTuple):
+    """What frames show of themselves.
+
+    Attributes
+    ----------
+    level : int
+        The pyramid level whose pixels should be the cells of the decision map: from 0, for pixels,
+        to `COARSEST`; 1 where nothing tells the frames apart.
+    noise : float
+        Standard deviation of the noise of their brightness, in 8-bit code values.
+    """
+
+    level: int
+    noise: float
+
+
+def shown(
     read: ReadWindow, n_frames: int, shape: tuple[int, int], data_range: float | None = None
-) -> int:
-    """The pyramid level whose pixels should be the cells of a stack's decision map.
+) -> Shown:
+    """What a stack shows in a bounded number of windows.
 
     Parameters
     ----------
@@ -81,8 +101,7 @@ def shown_level(
 
     Returns
     -------
-    int
-        From 0, for pixels, to `COARSEST`; 1 where nothing tells the frames apart.
+    Shown
     """
     places = list(sample_windows(shape))
     pixel = read(0, places[0])
@@ -98,11 +117,14 @@ def shown_level(
         float(_stands_out(np.array(level), least * 4**number).mean())
         for number, level in enumerate(zip(*sums, strict=True))
     ]
-    return _level(shares)
+    if not shares:  # the image is tiny
+        return Shown(0, 0.0)
+    finest = np.array([levels[0] for levels in sums])
+    return Shown(_level(shares), _noise(finest) * scale / (steps * prod(pixel.shape[2:])))
 
 
 def sample_windows(shape: tuple[int, int]) -> list[Box]:
-    """Windows of one size, spread evenly, that `shown_level` reads of every frame."""
+    """Windows of one size, spread evenly, that `shown` reads of every frame."""
     wanted = round(_WINDOWS * (shape[0] * shape[1] / 1e6) ** 0.5)
     number = min(max(wanted, _LEAST), _MOST)
     rows, columns = min(_SIDE, shape[0]), min(_SIDE, shape[1])
@@ -176,10 +198,19 @@ def _binned(windows: Counts) -> Counts:
     return pairs[..., 0::2] + pairs[..., 1::2]
 
 
+def _noise(sums: Sums) -> float:
+    """Standard deviation of the noise of pixels whose activity is summed over blocks.
+
+    In most blocks some frame is blurred, and what is left there is noise; as in some all frames
+    show detail, it is looked for in those that have least.
+    """
+    least = np.sort(sums.min(axis=0), axis=None)
+    quiet = int(least[int(_QUIET * (least.size - 1))])
+    return quiet / (_ACTIVITY_OF_NOISE * _BLOCK**2)
+
+
 def _level(shares: Sequence[float]) -> int:
     """The level that suits the shares of places in which levels tell frames apart."""
-    if not shares:  # the image is tiny
-        return 0
     best = max(shares)
     if not best:
         return _UNKNOWN_LEVEL

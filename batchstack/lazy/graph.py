@@ -1,6 +1,6 @@
 """The Dask graph of one stack that is part of an array.
 
-    find_level                           unless it is given      few windows of all frames
+    find_shown                           unless it is given      few windows of all frames
     (survey x T -> make_strip) x S                               windows of all frames
                -> border x S -> judge -> staying x S             cells
                -> note_below x S -> fill x S                     cells
@@ -22,7 +22,13 @@ from dask.highlevelgraph import HighLevelGraph
 
 from batchstack.fusion.decision import survey
 from batchstack.fusion.engine import output_form, tiles
-from batchstack.fusion.methods import Method, level_margins, level_reaches, select_methods
+from batchstack.fusion.methods import (
+    Method,
+    asks_frames,
+    level_margins,
+    level_reaches,
+    select_methods,
+)
 from batchstack.fusion.rules import map_level
 from batchstack.fusion.scale import coarsest, possible, sample_windows
 from batchstack.fusion.tiles import tile_plan
@@ -100,20 +106,21 @@ class _Stack:
 
 @dataclass(frozen=True)
 class _Decided:
-    """A decision map: the key of its level, or the level, and those of its strips."""
+    """A decision map: the key of what frames show, or that itself, and those of its strips."""
 
-    level: Any
+    shown: Any
     strips: Sequence[Key]
 
 
 def _decide(stack: _Stack) -> _Decided:
-    level, after = stack.job.options.map_level, None
-    if level is None:
-        level = after = _find_level(stack)
-    return _Decided(level, _settle(stack, _survey(stack, level, after)))
+    options, after = stack.job.options, None
+    shown: Any = (options.map_level, options.shrink)
+    if asks_frames(stack.methods, options):
+        shown = after = _find_shown(stack)
+    return _Decided(shown, _settle(stack, _survey(stack, shown, after)))
 
 
-def _find_level(stack: _Stack) -> Key:
+def _find_shown(stack: _Stack) -> Key:
     turns = stack.turns("sample")
     places: list[Place] = []
     keys: list[Key] = []
@@ -124,12 +131,12 @@ def _find_level(stack: _Stack) -> Key:
         turns.end(cuts.keys)
         places += cuts.places
         keys += cuts.keys
-    level = stack.key("level")
-    stack.graph[level] = (partial(tasks.find_level, stack.job, places), keys)
-    return level
+    shown = stack.key("shown")
+    stack.graph[shown] = (partial(tasks.find_shown, stack.job, places), keys)
+    return shown
 
 
-def _survey(stack: _Stack, level: Any, after: Key | None) -> list[Key]:
+def _survey(stack: _Stack, shown: Any, after: Key | None) -> list[Key]:
     """The strips of the decision map before it is settled."""
     methods = [survey(stack.job.options.focus_sigma)]
     turns, strips = stack.turns("survey", after), []
@@ -138,9 +145,9 @@ def _survey(stack: _Stack, level: Any, after: Key | None) -> list[Key]:
         read = turns.take({key: [stack.window(box, methods)] for key, box in boxes.items()})
         for key, box in boxes.items():
             work = partial(tasks.survey, stack.job, box, read[key].places)
-            stack.graph[key] = (work, read[key].keys, level)
+            stack.graph[key] = (work, read[key].keys, shown)
         strips.append(stack.key("strip", number))
-        stack.graph[strips[-1]] = (partial(tasks.make_strip, row[0].top), list(boxes), level)
+        stack.graph[strips[-1]] = (partial(tasks.make_strip, row[0].top), list(boxes), shown)
         turns.end(strips[-1:])
     return strips
 
@@ -188,7 +195,7 @@ def _fuse(stack: _Stack, decided: _Decided | None) -> list[Key]:
             stack.graph[key] = (work, read[key].keys)
             if decided is not None:
                 cells = _cut_cells(stack, windows.get(key, box), decided, key, turns.gate)
-                stack.graph[key] += (decided.level, cells)
+                stack.graph[key] += (decided.shown, cells)
         turns.end(boxes)
         fused += boxes
     return fused
@@ -204,7 +211,7 @@ def _cut_cells(
     for number, (row, strip) in enumerate(zip(stack.rows, decided.strips, strict=True)):
         if row[0].top < seen.bottom and seen.top < row[0].bottom:
             keys.append((f"cells-{key[0]}", *key[1:], number))
-            stack.graph[keys[-1]] = (partial(tasks.cut_cells, seen), strip, decided.level, gate)
+            stack.graph[keys[-1]] = (partial(tasks.cut_cells, seen), strip, decided.shown, gate)
     return keys
 
 

@@ -40,7 +40,7 @@ def fuse_dask(
     methods : iterable of str
         Keys of `METHODS`, or "all"; all that are asked for are computed together.
     options : FusionOptions, optional
-        With a `map_level`, no frame is read to find it out.
+        With a `map_level` and a `shrink`, no frame is read to find them out.
     together : bool
         Whether the channels of a frame are one image, as in a colour photograph; by default each
         channel is a stack of its own.

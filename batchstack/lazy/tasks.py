@@ -9,15 +9,18 @@ import numpy.typing as npt
 
 from batchstack.fusion import strips
 from batchstack.fusion.decision import Confidence, DecisionMap, Index, cell_box
-from batchstack.fusion.engine import StackToFuse, fuse_tile, survey_tile, with_map_level
+from batchstack.fusion.engine import StackToFuse, as_shown, fuse_tile, survey_tile
 from batchstack.fusion.methods import select_methods
 from batchstack.fusion.pyramid import level_shape
+from batchstack.fusion.rules import map_level
 from batchstack.fusion.strips import Border, Nearest, Verdict
 from batchstack.geometry import Box
 from batchstack.lazy.windows import Cells, Frames, Place
 from batchstack.options import FusionOptions
 
 Pixels = npt.NDArray[Any]
+# The level of the decision map, and from how far away details are drawn to its frame.
+Found = tuple[int, float | None]
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,13 @@ class Job:
     options: FusionOptions
 
     def stack(
-        self, places: Sequence[Place], pieces: Sequence[Pixels], level: int | None
+        self, places: Sequence[Place], pieces: Sequence[Pixels], found: Found | None
     ) -> StackToFuse:
-        """The stack as far as it is there, with the level of its decision map if it is known."""
+        """The stack as far as it is there, with what its frames show if it is known."""
         frames = Frames(places, pieces, self.channels, self.dtype)
-        options = self.options if level is None else replace(self.options, map_level=level)
+        options = self.options
+        if found is not None:
+            options = replace(options, map_level=found[0], shrink=found[1])
         methods = select_methods(self.methods)
         return StackToFuse(frames.read, self.n_frames, self.shape, methods, options)
 
@@ -87,25 +92,24 @@ def nothing(done: object) -> None:
     """What stands for something that is done, without keeping it."""
 
 
-def find_level(job: Job, places: Sequence[Place], pieces: Sequence[Pixels]) -> int:
-    """The level of the decision map that the frames show in a few windows."""
-    level = with_map_level(job.stack(places, pieces, None)).options.map_level
-    assert level is not None, "asked for by a method that looks up the map"
-    return level
+def find_shown(job: Job, places: Sequence[Place], pieces: Sequence[Pixels]) -> Found:
+    """What the frames show in a few windows."""
+    options = as_shown(job.stack(places, pieces, None)).options
+    return map_level(options), options.shrink
 
 
 def survey(
-    job: Job, box: Box, places: Sequence[Place], pieces: Sequence[Pixels], level: int
+    job: Job, box: Box, places: Sequence[Place], pieces: Sequence[Pixels], found: Found
 ) -> tuple[Pixels, ...]:
     """What a tile contributes to the decision map."""
-    return survey_tile(job.stack(places, pieces, level), box)
+    return survey_tile(job.stack(places, pieces, found), box)
 
 
-def make_strip(top: int, tiles: Sequence[tuple[Pixels, ...]], level: int) -> Strip:
+def make_strip(top: int, tiles: Sequence[tuple[Pixels, ...]], found: Found) -> Strip:
     """The strip of tiles that lie side by side; `top` is in pixels."""
     sides = zip(*tiles, strict=True)
     index, confidence, *beside = (np.concatenate(side, axis=1) for side in sides)
-    return Strip(index, confidence, tuple(beside), top >> level)
+    return Strip(index, confidence, tuple(beside), top >> found[0])
 
 
 def border(strip: Strip) -> Border:
@@ -149,9 +153,9 @@ def fill(
     return Settled((*cells, *strip.beside), (strip.top, 0)), noted
 
 
-def cut_cells(window: Box, strip: Settled, level: int, gate: None = None) -> Settled:
+def cut_cells(window: Box, strip: Settled, found: Found, gate: None = None) -> Settled:
     """The columns of a strip that a window, in pixels, looks at, as a copy, once a gate is open."""
-    cells = cell_box(window, level)
+    cells = cell_box(window, found[0])
     columns = slice(cells.left, cells.right)
     planes = tuple(values[:, columns].copy() for values in strip.planes)
     return Settled(planes, (strip.corner[0], cells.left))
@@ -162,12 +166,12 @@ def fuse(
     box: Box,
     places: Sequence[Place],
     pieces: Sequence[Pixels],
-    level: int | None = None,
+    found: Found | None = None,
     settled: Sequence[Settled] = (),
 ) -> dict[str, Pixels]:
     """All outputs of a tile."""
-    decision = None if level is None else _decision(job.shape, settled, level)
-    return fuse_tile(job.stack(places, pieces, level), box, decision)
+    decision = None if found is None else _decision(job.shape, settled, found)
+    return fuse_tile(job.stack(places, pieces, found), box, decision)
 
 
 def output(name: str, fused: dict[str, Pixels]) -> Pixels:
@@ -176,11 +180,11 @@ def output(name: str, fused: dict[str, Pixels]) -> Pixels:
     return pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
 
 
-def _decision(shape: tuple[int, int], settled: Sequence[Settled], level: int) -> DecisionMap:
+def _decision(shape: tuple[int, int], settled: Sequence[Settled], found: Found) -> DecisionMap:
     """What is there of the decision map, strip upon strip."""
-    corner, size = settled[0].corner, level_shape(shape, level)
+    corner, size = settled[0].corner, level_shape(shape, found[0])
     strips_of = zip(*(one.planes for one in settled), strict=True)
     index, confidence, trust, *offset = (
         Cells(np.concatenate(one), corner, size) for one in strips_of
     )
-    return DecisionMap(index, confidence, trust, level, *offset)
+    return DecisionMap(index, confidence, trust, *found, *offset)

@@ -134,12 +134,13 @@ class FusionOptions(Options):
         help="Variance, of brightness from 0 to 1, that the guided filter takes for an edge",
         used_by={"edges"},
     )
-    shrink: float = option(
-        4.5,
+    shrink: float | None = option(
+        None,
         Number(0, 255),
         group="Decision map",
-        help="Departures from the map's frame taken for noise, in 8-bit code values; twice as "
-        "many where it is sure",
+        help="Departures from the map's frame that are given up for it, in 8-bit code values; "
+        "twice as many where it is sure",
+        shown="6, fewer in noisy stacks",
         used_by={"drawn"},
     )
 

@@ -326,3 +326,38 @@ def test_box_means_are_those_of_opencv(radius):
     for plane, mean in zip(source, out, strict=True):
         expected = cv2.blur(plane, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT_101)
         np.testing.assert_allclose(mean, expected, atol=1e-4)
+
+
+@given(st.integers(2, 5), st.integers(1, 3), st.integers(0, 99))
+def test_strengths_of_bases_are_those_of_the_frames_themselves(n, channels, seed):
+    frames = np.random.default_rng(seed).uniform(0, 255, (n, channels, 9, 14)).astype(np.float32)
+    relative = frames.copy()
+    relative[1:] -= frames[0]
+    out = empty(n, 9, 14)
+    cells.strengths(relative, 9, 0, 9, empty(3, 16), out)
+    padded = np.pad(frames, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
+    here = padded[..., 1:-1, 1:-1]
+    across = 2 * here - padded[..., 1:-1, :-2] - padded[..., 1:-1, 2:]
+    down = 2 * here - padded[..., :-2, 1:-1] - padded[..., 2:, 1:-1]
+    assert np.allclose(out, (abs(across) + abs(down)).mean(axis=1), rtol=1e-4, atol=1e-2)
+
+
+def blended_base(strengths, support=(2.0, 1.0)):
+    """The blend of three frames at 0, 100 and 40, with strengths as given."""
+    level = np.zeros((3, 1, 1, 2), np.float32)
+    level[1], level[2] = 100, 40
+    shown = np.array(strengths, np.float32).reshape(3, 1, 1) + np.zeros((1, 2), np.float32)
+    cells_of = np.array([sum(support), *support[1:], 0], np.float32)
+    held = cells_of.reshape(3, 1, 1) + np.zeros((1, 2), np.float32)
+    out, room = empty(3, 1, 2), (empty(3, 2), empty(2, 2))
+    cells.bases(level, held, shown, (0.003, 128.0), 0, 1, *room, out)
+    return float(out[-1, 0, 0])
+
+
+def test_bases_are_blended_by_evidence_and_near_strong_edges_by_who_shows_them():
+    even = blended_base((0, 0, 0))
+    assert abs(even - 100 / 3) < 0.1
+    assert abs(blended_base((4, 0, 9)) - even) < 10  # what is faint counts little
+    assert blended_base((0, 400, 0)) > 95 and blended_base((400, 0, 0)) < 5
+    assert blended_base((0, 0, 400)) < 50  # and nothing without evidence
+    assert abs(blended_base((0, 0, 0), support=(0.0, 0.0)) - 140 / 3) < 0.1

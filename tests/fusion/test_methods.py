@@ -44,7 +44,8 @@ def assert_agrees(fused, frames, names=FUSING, **options):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_stack_agrees_with_the_reference(shape, grey, dtype, n_frames):
     frames = stack(shape, n_frames, grey=grey, dtype=dtype)
-    assert_agrees(fuse(frames), frames)
+    # How far details are drawn else depends on the noise, which is tested beside the scale.
+    assert_agrees(fuse(frames, options=FusionOptions(shrink=6.0)), frames)
 
 
 @pytest.mark.parametrize("n_frames", [2, 4])
@@ -63,13 +64,14 @@ def test_a_stack_agrees_with_the_reference(shape, grey, dtype, n_frames):
 )
 def test_options_mean_what_the_reference_says(options, n_frames):
     frames = stack((90, 121), n_frames)
-    assert_agrees(fuse(frames, options=FusionOptions(**options)), frames, **options)
+    given = FusionOptions(shrink=6.0, **options)
+    assert_agrees(fuse(frames, options=given), frames, **options)
 
 
 @pytest.mark.parametrize("n_frames", [2, 3])
 def test_two_or_four_channels_are_fused_like_three(n_frames):
     frames = [np.dstack([f, f[::-1]])[..., :4] for f in stack((40, 50), n_frames)]
-    fused = fuse(frames)
+    fused = fuse(frames, options=FusionOptions(shrink=6.0))
     assert_agrees(fused, frames, [n for n in FUSING if n != "guided"])  # no brightness of four
     two = fuse([frame[..., :2] for frame in frames], ["by_channel"])
     np.testing.assert_array_equal(

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchstack.fusion import fuse
-from batchstack.fusion.engine import StackToFuse, with_map_level
+from batchstack.fusion.engine import StackToFuse, as_shown
 from batchstack.fusion.methods import select_methods
-from batchstack.fusion.scale import COARSEST, shown_level
+from batchstack.fusion.scale import COARSEST, shown
 from batchstack.options import FusionOptions
 from batchstack.scenes import Camera, make_stack
 
 
 def level(frames, data_range=None):
-    return shown_level(reading(frames), len(frames), frames[0].shape[:2], data_range)
+    return shown(reading(frames), len(frames), frames[0].shape[:2], data_range).level
 
 
 def reading(frames):
@@ -80,7 +80,7 @@ def test_a_bounded_number_of_pixels_is_looked_at():
 
     for side in (5000, 1_000_000):
         looked.clear()
-        shown_level(read, 2, (side, side))
+        shown(read, 2, (side, side))
         assert sum(looked) <= 51 * 160**2  # and one that tells the type
 
 
@@ -89,7 +89,7 @@ def test_a_level_that_is_given_stays():
 
     def chosen(method, options):
         stack = StackToFuse(reading(frames), 2, (200, 300), select_methods([method]), options)
-        return with_map_level(stack).options.map_level
+        return as_shown(stack).options.map_level
 
     assert chosen("guided", FusionOptions(map_level=3)) == 3
     assert chosen("guided", FusionOptions()) is not None
@@ -106,3 +106,46 @@ def test_the_scale_that_is_shown_is_among_the_best(method):
 
     errors = [error(FusionOptions(map_level=one)) for one in range(COARSEST + 1)]
     assert error(FusionOptions()) <= 1.1 * min(errors)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.5, 3.0, 6.0])
+def test_noise_is_seen_whatever_the_scene_shows(noise):
+    for scene in ("slant", "hair"):
+        stack = make_stack((480, 640), scene=scene, blur=8.0, camera=Camera(noise=noise), seed=5)
+        found = shown(reading(stack.frames), 2, (480, 640)).noise
+        # Of three channels with noise of their own brightness has 1 / sqrt(3) of it.
+        assert abs(found - noise / 3**0.5) < 0.2 * noise + 0.6
+
+
+def test_noise_is_the_same_at_every_depth():
+    frames = rendered(12.0, shape=(320, 320), noise=3.0)
+    whole = shown(reading(frames), 2, (320, 320)).noise
+    deep = [frame.astype(np.uint16) * 257 for frame in frames]
+    floats = [np.float32(frame) / np.float32(255) for frame in frames]
+    assert shown(reading(deep), 2, (320, 320)).noise == pytest.approx(whole)
+    assert shown(reading(floats), 2, (320, 320)).noise == pytest.approx(whole, rel=0.02)
+
+
+def test_how_far_details_are_drawn_stays_as_given():
+    frames = rendered(12.0, shape=(200, 300))
+
+    def chosen(method, options):
+        stack = StackToFuse(reading(frames), 2, (200, 300), select_methods([method]), options)
+        return as_shown(stack).options.shrink
+
+    assert chosen("bayesian", FusionOptions(shrink=2.0)) == 2.0
+    assert 0 < chosen("bayesian", FusionOptions(map_level=1)) <= 6
+    assert chosen("depth_map", FusionOptions()) == chosen("bayesian", FusionOptions())
+    assert chosen("depth_map", FusionOptions(map_level=1)) is None
+
+
+@pytest.mark.parametrize("method", ["bayesian", "guided"])
+def test_the_noisier_frames_are_the_more_of_them_are_averaged(method):
+    camera = Camera(noise=6.0)
+    stack = make_stack((400, 520), frames=12, scene="hair", blur=8.0, camera=camera, seed=3)
+
+    def error(options):
+        (image,) = fuse(stack.frames, [method], options).values()
+        return np.square(image.astype(float) - stack.truth).mean()
+
+    assert error(FusionOptions()) < error(FusionOptions(shrink=6.0))

@@ -200,10 +200,60 @@ def support(index: Index, trust: Counts, step: int, top: int, bottom: int, out: 
 
 
 @kernel
-def bases(level: Planes, support: Planes, few: float, top: int, bottom: int, out: Planes) -> None:
+def strengths(
+    level: Planes, height: int, top: int, bottom: int, spare: Planes, out: Planes
+) -> None:
+    """How much there is to be seen of each frame: the mean of its channels' modified Laplacian.
+
+    Parameters
+    ----------
+    level : ndarray, shape (frames, channels, rows, columns)
+        The first frame and what the others differ from it by; a ring.
+    spare : ndarray of float32, shape (3, columns + 2)
+        Room.
+    out : ndarray, shape (frames, rows, columns)
+        A ring.
+    """
+    frames, channels, kept, width = level.shape
+    share, two = np.float32(1 / channels), np.float32(2)
+    above, here, below = spare[0, 1 : width + 1], spare[1], spare[2, 1 : width + 1]
+    inner, right = here[1 : width + 1], here[2 : width + 2]
+    for y in range(top, bottom):
+        up, row, down = mirrored(y - 1, height) % kept, y % kept, mirrored(y + 1, height) % kept
+        for i in range(frames):
+            line = out[i, y % out.shape[1]]
+            for j in range(width):
+                line[j] = np.float32(0)
+            for channel in range(channels):
+                own = np.float32(1) if i else np.float32(0)
+                first, other = level[0, channel], level[i, channel]
+                for j in range(width):
+                    above[j] = first[up, j] + own * other[up, j]
+                    inner[j] = first[row, j] + own * other[row, j]
+                    below[j] = first[down, j] + own * other[down, j]
+                mirror_ends(here[: width + 2], -1, width)
+                for j in range(width):
+                    twice = two * inner[j]
+                    across, along = twice - (here[j] + right[j]), twice - (above[j] + below[j])
+                    line[j] += share * (abs(across) + abs(along))
+
+
+@kernel
+def bases(
+    level: Planes,
+    support: Planes,
+    strengths: Planes,
+    floors: tuple[float, float],
+    top: int,
+    bottom: int,
+    weights: Planes,
+    spare: Planes,
+    out: Planes,
+) -> None:
     """The coarsest level of the frames, and what it is blended to; all relative to the first.
 
-    Weights are shares of the support that frames have around, and `few` more cells of all alike.
+    Weights are shares of the support that frames have around times the eighth power of their
+    strength: near a strong edge the frame that shows it counts, and not the one that blurs it.
 
     Parameters
     ----------
@@ -211,20 +261,42 @@ def bases(level: Planes, support: Planes, few: float, top: int, bottom: int, out
         A ring.
     support : ndarray, shape (frames, rows, columns)
         As of `support`, reduced to this level; a ring.
+    strengths : ndarray, shape (frames, rows, columns)
+        As of `strengths`, likewise.
+    floors : (float, float)
+        So many cells more have all frames together, and so much strength more has each.
+    weights, spare : ndarray of float32, shape (frames, columns) and (2, columns)
+        Room.
     out : ndarray, shape (frames * channels, rows, columns)
         The channels of all frames but the first, and last those of the blend; a ring.
     """
     frames, channels, kept, width = level.shape
-    others, more, each = frames - 1, np.float32(few), np.float32(few / frames)
+    others, each, floor = frames - 1, np.float32(floors[0] / frames), np.float32(floors[1])
+    peak, total = spare[0], spare[1]
     for y in range(top, bottom):
-        row, together = y % out.shape[1], support[0, y % support.shape[1]]
+        row, at, strong = y % out.shape[1], y % support.shape[1], y % strengths.shape[1]
+        for j in range(width):
+            weights[0, j], peak[j] = support[0, at, j], strengths[0, strong, j]
+        for i in range(1, frames):
+            for j in range(width):
+                weights[i, j] = support[i, at, j]
+                weights[0, j] -= support[i, at, j]
+                peak[j] = max(peak[j], strengths[i, strong, j])
+        for j in range(width):
+            total[j], peak[j] = np.float32(0), np.float32(1) / (peak[j] + floor)
+        for i in range(frames):
+            for j in range(width):
+                ratio = (strengths[i, strong, j] + floor) * peak[j]
+                square = ratio * ratio
+                fourth = square * square
+                weights[i, j] = max(weights[i, j], np.float32(0)) * (fourth * fourth) + each
+                total[j] += weights[i, j]
         for channel in range(channels):
             blend = out[others * channels + channel, row]
             for j in range(width):
                 blend[j] = np.float32(0)
             for i in range(1, frames):
-                line, mine = level[i, channel, y % kept], support[i, y % support.shape[1]]
-                to = out[(i - 1) * channels + channel, row]
+                line, to = level[i, channel, y % kept], out[(i - 1) * channels + channel, row]
                 for j in range(width):
                     to[j] = line[j]
-                    blend[j] += line[j] * ((mine[j] + each) / (together[j] + more))
+                    blend[j] += line[j] * (weights[i, j] / total[j])
