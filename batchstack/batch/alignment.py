@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from batchstack.fusion.scratch import Scratch
 
 # Raised whenever registration or resampling change the outputs of the same input and options.
-ALGO_VERSION = 4
+ALGO_VERSION = 5
 
 _BAND = 2**20  # pixels that are moved at once
 # Beyond what is measured in any unit; squares of such values are no longer numbers in float32.
