@@ -203,13 +203,12 @@ def _error(left: Numbers, logarithms: Numbers) -> float:
 
 def _polished(logarithms: Numbers) -> Numbers:
     """Each frame's level (N, C, 1): medians over blocks of what medians over frames leave."""
-    levels = np.zeros((*logarithms.shape[:2], 1))
-    for _ in range(20):
-        change = _median(_left(logarithms, levels), axis=2)
-        levels = levels + change
-        if np.abs(change).max() < 1e-5:
-            break
-    return np.asarray(levels - np.median(levels, axis=0), np.float64)
+    # Who only plans does not wait for the kernels.
+    from batchstack.registration.kernels.light import polish
+
+    levels = np.empty(logarithms.shape[:2])
+    polish(np.ascontiguousarray(logarithms), 20, 1e-5, levels)
+    return np.asarray(levels - np.median(levels, axis=0), np.float64)[:, :, None]
 
 
 def _left(logarithms: Numbers, levels: Numbers) -> Numbers:
