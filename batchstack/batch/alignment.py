@@ -172,7 +172,8 @@ def _transforms(
     if reference is None:
         links = links or link_all(sliceable, **how)
         reference, reason = choose_reference(links)
-    return estimate_stack(sliceable, reference=reference, links=links, **how), reference, reason
+    how |= {"reference": reference, "links": links, "threads": job.spread}
+    return estimate_stack(sliceable, **how), reference, reason
 
 
 def _lights(
@@ -190,6 +191,7 @@ def _lights(
         [frames[i] for i in placed],
         [transforms[i] for i in placed],
         data_range=job.fusion.data_range,
+        threads=job.spread,
     )
     if exposures.differ or job.alignment.match_exposure == "on":
         for index, light in zip(placed, exposures.lights, strict=True):

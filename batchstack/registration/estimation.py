@@ -13,8 +13,10 @@ All images are taken to linear light first and band-passed.
 What frames differ in by blur and light is fitted along with the move, block by block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -139,6 +141,7 @@ def estimate_stack(
     data_range: float | None = None,
     links: Sequence[Fit] = (),
     bounded: bool = True,
+    threads: int = 1,
 ) -> tuple[Transform, ...]:
     """Find the transforms of all frames of a stack.
 
@@ -167,6 +170,8 @@ def estimate_stack(
         The `link` of each two neighbours, if found before.
     bounded : bool
         Whether doubtful moves are shortened; who averages many stacks wants them as measured.
+    threads : int
+        With more than one, a frame is read while the one before it is compared.
 
     Returns
     -------
@@ -179,8 +184,7 @@ def estimate_stack(
     for order in (range(reference + 1, len(frames)), range(reference - 1, -1, -1)):
         chain, unmatched = _Chain(fixed, model), list[int]()
         place: Matrix = np.eye(3)
-        for index in order:
-            frame = View(frames[index], data_range)
+        for index, frame in _views(frames, order, data_range, threads):
             _check(fixed, frame, model)
             if model == "off":
                 found[index] = stays[index] = Transform()
@@ -198,6 +202,22 @@ def estimate_stack(
     untouched = all(transform.is_identity for transform in stays.values())
     chosen = stays if untouched else found
     return tuple(chosen[index] for index in range(len(frames)))
+
+
+def _views(
+    frames: Sequence[Pixels], order: Iterable[int], data_range: float | None, threads: int
+) -> Iterator[tuple[int, View]]:
+    """Frames one after the other, each with its index."""
+    views = ((index, View(frames[index], data_range)) for index in order)
+    if threads < 2:
+        yield from views
+        return
+    with ThreadPoolExecutor(1) as pool:
+        reading = [(index, pool.submit(view.read)) for index, view in islice(views, 1)]
+        while reading:
+            index, frame = reading.pop()
+            reading += [(later, pool.submit(view.read)) for later, view in islice(views, 1)]
+            yield index, frame.result()
 
 
 def _known(links: Sequence[Fit], index: int, step: int) -> Fit | None:

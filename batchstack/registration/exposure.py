@@ -14,7 +14,8 @@ References
 .. [1] J. W. Tukey, "Exploratory Data Analysis", Addison-Wesley 1977, chapter 10 (median polish).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -107,7 +108,11 @@ class Exposures:
 
 
 def compare_light(
-    frames: Sequence[Pixels], transforms: Sequence[Transform], *, data_range: float | None = None
+    frames: Sequence[Pixels],
+    transforms: Sequence[Transform],
+    *,
+    data_range: float | None = None,
+    threads: int = 1,
 ) -> Exposures:
     """Compare the light of the frames of a stack over the area that all of them show.
 
@@ -119,13 +124,15 @@ def compare_light(
         Where they lie.
     data_range : float, optional
         The stored value that means 1.0; by default 255, 65535 or 1.0 by data type.
+    threads : int
+        By which frames are read.
 
     Raises
     ------
     StackError
         If the frames have no pixel in common.
     """
-    means = partial(_block_means, frames, transforms, data_range)
+    means = partial(_block_means, frames, transforms, data_range, threads)
     light, places = means(_linear)
     if min(_known(light)) < _LEAST_BLOCKS:
         return Exposures(np.zeros((*light.shape[:2], 6)), float("inf"))
@@ -274,6 +281,7 @@ def _block_means(
     frames: Sequence[Pixels],
     transforms: Sequence[Transform],
     data_range: float | None,
+    threads: int,
     curve: Curve,
 ) -> tuple[Numbers, Numbers]:
     """Means (N, C, B) of the frames' values on a grid of blocks, and the terms (6, B) there."""
@@ -286,8 +294,8 @@ def _block_means(
         slice(-(-area.left // cell), area.right // cell),
     )
     means = []
-    for frame, transform in zip(frames, transforms, strict=True):
-        light, clipped = _cells(frame, lattice, data_range, curve)
+    cells = _all_cells(frames, lattice, data_range, curve, threads)
+    for (light, clipped), transform in zip(cells, transforms, strict=True):
         values = _moved(light, transform, lattice)[seen]
         grid = _grid(values.shape)
         mean, lost = _averaged(values, grid), np.zeros(1)
@@ -341,6 +349,21 @@ def _averaged(values: Values, grid: tuple[int, int]) -> Numbers:
     """Means (C, B) over blocks."""
     small = cv2.resize(values, grid[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(small.reshape(grid[0] * grid[1], -1).T, np.float64)
+
+
+def _all_cells(
+    frames: Sequence[Pixels],
+    lattice: _Lattice,
+    data_range: float | None,
+    curve: Curve,
+    threads: int,
+) -> Iterator[tuple[Values, Values]]:
+    """The `_cells` of each frame, which are few, however large the frames are."""
+    if threads < 2:
+        yield from (_cells(frame, lattice, data_range, curve) for frame in frames)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(lambda frame: _cells(frame, lattice, data_range, curve), frames)
 
 
 def _cells(

@@ -88,7 +88,7 @@ def median_of_first(values: Numbers, count: int) -> float:
     if count == 0:
         return 0.0
     order = np.argsort(values[:count])
-    return (values[order[(count - 1) // 2]] + values[order[count // 2]]) / 2
+    return float(values[order[(count - 1) // 2]] + values[order[count // 2]]) / 2
 
 
 @kernel
