@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from batchstack.fusion.team import Team
 
 # Raised whenever registration or resampling change the outputs of the same input and options.
-ALGO_VERSION = 4
+ALGO_VERSION = 5
 
 _BAND = 2**20  # pixels that are moved at once
 # Beyond what is measured in any unit; squares of such values are no longer numbers in float32.
@@ -186,7 +186,8 @@ def _transforms(
     if reference is None:
         links = links or link_all(sliceable, **how)
         reference, reason = choose_reference(links)
-    return estimate_stack(sliceable, reference=reference, links=links, **how), reference, reason
+    how |= {"reference": reference, "links": links, "threads": job.spread}
+    return estimate_stack(sliceable, **how), reference, reason
 
 
 def _lights(
@@ -204,6 +205,7 @@ def _lights(
         [frames[i] for i in placed],
         [transforms[i] for i in placed],
         data_range=job.fusion.data_range,
+        threads=job.spread,
     )
     if exposures.differ or job.alignment.match_exposure == "on":
         for index, light in zip(placed, exposures.lights, strict=True):

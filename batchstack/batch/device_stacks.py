@@ -146,4 +146,4 @@ def _white(row: Row, frames: Sequence[ImageInfo]) -> White:
 def _measured(row: Row, model: AlignModel, data_range: float | None) -> tuple[Transform, ...]:
     frames = cast(Sequence[Pixels], _Decoded(row.frames))
     wanted = "similarity" if model == "auto" else model
-    return estimate_stack(frames, model=wanted, data_range=data_range)
+    return estimate_stack(frames, model=wanted, data_range=data_range, bounded=False)

@@ -13,8 +13,10 @@ All images are taken to linear light first and band-passed.
 What frames differ in by blur and light is fitted along with the move, block by block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -55,12 +57,16 @@ BETWEEN = ", so it is put between its neighbours"  # ends the note of a frame th
 # the best so far it may be for a still finer level to be looked at.
 _GOOD, _HOPELESS = 0.04, 2.0
 
+# What levels next to the one that is taken tell otherwise, beyond their errors, is bias: blur and
+# depth edges make of it what they do, on each level something else.  So much of it is believed.
+_DOUBT = 0.5
+
 # "auto" moves nothing below `_SLIGHT` pixels, nor a stack of which no frame lies `_FAR` off or by
 # more than `_CLEAR` times what single blocks scatter: that is focus and perspective.
 _SLIGHT, _FAR, _CLEAR = 0.1, 2.0, 1.4
-# Nor is a stack moved of which no frame lies off by more than so many times the predicted error:
-# beside wide blur, faint texture and moving highlights that error may be a fourth of the true one.
-_SURE = 5.0
+# So many times the predicted error is as far as a fit may be off, and a stack is touched if it is
+# `_SURE` that some frame moves by this much of what was measured.
+_FARTHEST_OFF, _SURE = 3.0, 0.5
 
 
 def estimate(
@@ -134,6 +140,8 @@ def estimate_stack(
     reference: int = 0,
     data_range: float | None = None,
     links: Sequence[Fit] = (),
+    bounded: bool = True,
+    threads: int = 1,
 ) -> tuple[Transform, ...]:
     """Find the transforms of all frames of a stack.
 
@@ -144,6 +152,8 @@ def estimate_stack(
     Where the anchor is too far out of focus to help, the last frame becomes the next anchor.
     A frame that matches neither is passed over: the next one is compared with the last that did,
     and the frame is put between the two.
+    A frame moves only as far as brings it nearer to the truth wherever that lies within three times
+    the predicted error.
     Frames are fetched one at a time and at most four are held, whatever their number.
 
     Parameters
@@ -158,6 +168,10 @@ def estimate_stack(
         The stored value that means 1.0; by default 255, 65535 or 1.0 by data type.
     links : sequence of Fit, optional
         The `link` of each two neighbours, if found before.
+    bounded : bool
+        Whether doubtful moves are shortened; who averages many stacks wants them as measured.
+    threads : int
+        With more than one, a frame is read while the one before it is compared.
 
     Returns
     -------
@@ -169,14 +183,16 @@ def estimate_stack(
     stays: dict[int, Transform] = {reference: Transform()}
     for order in (range(reference + 1, len(frames)), range(reference - 1, -1, -1)):
         chain, unmatched = _Chain(fixed, model), list[int]()
-        for index in order:
-            frame = View(frames[index], data_range)
+        place: Matrix = np.eye(3)
+        for index, frame in _views(frames, order, data_range, threads):
             _check(fixed, frame, model)
             if model == "off":
                 found[index] = stays[index] = Transform()
                 continue
             fit, matched = chain.add(frame, _known(links, index, order.step))
-            found[index], stays[index] = _decide(Pair(fixed, frame), fit, model)
+            doubt = fit.error if bounded else 0.0
+            place = _nearest_sure(fit.homogeneous, doubt, place, fixed.shape)
+            found[index], stays[index] = _decide(Pair(fixed, frame), fit, place, model)
             if matched:
                 _place_between(found, unmatched, index)
                 unmatched.clear()
@@ -186,6 +202,22 @@ def estimate_stack(
     untouched = all(transform.is_identity for transform in stays.values())
     chosen = stays if untouched else found
     return tuple(chosen[index] for index in range(len(frames)))
+
+
+def _views(
+    frames: Sequence[Pixels], order: Iterable[int], data_range: float | None, threads: int
+) -> Iterator[tuple[int, View]]:
+    """Frames one after the other, each with its index."""
+    views = ((index, View(frames[index], data_range)) for index in order)
+    if threads < 2:
+        yield from views
+        return
+    with ThreadPoolExecutor(1) as pool:
+        reading = [(index, pool.submit(view.read)) for index, view in islice(views, 1)]
+        while reading:
+            index, frame = reading.pop()
+            reading += [(later, pool.submit(view.read)) for later, view in islice(views, 1)]
+            yield index, frame.result()
 
 
 def _known(links: Sequence[Fit], index: int, step: int) -> Fit | None:
@@ -243,7 +275,7 @@ class _Chain:
         anchor, so_far = self._anchor
         pair = Pair(anchor, frame)
         step = chained.over(so_far)
-        direct = _refined(pair, step, link, self._model)
+        direct = _biased(_refined(pair, step, link, self._model), link.bias)
         if direct.error < step.error:
             direct = _verified(pair, direct)
         over_anchor = composed(so_far, direct)
@@ -288,10 +320,12 @@ def _measure(pair: Pair, model: Model, guess: Fit | None = None) -> Fit:
         return plain
     start = plain.homogeneous
     free = fitted(telling(seen(pair, start, plain.factor)), start, pair.shape, "affine")
+    free = _biased(free, plain.bias)
     apart = corner_distance(plain.homogeneous, free.homogeneous, pair.shape)
     if free.scatter > 0.9 * plain.scatter or apart < max(0.3, 4 * free.error):
         return plain
-    return measured(pair, free.homogeneous, plain.factor, "affine") or plain
+    better = measured(pair, free.homogeneous, plain.factor, "affine")
+    return _biased(better, plain.bias) if better else plain
 
 
 def _coarse_to_fine(pair: Pair, model: Freedoms, guess: Fit | None, slight: float = 0.0) -> Fit:
@@ -302,10 +336,11 @@ def _coarse_to_fine(pair: Pair, model: Freedoms, guess: Fit | None, slight: floa
     if min(pair.shape) < _SMALLEST:
         return Fit(error=float("inf"), note=_TOO_LITTLE)
     factor = factor_for(pair.shape, _COARSEST)
-    start = guess.homogeneous if guess else _approached(pair, factor, model)
+    start, others = (guess.homogeneous, []) if guess else _approached(pair, factor, model)
     best: Fit | None = None
     while factor >= 1:
         fit = measured(pair, start, factor, model)
+        others += [fit] if fit else []
         if fit and best and fit.error > _HOPELESS * best.error:
             break
         if fit and not (best and fit.error > best.error):
@@ -314,18 +349,37 @@ def _coarse_to_fine(pair: Pair, model: Freedoms, guess: Fit | None, slight: floa
             if fit.error < _GOOD or move + 2 * fit.error < slight:
                 break
         factor //= 2
-    return best or Fit(error=float("inf"), note=_TOO_LITTLE)
+    if best:
+        return _biased(best, _DOUBT * _disagreement(best, others, pair.shape))
+    return Fit(error=float("inf"), note=_TOO_LITTLE)
 
 
-def _approached(pair: Pair, finest: int, model: Freedoms) -> Matrix:
+def _approached(pair: Pair, finest: int, model: Freedoms) -> tuple[Matrix, list[Fit]]:
     """Phase correlation, then steps on ever finer levels until those change little."""
     factor = max(finest, factor_for(pair.shape, _FIRST))
-    start = first_guess(pair, factor)
+    start, fits = first_guess(pair, factor), list[Fit]()
     while factor > finest:
         fit = measured(pair, start, factor, model, _STEPS)
-        start = fit.homogeneous if fit else start
+        if fit:
+            start = fit.homogeneous
+            fits.append(fit)
         factor //= 2
-    return start
+    return start, fits
+
+
+def _disagreement(fit: Fit, others: Sequence[Fit], shape: tuple[int, int]) -> float:
+    """How far the corners lie from where the next levels put them, beyond what errors explain."""
+    excess = [0.0]
+    for other in others:
+        if other.factor in (2 * fit.factor, fit.factor / 2):
+            apart = corner_distance(fit.homogeneous, other.homogeneous, shape)
+            excess.append(apart**2 - fit.error**2 - other.error**2)
+    return float(max(excess) ** 0.5)
+
+
+def _biased(fit: Fit, bias: float) -> Fit:
+    """The fit with a bias that its own error does not tell of."""
+    return replace(fit, error=float(np.hypot(fit.error, bias)), bias=bias)
 
 
 # --- deciding
@@ -362,10 +416,9 @@ def _is_noise(fit: Fit, shape: tuple[int, int]) -> bool:
     return distance < max(_SLIGHT, min(3 * error, 0.3))
 
 
-def _decide(pair: Pair, fit: Fit, model: Model) -> tuple[Transform, Transform]:
-    """The transform, and what it is if the whole stack may stay untouched."""
-    matrix = fit.homogeneous
-    distance = corner_distance(matrix, np.eye(3), pair.shape)
+def _decide(pair: Pair, fit: Fit, matrix: Matrix, model: Model) -> tuple[Transform, Transform]:
+    """The transform `matrix` that comes of a fit, and what it is if the stack may stay as it is."""
+    distance = corner_distance(fit.homogeneous, np.eye(3), pair.shape)
     error = fit.error if np.isfinite(fit.error) else 0.0
 
     def stay() -> Transform:
@@ -376,14 +429,37 @@ def _decide(pair: Pair, fit: Fit, model: Model) -> tuple[Transform, Transform]:
             residual=fit.left,
         )
 
-    if distance == 0 or (model == "auto" and _is_noise(fit, pair.shape)):
+    if np.array_equal(matrix, np.eye(3)) or (model == "auto" and _is_noise(fit, pair.shape)):
         return (stay(),) * 2
     score = judged(pair, matrix, fit.factor).agreement()
-    move = Transform(fit.matrix, fit.model, score, error, fit.note, fit.left)
+    found = tuple(matrix[:2].ravel().tolist())
+    move = Transform(found, fit.model, score, error, fit.note, fit.left)
     # A frame that matches none lies where the one before it does, and says nothing by itself.
-    sure = bool(np.isfinite(fit.error)) and distance > _SURE * error
+    sure = bool(np.isfinite(fit.error)) and _believed(distance, error) > _SURE
     clear = typical_move(matrix, pair.shape) > _CLEAR * fit.scatter or distance > _FAR
     return move, move if model != "auto" or (sure and clear) else stay()
+
+
+def _nearest_sure(
+    matrix: Matrix, error: float, neighbour: Matrix, shape: tuple[int, int]
+) -> Matrix:
+    """Where a frame is put: where it was measured if that is sure, else nearer to its neighbour."""
+    if _believed(corner_distance(matrix, np.eye(3), shape), error) == 1:
+        return matrix
+    share = _believed(corner_distance(matrix, neighbour, shape), error)
+    return cast(Matrix, neighbour + share * (matrix - neighbour))
+
+
+def _believed(distance: float, error: float) -> float:
+    """The share of a move that is an improvement wherever the truth may lie.
+
+    Of all places within a radius r of the measured one, at a distance m, those nearest to where
+    the frame is lie m - r off.
+    Up to twice as far a move towards the measured place gets nearer to all of them, and further off
+    from none by more than `_SLIGHT`.
+    """
+    known = distance - max(_FARTHEST_OFF * error - _SLIGHT / 2, 0.0)
+    return min(max(2 * known / distance, 0.0), 1.0) if distance else 0.0
 
 
 def _implausible(matrix: Matrix, shape: tuple[int, int]) -> str:

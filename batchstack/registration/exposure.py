@@ -14,7 +14,8 @@ References
 .. [1] J. W. Tukey, "Exploratory Data Analysis", Addison-Wesley 1977, chapter 10 (median polish).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -107,7 +108,11 @@ class Exposures:
 
 
 def compare_light(
-    frames: Sequence[Pixels], transforms: Sequence[Transform], *, data_range: float | None = None
+    frames: Sequence[Pixels],
+    transforms: Sequence[Transform],
+    *,
+    data_range: float | None = None,
+    threads: int = 1,
 ) -> Exposures:
     """Compare the light of the frames of a stack over the area that all of them show.
 
@@ -119,13 +124,15 @@ def compare_light(
         Where they lie.
     data_range : float, optional
         The stored value that means 1.0; by default 255, 65535 or 1.0 by data type.
+    threads : int
+        By which frames are read.
 
     Raises
     ------
     StackError
         If the frames have no pixel in common.
     """
-    means = partial(_block_means, frames, transforms, data_range)
+    means = partial(_block_means, frames, transforms, data_range, threads)
     light, places = means(_linear)
     if min(_known(light)) < _LEAST_BLOCKS:
         return Exposures(np.zeros((*light.shape[:2], 6)), float("inf"))
@@ -203,13 +210,13 @@ def _error(left: Numbers, logarithms: Numbers) -> float:
 
 def _polished(logarithms: Numbers) -> Numbers:
     """Each frame's level (N, C, 1): medians over blocks of what medians over frames leave."""
-    levels = np.zeros((*logarithms.shape[:2], 1))
-    for _ in range(20):
-        change = _median(_left(logarithms, levels), axis=2)
-        levels = levels + change
-        if np.abs(change).max() < 1e-5:
-            break
-    return np.asarray(levels - np.median(levels, axis=0), np.float64)
+    # Who only plans does not wait for the kernels.
+    from batchstack.registration.kernels.light import polish
+
+    levels = np.empty(logarithms.shape[:2])
+    spare = np.empty(2 * logarithms.shape[2] + len(logarithms))
+    polish(np.ascontiguousarray(logarithms), 20, 1e-5, spare, levels)
+    return np.asarray(levels - np.median(levels, axis=0), np.float64)[:, :, None]
 
 
 def _left(logarithms: Numbers, levels: Numbers) -> Numbers:
@@ -275,6 +282,7 @@ def _block_means(
     frames: Sequence[Pixels],
     transforms: Sequence[Transform],
     data_range: float | None,
+    threads: int,
     curve: Curve,
 ) -> tuple[Numbers, Numbers]:
     """Means (N, C, B) of the frames' values on a grid of blocks, and the terms (6, B) there."""
@@ -287,8 +295,8 @@ def _block_means(
         slice(-(-area.left // cell), area.right // cell),
     )
     means = []
-    for frame, transform in zip(frames, transforms, strict=True):
-        light, clipped = _cells(frame, lattice, data_range, curve)
+    cells = _all_cells(frames, lattice, data_range, curve, threads)
+    for (light, clipped), transform in zip(cells, transforms, strict=True):
         values = _moved(light, transform, lattice)[seen]
         grid = _grid(values.shape)
         mean, lost = _averaged(values, grid), np.zeros(1)
@@ -342,6 +350,21 @@ def _averaged(values: Values, grid: tuple[int, int]) -> Numbers:
     """Means (C, B) over blocks."""
     small = cv2.resize(values, grid[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(small.reshape(grid[0] * grid[1], -1).T, np.float64)
+
+
+def _all_cells(
+    frames: Sequence[Pixels],
+    lattice: _Lattice,
+    data_range: float | None,
+    curve: Curve,
+    threads: int,
+) -> Iterator[tuple[Values, Values]]:
+    """The `_cells` of each frame, which are few, however large the frames are."""
+    if threads < 2:
+        yield from (_cells(frame, lattice, data_range, curve) for frame in frames)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(lambda frame: _cells(frame, lattice, data_range, curve), frames)
 
 
 def _cells(

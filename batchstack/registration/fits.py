@@ -29,6 +29,7 @@ class Fit:
     `error` is the predicted standard error of the corners, `scatter` that of one block, both in
     pixels; `factor` is the level that it was measured on, and `left` what the best affine transform
     between neighbours leaves, if it was found (see `residuals.left_over`).
+    `bias` is the part of the error that levels tell by what they disagree.
     """
 
     matrix: tuple[float, ...] = IDENTITY
@@ -38,6 +39,7 @@ class Fit:
     scatter: float = 0.0
     factor: int = 1
     left: float | None = None
+    bias: float = 0.0
 
     @property
     def homogeneous(self) -> Matrix:

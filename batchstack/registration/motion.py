@@ -22,8 +22,9 @@ _MARGIN = 6
 # Pixels of the level where agreement is judged.
 _JUDGED = 200_000
 
-# Least correlation of a block's two images.
-_LEAST_ALIKE = 0.3
+# Least correlation of a block's two images, and how many of such blocks there must be for one
+# whose images are each other's opposite to the same degree.
+_LEAST_ALIKE, _FOR_ONE_OPPOSITE = 0.3, 2
 
 
 def first_guess(pair: Pair, factor: int) -> Matrix:
@@ -43,8 +44,9 @@ def measured(
     """Fit through blocks on the level reduced by `factor`, or None if few of them count."""
     fit = None
     for _ in range(rounds):  # again from nearby, where gradients tell the whole way
-        blocks = telling(seen(pair, start, factor))
-        if len(blocks.points) < LEAST_BLOCKS:
+        all_blocks = seen(pair, start, factor)
+        blocks = telling(all_blocks)
+        if len(blocks.points) < LEAST_BLOCKS or _by_chance(all_blocks, len(blocks.points)):
             return None
         fit = fitted(blocks, start, pair.shape, model)
         near = corner_distance(start, fit.homogeneous, pair.shape) < factor / 10
@@ -90,6 +92,12 @@ def _part(pair: Pair, box: Box, start: Matrix, factor: int, size: int) -> tuple[
 def telling(blocks: Blocks) -> Blocks:
     """Those that show the same detail; of others the gradients do not even have a length."""
     return blocks.among(alike(blocks, _LEAST_ALIKE))
+
+
+def _by_chance(blocks: Blocks, told: int) -> bool:
+    """Whether those that tell may do so by chance: noise is as often alike as it is opposite."""
+    opposite = int(np.count_nonzero(blocks.products < -_LEAST_ALIKE * blocks.energies))
+    return told < _FOR_ONE_OPPOSITE * opposite
 
 
 def alike(blocks: Blocks, least: float) -> npt.NDArray[np.bool_]:

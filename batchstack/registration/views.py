@@ -52,6 +52,11 @@ class View:
         """
         return max(1, self.finest // 2)
 
+    def read(self) -> "View":
+        """Read the frame now, so that nobody waits for it later."""
+        self._whole(self.base)
+        return self
+
     def detail(self, box: Box, factor: int) -> Values:
         """Band-passed linear light of a box (sides divisible by the factor), in % of the mean.
 

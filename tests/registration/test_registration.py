@@ -23,6 +23,7 @@ from batchstack.registration import (
     Transform,
     blocks,
     choose_reference,
+    compare_light,
     estimation,
     fits,
     views,
@@ -335,6 +336,28 @@ def test_links_found_before_change_nothing() -> None:
             expected = (matrix @ np.linalg.inv(whole[reference]))[:2].ravel()
             assert corner_error(transform, expected) < 0.25
     assert estimation.estimate_stack(frames, links=links) == estimation.estimate_stack(frames)
+
+
+@pytest.mark.parametrize("reference", [0, 2])
+def test_threads_change_no_number(reference: int) -> None:
+    camera = scenes.Camera(breathing=0.01, shift=(3.0, 1.0), noise=2.0, exposure_ev=0.4)
+    frames = scenes.make_stack((300, 400), frames=4, scene="slant", blur=5.0, camera=camera).frames
+    alone = estimation.estimate_stack(frames, reference=reference)
+    assert estimation.estimate_stack(frames, reference=reference, threads=3) == alone
+    lights = [compare_light(frames, alone, threads=threads).lights for threads in (1, 3)]
+    assert lights[0] == lights[1] != (lights[0][0],) * 4
+
+
+def test_what_a_thread_cannot_read_is_told() -> None:
+    class Unreadable:
+        shape, dtype = (300, 400, 3), np.dtype(np.uint8)
+
+        def __getitem__(self, area: Any) -> Any:
+            raise StackError("cannot be read")
+
+    frames: list[Any] = [*scenes.make_stack((300, 400)).frames, Unreadable()]
+    with pytest.raises(StackError, match="cannot be read"):
+        estimation.estimate_stack(frames, threads=2)
 
 
 def test_the_reference_is_the_narrowest_field_or_the_middle() -> None:

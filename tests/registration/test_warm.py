@@ -12,7 +12,7 @@ from batchstack.registration import Light, Transform, compare_light, estimate_st
 def known():
     from batchstack.registration.kernels import blocks, fits, light, resampling
     kernels = (blocks.summed, light.linear_grey, light.average, light.relight, resampling.resample)
-    kernels += (fits.eliminate, fits.locate, fits.prepare, fits.fit)
+    kernels += (fits.eliminate, fits.locate, fits.prepare, fits.fit, light.polish)
     return [kernel.prepared for kernel in kernels]
 
 warm_up({names})

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.compiled import kernel
+from batchstack.compiled import kernel, routine
 
 Pixels = npt.NDArray[Any]
 Values = npt.NDArray[np.float32]
@@ -80,3 +80,57 @@ def relight(
                     toe = factor * factor * value
                     line = max(line, toe) if factor < one else min(line, toe)
                 lit[i, j, c] = line
+
+
+@routine
+def median_of_first(values: Numbers, count: int) -> float:
+    """0 if there is none; the values are sorted, as D. L. Shell does (1959)."""
+    if count == 0:
+        return 0.0
+    gap = count // 2
+    while gap > 0:
+        for i in range(gap, count):
+            value, j = values[i], i
+            while j >= gap and values[j - gap] > value:
+                values[j] = values[j - gap]
+                j -= gap
+            values[j] = value
+        gap //= 2
+    return float(values[(count - 1) // 2] + values[count // 2]) / 2
+
+
+@kernel
+def polish(logarithms: Numbers, rounds: int, least: float, spare: Numbers, levels: Numbers) -> None:
+    """Median polish of (N, C, B) blocks, NaN where not known; fills levels (N, C).
+
+    Rounds end when no level changes by `least` any more; `spare` is room, (2 B + N,).
+    """
+    frames, channels, blocks = logarithms.shape
+    shown, row, column = spare[:blocks], spare[blocks : 2 * blocks], spare[2 * blocks :]
+    levels[:] = 0
+    for c in range(channels):
+        for _ in range(rounds):
+            for b in range(blocks):
+                known = 0
+                for n in range(frames):
+                    value = logarithms[n, c, b] - levels[n, c]
+                    if np.isfinite(value):
+                        column[known] = value
+                        known += 1
+                if known == 2:  # a pair's, without the cost of a list
+                    shown[b] = (column[0] + column[1]) / 2
+                else:
+                    shown[b] = median_of_first(column, known)
+            largest = 0.0
+            for n in range(frames):
+                known = 0
+                for b in range(blocks):
+                    value = logarithms[n, c, b] - levels[n, c] - shown[b]
+                    if np.isfinite(value):
+                        row[known] = value
+                        known += 1
+                change = median_of_first(row, known)
+                levels[n, c] += change
+                largest = max(largest, abs(change))
+            if largest < least:
+                break
