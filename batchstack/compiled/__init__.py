@@ -33,6 +33,7 @@ __all__ = [
     "Counts",
     "Pixels",
     "Planes",
+    "bound",
     "fused",
     "inlined",
     "kernel",
@@ -54,6 +55,14 @@ def kernel(function: _Function) -> _Function:
     references, which cost as much as short rows, and does not hold the GIL.
     """
     return cast(_Function, Kernel(function))
+
+
+def bound(kernel: Callable[..., None], *first: Any) -> Callable[..., None]:
+    """A kernel with its first arguments given.
+
+    They are looked at once instead of at every call, which for tuples of fifty arrays matters.
+    """
+    return cast(Kernel, kernel).bound(*first)
 
 
 def routine(function: _Function) -> _Function:

@@ -33,16 +33,20 @@ _LOCK = RLock()
 def describe(arguments: tuple[Any, ...], kinds: list[Any], words: Words) -> None:
     """Append the kinds of arguments, and their numbers and the addresses of their arrays."""
     for value in arguments:
-        if isinstance(value, np.ndarray):
+        kind = type(value)
+        if kind is int or kind is float:  # as most are
+            kinds.append(kind)
+            words.append(value)
+        elif isinstance(value, np.ndarray):
             flags = value.flags
             ordered = flags.carray or (flags.c_contiguous and flags.aligned)
             kinds += (value.dtype, value.ndim, "C" if ordered else "A")
             words.append(id(value))
         elif isinstance(value, tuple):
-            kinds += (type(value), len(value))
+            kinds += (kind, len(value))
             describe(value, kinds, words)
         else:
-            kinds.append(type(value))
+            kinds.append(kind)
             words.append(value)
 
 
@@ -58,11 +62,23 @@ class Kernel:
         self._runs: dict[Kinds, Run] = {}
 
     def __call__(self, *arguments: Any) -> None:
+        self._call((), arguments, [], [])
+
+    def bound(self, *first: Any) -> Callable[..., None]:
+        """See `compiled.bound`."""
         kinds: list[Any] = []
         words: Words = []
-        describe(arguments, kinds, words)
-        run = self._runs.get(tuple(kinds)) or self._prepared(tuple(kinds), words)
-        run(arguments, words)
+        describe(first, kinds, words)
+        return lambda *rest: self._call(first, rest, kinds.copy(), words.copy())
+
+    def _call(
+        self, first: tuple[Any, ...], rest: tuple[Any, ...], kinds: list[Any], words: Words
+    ) -> None:
+        """Call it with all arguments, of which the first are described."""
+        describe(rest, kinds, words)
+        key = tuple(kinds)
+        run = self._runs.get(key) or self._prepared(key, words)
+        run(first + rest, words)
 
     @property
     def prepared(self) -> int:

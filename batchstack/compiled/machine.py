@@ -12,8 +12,8 @@ import numpy as np
 from batchstack.compiled.kernels import Run, Words
 
 # How Numba calls a function: places for what it returns and raises, then its argument.
-_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p)
-_NOWHERE = ctypes.create_string_buffer(16)
+_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
+_PLACES = ctypes.create_string_buffer(16)
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ def runner(code: Code, words: Words) -> Run:
     """
     library = llvm.JITLibraryBuilder().add_object_img(code.content).add_current_process()
     linked = library.export_symbol(code.symbol).link(_linker(), f"{code.symbol} {id(code)}")
-    entry, nowhere = _ENTRY(linked[code.symbol]), _NOWHERE
+    entry, place = _ENTRY(linked[code.symbol]), ctypes.addressof(_PLACES)
     fractions = [isinstance(word, float | np.floating) for word in words]
     pack = struct.Struct("=" + "".join("qd"[fraction] for fraction in fractions)).pack
 
     def run(arguments: tuple[Any, ...], words: Words) -> None:
-        if entry(nowhere, nowhere, pack(*words)):
+        if entry(place, place, pack(*words)):
             raise RuntimeError(f"{code.symbol} has failed")
 
     run.holds = linked  # type: ignore[attr-defined] # the code goes with it

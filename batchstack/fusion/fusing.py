@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from batchstack.compiled import Counts, Planes
+from batchstack.compiled import Counts, Planes, bound
 from batchstack.fusion.codes import CODE_MAX
 from batchstack.fusion.flows import LevelFlow, TileFlow, reading_order, strip_rows
 from batchstack.fusion.kernels import cells as cell_rows
@@ -346,10 +346,11 @@ class _Level:
         source, rows = self._source, self._rows("first", table, flow.found.shape[1], cells)
         left, above, size = flow.found.left, flow.found.top, self._median_size
         spare = self._array("spare votes", 3, flow.found.shape[1] + size, dtype=np.uint8)
+        first_pass = bound(passes.first_pass, source, table, cells, target, rows)
 
         def make(top: int, bottom: int) -> None:
             start = flow.fed_from(top)
-            passes.first_pass(source, table, cells, target, rows, start, top, bottom, left)
+            first_pass(start, top, bottom, left)
             if len(self._votes):
                 smoothing.count_across(self._votes, top - above, bottom - above, size, spare)
 
@@ -370,6 +371,9 @@ class _Level:
         smoothed = self._array("smoothed", len(self._weights), step, columns)
         medians = self._array("medians", len(self._votes) // others, step, columns, dtype=np.uint16)
         column = left - found.left
+        second_pass = bound(
+            passes.second_pass, self._source, table, target, rows, smoothed, medians
+        )
 
         def make(top: int, bottom: int) -> None:
             row, count = top - found.top, bottom - top
@@ -387,9 +391,7 @@ class _Level:
             for n, median in enumerate(medians):
                 votes = self._votes[n * others : (n + 1) * others]
                 smoothing.median(votes, height, size, row, column, count, total, median)
-            passes.second_pass(
-                self._source, table, target, rows, smoothed, medians, top, bottom, left
-            )
+            second_pass(top, bottom, left)
 
         return make
 

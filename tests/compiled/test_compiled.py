@@ -352,6 +352,10 @@ def test_kernels_see_their_arguments_as_python_does(nowhere, values):
         arguments = Pair(values, 0.1), (3, 0.5, np.empty(7, np.uint8)), *scalars
         expected = run_plainly(gather.function, *arguments)
         np.testing.assert_allclose(run_plainly(gather, *arguments), expected, rtol=1e-6)
+        held = compiled.bound(gather, *arguments[:2])
+        for _ in range(2):
+            found = run_plainly(held, *arguments[2:])
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_code_that_needs_numba_is_not_kept(nowhere, monkeypatch):
