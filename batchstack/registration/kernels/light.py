@@ -83,11 +83,11 @@ def relight(
 
 
 @routine
-def median_of_first(values: Numbers, count: int) -> float:
-    """0 if there is none."""
+def middle(values: Numbers, order: Any) -> float:
+    """The median of values in this order; 0 if there is none."""
+    count = order.size
     if count == 0:
         return 0.0
-    order = np.argsort(values[:count])
     return float(values[order[(count - 1) // 2]] + values[order[count // 2]]) / 2
 
 
@@ -112,7 +112,7 @@ def polish(logarithms: Numbers, rounds: int, least: float, levels: Numbers) -> N
                 if known == 2:  # a pair's, without the cost of a list
                     shown[b] = (column[0] + column[1]) / 2
                 else:
-                    shown[b] = median_of_first(column, known)
+                    shown[b] = middle(column, np.argsort(column[:known]))
             largest = 0.0
             for n in range(frames):
                 known = 0
@@ -121,7 +121,7 @@ def polish(logarithms: Numbers, rounds: int, least: float, levels: Numbers) -> N
                     if np.isfinite(value):
                         row[known] = value
                         known += 1
-                change = median_of_first(row, known)
+                change = middle(row, np.argsort(row[:known]))
                 levels[n, c] += change
                 largest = max(largest, abs(change))
             if largest < least:
