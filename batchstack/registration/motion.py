@@ -49,7 +49,7 @@ def measured(
         if len(blocks.points) < LEAST_BLOCKS or _by_chance(all_blocks, len(blocks.points)):
             return None
         fit = fitted(blocks, start, pair.shape, model)
-        near = corner_distance(start, fit.homogeneous, pair.shape) < factor / 10
+        near = corner_distance(start, fit.homogeneous, pair.shape) < factor / 5
         start = fit.homogeneous
         if near:
             break
