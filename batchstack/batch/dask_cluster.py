@@ -13,6 +13,8 @@ from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import dask
+
 from batchstack.batch import progress, tasks
 from batchstack.batch.claim import Claim
 from batchstack.batch.crew import WorkerState
@@ -25,6 +27,8 @@ from batchstack.errors import ClusterLostError
 # Seconds a call to the scheduler may take, and the first answer of a worker; a worker that has
 # just started may still have to import what it needs.
 CALL, FIRST_ANSWER = 20.0, 5.0
+# A stack of very many tiles is a large graph, which is no cause to warn of data in it.
+_LARGE_GRAPHS = {"distributed.admin.large-graph-warning-threshold": "1TiB"}
 _ALL, _MEMORY = "all", "worker-restart-memory"
 _GONE = "the scheduler went away; finished work is recorded, run again to resume"
 
@@ -113,7 +117,7 @@ class DaskCluster:
 
     def submit(self, job: Job, work: Work, workers: Collection[str] | None) -> None:
         chosen = {} if workers is None else {"workers": list(workers)}
-        with _cluster_calls():
+        with _cluster_calls(), dask.config.set(_LARGE_GRAPHS):
             future = self._client.compute(work.graph(job, job.name), **chosen)
         self._futures[job.name] = future
         future.add_done_callback(self._events.put)

@@ -402,7 +402,7 @@ class Dispatcher:
                 if stuck and self._may_wait(flight, now) and now - flight.since >= STALLED:
                     self.visits["may wait on a worker that is stuck"] += 1
                     yield from self._return(flight, "it waited on a worker that is stuck")
-            if self._flying:
+            if any(now - flight.heard >= STALLED for flight in self._flying.values()):
                 self._say(self._what_takes_so_long(now))
 
     def _at_work(self, flight: _Flight) -> bool:

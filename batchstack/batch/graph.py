@@ -11,9 +11,13 @@ Linking is left out if frames are not to be aligned, surveying and settling if n
 the decision map, scoring if no scores are asked for.
 
 Arguments are paths and boxes, results small values; pixels pass through scratch.
+
+A graph is a dictionary of keys to calls, as Dask's specification has it: made of `delayed` calls,
+each would carry all that it waits for, which is a multiple of the tiles for each tile.
 """
 
-from dask import delayed
+from typing import Any
+
 from dask.delayed import Delayed
 
 from batchstack.batch import tasks
@@ -35,7 +39,8 @@ def whole_graph(job: Job, name: str) -> Delayed:
     name : str
         Unique among all graphs of the run; Dask's keys start with it.
     """
-    return _task(tasks.do_stack, name, "stack", job)
+    graph = _Graph(name)
+    return graph.value_of(graph.add("stack", tasks.do_stack, job))
 
 
 def stack_graph(job: Job, name: str, *, shape: tuple[int, int], is_split: bool) -> Delayed:
@@ -64,46 +69,60 @@ def split_graph(job: Job, name: str, shape: tuple[int, int]) -> Delayed:
     shape : (int, int)
         Rows and columns of a frame.
     """
-    staged: list[Delayed] = []
+    graph = _Graph(name)
+    staged: list[str] = []
     for index in range(len(job.frames)):
         # Resizing needs the first frame's size, so the others wait for it.
         after = staged[:1] if job.resize else []
-        staged.append(_task(tasks.stage_frame, name, f"stage-{index}", job, index, after))
+        staged.append(graph.add(f"stage-{index}", tasks.stage_frame, job, index, after))
     decided = any(METHODS[method].decided for method in job.methods)
-    white = _task(tasks.find_range, name, "range", job, staged)
-    linked: list[Delayed] = []
+    white = graph.add("range", tasks.find_range, job, staged)
+    linked: list[str] = []
     if job.is_linked:
         linked = [
-            _task(tasks.link_frames, name, f"link-{n}", job, n, staged[n - 1 : n + 1], white)
+            graph.add(f"link-{n}", tasks.link_frames, job, n, staged[n - 1 : n + 1], white)
             for n in range(1, len(staged))
         ]
-    aligned = _task(tasks.align_frames, name, "align", job, staged, white, linked)
+    aligned = graph.add("align", tasks.align_frames, job, staged, white, linked)
     boxes = tasks.tiles_of(job, shape)
-    surveyed: list[Delayed] = []
-    settled: list[Delayed] = []
+    surveyed: list[str] = []
+    settled: list[str] = []
     if decided:
         surveyed = [
-            _task(tasks.survey_one_tile, name, f"survey-{_at(box)}", job, box, staged, aligned)
+            graph.add(f"survey-{_at(box)}", tasks.survey_one_tile, job, box, staged, aligned)
             for box in boxes
         ]
-        settled = [_task(tasks.settle_map, name, "settle", job, shape, surveyed)]
+        settled = [graph.add("settle", tasks.settle_map, job, shape, surveyed)]
     fused = [
-        _task(tasks.fuse_one_tile, name, f"tile-{_at(box)}", job, box, staged, aligned, settled)
+        graph.add(f"tile-{_at(box)}", tasks.fuse_one_tile, job, box, staged, aligned, settled)
         for box in boxes
     ]
-    scored = [_task(tasks.score_tiles, name, "score", job, aligned, fused)] if job.score else []
+    scored = [graph.add("score", tasks.score_tiles, job, aligned, fused)] if job.score else []
     encoded = [
-        _task(tasks.encode_output, name, f"encode-{output}", job, output, aligned, fused)
+        graph.add(f"encode-{output}", tasks.encode_output, job, output, aligned, fused)
         for output in tasks.output_names(job)
     ]
     before = (staged, linked, aligned, surveyed + settled, fused, scored, encoded)
-    return _task(tasks.finish_stack, name, "finish", job, *before)
+    return graph.value_of(graph.add("finish", tasks.finish_stack, job, *before))
 
 
 def _at(box: Box) -> str:
     return f"{box.top}-{box.left}"
 
 
-def _task(function: object, name: str, part: str, *arguments: object) -> Delayed:
-    # Not pure: the same job asked for again must run again, whatever a scheduler kept.
-    return delayed(function, pure=False)(*arguments, dask_key_name=f"{name}{SEPARATOR}{part}")
+class _Graph:
+    """Calls by key; an argument that is a key, or a list of keys, is what those give."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: dict[str, tuple[Any, ...]] = {}
+
+    def add(self, part: str, function: object, *arguments: object) -> str:
+        """The key of a call of `function`."""
+        key = f"{self._name}{SEPARATOR}{part}"
+        self._calls[key] = (function, *arguments)
+        return key
+
+    def value_of(self, key: str) -> Delayed:
+        """What all calls are made for."""
+        return Delayed(key, self._calls)

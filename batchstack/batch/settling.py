@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from batchstack import files
-from batchstack.batch.tile_files import tile, tile_window, write_tile
+from batchstack.batch.tile_files import tile, write_tile
 from batchstack.fusion.decision import BAND, SURE, believed, filled, overruled, settle
 from batchstack.fusion.tiles import partition
 from batchstack.geometry import Box
-from batchstack.images import StagedImage, write_npy, write_npy_rows
+from batchstack.images import StagedImage, write_npy, write_npy_files, write_npy_pieces
 
 # Cells that are settled in memory, and the side of the chunks that more of them are settled in.
 IN_MEMORY, CHUNK = 2**24, 1024
@@ -66,12 +66,9 @@ def settle_files(
     chunks = list(partition(_size(index), chunk, 1))
     regions = _label(index, folder / "labels", chunks)
     stays = _pieces_that_stay(folder / "labels", chunks, confidence, evidence, regions)
-    # Each file is written from top to bottom, so the map is filled once for each.
-    for which, path in enumerate(settled):
-        bands = _filled(index, folder, chunks, stays) if stays.any() else _commonest(index)
-        dtype = np.dtype(np.uint8) if which else index.dtype
-        maps = _believed(index, confidence, bands)
-        write_npy_rows(path, index.shape, dtype, (band[which] for band in maps))
+    bands = _filled(index, folder / "labels", chunks, stays) if stays.any() else _commonest(index)
+    dtypes = index.dtype, np.dtype(np.uint8), np.dtype(np.uint8)
+    write_npy_files(settled, index.shape, dtypes, _believed(index, confidence, bands))
 
 
 def _believed(
@@ -208,16 +205,18 @@ def _pieces_that_stay(
 
 
 def _filled(
-    index: StagedImage, folder: Path, chunks: Sequence[Box], stays: npt.NDArray[np.uint8]
+    index: Any, folder: Path, chunks: Sequence[Box], stays: npt.NDArray[np.uint8]
 ) -> Iterator[tuple[Any, Any]]:
     """Bands of index and trust."""
-
-    def read(rows: slice) -> tuple[Any, Any]:
-        window = Box(rows.start, 0, rows.stop, index.shape[1])
-        return index[rows, :], stays[tile_window(folder, "labels", chunks, window)]
-
+    path = folder / "stays.npy"
+    labels = ((box, tile(folder.parent, folder.name, box)) for box in chunks)
+    # Chunks hold few of the rows of a band each.
+    pieces = ((box.top, box.left, stays[label]) for box, label in labels)
+    write_npy_pieces(path, index.shape, stays.dtype, pieces)
+    kept: Any = StagedImage(path)
     below = _RowsInScratch(folder.with_name("below"))
-    return ((band, trust) for _, band, trust in filled(read, _size(index), below))
+    bands = filled(lambda rows: (index[rows, :], kept[rows, :]), _size(index), below)
+    return ((band, trust) for _, band, trust in bands)
 
 
 def _commonest(index: StagedImage) -> Iterator[tuple[Any, Any]]:

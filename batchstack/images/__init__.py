@@ -18,7 +18,14 @@ from batchstack.images.read import (
     same_colours,
 )
 from batchstack.images.resize import cropped, resized
-from batchstack.images.scratch import StagedImage, stage_image, write_npy, write_npy_rows
+from batchstack.images.scratch import (
+    StagedImage,
+    stage_image,
+    write_npy,
+    write_npy_files,
+    write_npy_pieces,
+    write_npy_rows,
+)
 from batchstack.images.verify import check_image
 from batchstack.images.write import encoded, output_format, write_image, write_image_rows
 
@@ -51,5 +58,7 @@ __all__ = [
     "write_image",
     "write_image_rows",
     "write_npy",
+    "write_npy_files",
+    "write_npy_pieces",
     "write_npy_rows",
 ]

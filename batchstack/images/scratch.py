@@ -5,8 +5,8 @@ worker is decoded once into a `.npy` file that all its tiles read from.
 """
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import SEEK_END
@@ -73,7 +73,7 @@ def _stage_pieces(info: ImageInfo, target: Path, before: tuple[int, int]) -> str
         digest = stream_digest(file)
         file.seek(0)
         pieces = _unchanged_pieces(info, file, before)
-        _write_npy_pieces(target, info.shape, np.dtype(info.dtype), pieces)
+        write_npy_pieces(target, info.shape, np.dtype(info.dtype), pieces)
     return digest
 
 
@@ -122,18 +122,45 @@ def write_npy_rows(
     FileError
         As `write_npy`.
     """
-    with _npy_file(Path(path), shape, dtype) as file:
-        for band in bands:
-            file.write(np.ascontiguousarray(band).data)
+    write_npy_files((Path(path),), shape, (dtype,), ((band,) for band in bands))
 
 
-def _write_npy_pieces(
+def write_npy_files(
+    paths: Sequence[Path],
+    shape: tuple[int, ...],
+    dtypes: Sequence[np.dtype[Any]],
+    bands: Iterable[Sequence[npt.NDArray[Any]]],
+) -> None:
+    """Write arrays of one shape as `.npy` side by side, from successive bands of rows of each.
+
+    Raises
+    ------
+    FileError
+        As `write_npy`.
+    """
+    with ExitStack() as stack:
+        written = [
+            stack.enter_context(_npy_file(path, shape, dtype))
+            for path, dtype in zip(paths, dtypes, strict=True)
+        ]
+        for parts in bands:
+            for file, part in zip(written, parts, strict=True):
+                file.write(np.ascontiguousarray(part).data)
+
+
+def write_npy_pieces(
     path: Path,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     pieces: Iterable[tuple[int, int, npt.NDArray[Any]]],
 ) -> None:
-    """Write an array as `.npy` from parts of it, each with its row and column."""
+    """Write an array as `.npy` from parts of it, each with its row and column.
+
+    Raises
+    ------
+    FileError
+        As `write_npy`.
+    """
     with _npy_file(path, shape, dtype) as file:
         start, pixel = file.tell(), math.prod(shape[2:]) * dtype.itemsize
         for top, left, piece in pieces:

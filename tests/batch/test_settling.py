@@ -86,3 +86,21 @@ def test_specks_in_many_chunks_settle_as_the_whole_and_are_read_no_more_often(
         for found, wanted in zip(settled, expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
     assert read[1] < 1.2 * read[0]
+
+
+def test_files_are_opened_for_chunks_and_for_bands_and_not_for_each_of_both(tmp_path, monkeypatch):
+    index = (np.indices((512, 512))[1] // 100 % 2).astype(np.uint8)
+    confidence = np.full(index.shape, 255, np.uint8)
+    opened, window = [], StagedImage.window
+
+    def counted(self, *area):
+        opened[-1] += 1
+        return window(self, *area)
+
+    monkeypatch.setattr(StagedImage, "window", counted)
+    for band in (64, 1):
+        monkeypatch.setattr(decision, "BAND", band * 512)
+        opened.append(0)
+        settled_in_files(tmp_path / str(band), index, confidence, 20, 32)
+    bands = 512 - 512 // 64
+    assert opened[1] - opened[0] < 10 * bands

@@ -1,6 +1,7 @@
 """Stacks that threads share: the same pixels however they do, and told how far they are."""
 
 import os
+import pickle
 import signal
 from dataclasses import replace
 from unittest.mock import patch
@@ -8,6 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from batchstack.batch import progress
+from batchstack.batch.graph import split_graph
 from batchstack.batch.ledger import Ledger
 from batchstack.batch.manifest import load_manifest
 from batchstack.batch.plan import RunOptions, make_plan
@@ -42,6 +44,16 @@ def step(workspace, files):
         return found
 
     return make
+
+
+def test_what_is_sent_for_a_stack_grows_with_its_tiles_and_no_faster(step):
+    job = step(shape=(40, 30), alignment=AlignOptions("off")).job
+
+    def sent_for_a_tile(side):
+        graph = split_graph(job, "s", (side, side)).__dask_graph__()
+        return len(pickle.dumps(dict(graph))) / len(tiles_of(job, (side, side)))
+
+    assert sent_for_a_tile(20_000) < 1.2 * sent_for_a_tile(10_000)
 
 
 @pytest.mark.parametrize(
