@@ -216,7 +216,7 @@ def test_an_id_stays_with_its_stack_whatever_comes_to_its_folder(workspace, card
         assert f"1 done, {count} skipped" in said
     assert {name: frames[0][0] for name, frames in proposed(workspace).items()} == {
         "d": "A",
-        "d-2": "B",
+        "d/B000": "B",
         "d/C000": "C",
     }
     card.rename(workspace.root / "moved")
