@@ -464,9 +464,9 @@ def another_version(folder):
     shutil.copytree(Path(batchstack.__file__).parent, folder / "batchstack")
     source = folder / "batchstack/batch/tasks.py"
     there = source.read_text()
-    fused = "image = outputs[name][area.slices]"
+    fused = "outputs[name][area.slices]"
     assert fused in there
-    source.write_text(there.replace(fused, "image = 255 - outputs[name][area.slices]"))
+    source.write_text(there.replace(fused, f"(255 - {fused})"))
     return folder
 
 
