@@ -42,7 +42,7 @@ ALIGNED = {
     "border": "crop",
     "match_exposure": "auto",
     "reference": "first",
-    "registration": 4,
+    "registration": 5,
 }
 
 

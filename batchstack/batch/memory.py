@@ -27,7 +27,7 @@ from batchstack.options import DEFAULT_TILE, AlignOptions, FusionOptions
 from batchstack.quality import windows
 
 # A worker process with everything imported, before it reads a pixel.
-PROCESS = 220 * 2**20
+PROCESS = 150 * 2**20
 
 # Values per pixel of a strip while a frame is moved: the window, its padded copy and the result.
 _WARP_VALUES = 4

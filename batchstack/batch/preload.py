@@ -21,7 +21,7 @@ import batchstack.batch.tasks  # noqa: E402, F401
 from batchstack.batch import steady_clock  # noqa: E402
 from batchstack.batch.fork_server import KERNELS  # noqa: E402
 from batchstack.batch.versions import versions  # noqa: E402
-from batchstack.batch.warm import warm_up  # noqa: E402
+from batchstack.batch.warm import load  # noqa: E402
 
 # What matters of a worker the client says, in one line.
 logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -31,5 +31,5 @@ versions()
 if os.environ.get(KERNELS):
     # What cannot be loaded here fails again in the task, and its message names the row.
     with suppress(Exception):
-        warm_up(os.environ[KERNELS].split(","), partial(print, file=sys.stderr, flush=True))
+        load(os.environ[KERNELS].split(","), partial(print, file=sys.stderr, flush=True))
 gc.freeze()

@@ -1,7 +1,8 @@
 """Loading or compiling the kernels before they are needed."""
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from batchstack.batch.jobs import Job
 from batchstack.compiled import COMPILED, LISTENERS, UNKEPT
@@ -65,6 +66,36 @@ def warm_up(
 
             align_something()
     return len(COMPILED) > before
+
+
+def load(names: Collection[str], announce: Callable[[str], None]) -> None:
+    """As `warm_up`, but what must be compiled is compiled by a process that ends.
+
+    What Numba takes of memory, which is more than all else, is not inherited then.
+    """
+
+    class NotKept(Exception):
+        pass
+
+    def stop() -> None:
+        raise NotKept
+
+    LISTENERS.append(stop)
+    try:
+        warm_up(names)
+        return
+    except NotKept:
+        pass
+    finally:
+        LISTENERS.remove(stop)
+    if (process := os.fork()) == 0:
+        # Where nothing can be kept, all is for nothing.
+        LISTENERS.append(lambda: os._exit(1) if UNKEPT else None)
+        with suppress(Exception):  # it fails again below, and is dealt with there
+            warm_up(names, announce)
+        os._exit(0)
+    os.waitpid(process, 0)
+    warm_up(names, announce)
 
 
 def kernels_are_kept() -> bool:

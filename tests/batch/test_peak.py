@@ -67,3 +67,18 @@ def test_the_peak_of_a_stack_is_predicted_from_shapes_its_length_and_threads(
     workspace.run("run", "pairs.csv", "-o", "out", *options)
     peak = json.loads(workspace.run("status", "out", "--json").stdout)["peak_memory"]
     assert peak < predicted < 1.5 * peak
+
+
+def test_workers_of_a_run_that_compiles_hold_no_more_than_those_of_the_next(
+    workspace, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))
+    frames = workspace.stack("s", shape=(60, 80))
+    workspace.manifest({"s": frames})
+    options = ("--methods", "direct", "--align", "off", "--workers", 1)
+    peaks = []
+    for output in ("first", "second"):
+        said = workspace.run("run", "pairs.csv", "-o", output, *options).stderr
+        assert ("compiling" in said) == (output == "first")
+        peaks.append(json.loads(workspace.run("status", output, "--json").stdout)["peak_memory"])
+    assert peaks[0] < 1.3 * peaks[1]

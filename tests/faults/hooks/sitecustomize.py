@@ -54,7 +54,7 @@ class _Finder:
 sys.meta_path.insert(0, _Finder)
 
 
-# Stacks that this process has begun as a whole.
+# Stacks that this process has begun.
 BEGUN = []
 
 
@@ -90,6 +90,7 @@ def _gates(tasks):
         return fuse_stack(job)
 
     def held_tile(job, box, alignment):
+        BEGUN.append(job.id)
         hold(job.id)
         hold(f"tile-{job.id}-{box.top}-{box.left}")
         try:
