@@ -1,6 +1,6 @@
 """Loading or compiling the kernels before they are needed."""
 
-import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -73,6 +73,7 @@ def load(names: Collection[str], announce: Callable[[str], None]) -> None:
 
     What Numba takes of memory, which is more than all else, is not inherited then.
     """
+    from multiprocessing import get_context
 
     class NotKept(Exception):
         pass
@@ -88,14 +89,20 @@ def load(names: Collection[str], announce: Callable[[str], None]) -> None:
         pass
     finally:
         LISTENERS.remove(stop)
-    if (process := os.fork()) == 0:
-        # Where nothing can be kept, all is for nothing.
-        LISTENERS.append(lambda: os._exit(1) if UNKEPT else None)
-        with suppress(Exception):  # it fails again below, and is dealt with there
-            warm_up(names, announce)
-        os._exit(0)
-    os.waitpid(process, 0)
+    process = get_context("fork").Process(target=_compile, args=(names, announce))
+    process.start()
+    process.join()
     warm_up(names, announce)
+
+
+def _compile(names: Collection[str], announce: Callable[[str], None]) -> None:
+    def stop() -> None:
+        if UNKEPT:  # where nothing can be kept, all is for nothing
+            sys.exit()
+
+    LISTENERS.append(stop)
+    with suppress(Exception):  # it fails again where it is needed, and is dealt with there
+        warm_up(names, announce)
 
 
 def kernels_are_kept() -> bool:

@@ -156,10 +156,10 @@ def test_what_no_tile_helps_is_said(workspace, plan):
     stacks = {"s": workspace.stack("s", shape=(4000, 4000), suffix=".tif")}
     plain = RunOptions(("direct",), alignment=AlignOptions("off"))
     options = replace(plain, output=OutputOptions(format="png"))
-    (step,) = plan(stacks, options, limit=400 * 2**20)
+    (step,) = plan(stacks, options, limit=330 * 2**20)
     assert step.action == "refuse"
     assert "--format tif, because png is encoded from the whole image" in step.reasons[0]
-    (step,) = plan(stacks, plain, limit=400 * 2**20)
+    (step,) = plan(stacks, plain, limit=330 * 2**20)
     assert step.action == "fuse"
 
 
