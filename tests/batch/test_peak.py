@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from batchstack.batch.peak import Peak
 from batchstack.batch.machine import cores
+from batchstack.batch.peak import Peak
 from batchstack.batch.warm import warm_up
 
 MEBIBYTE = 2**20
