@@ -415,7 +415,10 @@ class Dispatcher:
                 if stuck and self._may_wait(flight, now) and now - flight.since >= STALLED:
                     self.visits["may wait on a worker that is stuck"] += 1
                     yield from self._return(flight, "it waited on a worker that is stuck")
-            if any(now - flight.heard >= STALLED for flight in self._flying.values()):
+            # Of those that wait for a worker nothing can be heard.
+            working = [flight for flight in self._flying.values() if self._at_work(flight)]
+            silent = [flight for flight in working if now - flight.heard >= STALLED]
+            if silent or (self._flying and not working):
                 self._say(self._what_takes_so_long(now))
 
     def _at_work(self, flight: _Flight) -> bool:

@@ -101,9 +101,9 @@ class Kernel:
             return None
 
     def _compiled(self, kinds: Kinds, words: Words) -> Run:
-        COMPILED.append(self.name)
         for hear in LISTENERS:
             hear()
+        COMPILED.append(self.name)
         from batchstack.compiled import compiler
 
         try:

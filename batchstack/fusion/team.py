@@ -34,17 +34,14 @@ class Team:
     ----------
     scratch : Scratch
         Of the first, where what all share lies.
+    size : int
+        How many threads they are.
     """
 
     def __init__(self, scratches: Sequence[Scratch], join: Callable[[], None] = _nothing) -> None:
-        self.scratch = scratches[0]
+        self.scratch, self.size = scratches[0], len(scratches)
         self._idle, self._join = deque(scratches), join
         self._is_stopped = False
-
-    @property
-    def size(self) -> int:
-        """How many threads they are."""
-        return len(self._idle)
 
     def each(self, work: Callable[[T, Scratch], R], things: Iterable[T]) -> list[R]:
         """What becomes of things, in their order.
